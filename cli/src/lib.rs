@@ -1,0 +1,9 @@
+//! The command line of Exeat, one module a command. `main` only parses and dispatches.
+#![forbid(unsafe_code)]
+
+pub mod audit;
+pub mod collect;
+pub mod key;
+pub mod policy;
+pub mod render;
+pub mod sign;

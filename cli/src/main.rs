@@ -1,0 +1,47 @@
+//! `exeat`.
+#![forbid(unsafe_code)]
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Egress control for AI agents: keys, signing, policy, evidence, rendering.
+#[derive(Debug, Parser)]
+#[command(name = "exeat", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make keys for signers and gateways.
+    Key(exeat_cli::key::KeyArgs),
+    /// Print the headers of a signed request.
+    Sign(exeat_cli::sign::SignArgs),
+    /// Check and compile policies.
+    Policy(exeat_cli::policy::PolicyArgs),
+    /// Print configurations for gateways.
+    Render(exeat_cli::render::RenderArgs),
+    /// Receive, verify and store evidence.
+    Collect(exeat_cli::collect::CollectArgs),
+    /// Check and read stored evidence.
+    Audit(exeat_cli::audit::AuditArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Key(args) => exeat_cli::key::run(args),
+        Command::Sign(args) => exeat_cli::sign::run(args),
+        Command::Policy(args) => exeat_cli::policy::run(args),
+        Command::Render(args) => exeat_cli::render::run(args),
+        Command::Collect(args) => exeat_cli::collect::run(args),
+        Command::Audit(args) => exeat_cli::audit::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("exeat: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Who asks, proven: the signed context of DESIGN section 3.
+//!
+//! [`verify()`] is the only way to a [`VerifiedContext`]; what holds one may rely on the signature, its freshness and its
+//! coverage having been checked. It does not spend the nonce: the caller does, at once, whatever the policy then says.
+
+pub mod agent_context;
+pub mod keyring;
+pub mod verify;
+
+pub use agent_context::{AgentContext, DataClass, Provenance, SessionType};
+pub use keyring::{KeyRing, PublicKey};
+pub use verify::{ContextError, Freshness, VerifiedContext, verify};

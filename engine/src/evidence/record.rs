@@ -1,0 +1,231 @@
+//! Records: the exact content of the leaves. Each is one line of JSON; the leaf is the line without its newline.
+//!
+//! Every field of DESIGN section 6 is here from the start, so that later work fills fields in and never adds a shape.
+
+use crate::decision::Reason;
+use crate::facts::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What a request met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It went on.
+    Allow,
+    /// It was refused.
+    Deny,
+    /// It went on because of monitor mode; in enforce mode it would have been refused.
+    WouldDeny,
+}
+
+/// How much of the request was let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Released {
+    /// Nothing.
+    #[serde(rename = "none")]
+    None,
+    /// The head, before the body was judged.
+    #[serde(rename = "head")]
+    Head,
+    /// Head and body.
+    #[serde(rename = "head+body")]
+    HeadAndBody,
+}
+
+/// How the context was bound to the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Binding {
+    /// Signed for exactly this request.
+    Request,
+    /// A bearer token of the session (JWT).
+    Session,
+    /// Signed for the CONNECT around it.
+    Tunnel,
+}
+
+/// The policy a decision was made by.
+#[derive(Clone, Debug, Serialize)]
+pub struct PolicyReference {
+    /// `revision` of the policy document.
+    pub revision: String,
+    /// `sha256:<hex>` over the policy's canonical JSON (RFC 8785).
+    pub digest: String,
+    /// The change that brought it, as the policy states it.
+    pub change: Option<String>,
+}
+
+/// The destination of a request in canonical form.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DestinationReference {
+    /// Id in the policy; absent when none fits.
+    pub id: Option<String>,
+    /// Kind, as the policy states it.
+    pub kind: Option<String>,
+    /// Category, as the policy states it.
+    pub category: Option<String>,
+    /// Canonical host.
+    pub host: Option<String>,
+    /// Port that is dialled.
+    pub port: Option<u16>,
+    /// Method.
+    pub method: Option<String>,
+    /// Path without query, escaped where it is not printable ASCII.
+    pub path: Option<String>,
+    /// `hmac-sha256:<base64>` of the query; absent when there is none.
+    pub query_digest: Option<String>,
+}
+
+/// One parameter that a rule inspected.
+#[derive(Clone, Debug, Serialize)]
+pub struct InspectedParameter {
+    /// Where it stands: JSON pointer or query key.
+    pub at: String,
+    /// `hmac-sha256:<base64>` of its value.
+    pub hash: String,
+}
+
+/// What a detector found, never the find itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// Detector.
+    pub detector: String,
+    /// Where it was found.
+    pub at: String,
+}
+
+/// The payload as it was when the decision was made.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PayloadReference {
+    /// Bytes of the body seen.
+    pub bytes: u64,
+    /// `sha256:<base64>` of the body seen; absent when there was none.
+    pub digest: Option<String>,
+    /// Findings of the detectors.
+    pub findings: Vec<Finding>,
+}
+
+/// `kind: decision`. Made before anything is released.
+#[derive(Clone, Debug, Serialize)]
+pub struct DecisionRecord {
+    /// Random id, 32 hex digits. The completion names it.
+    pub id: String,
+    /// When the decision was made.
+    pub time: Timestamp,
+    /// `created` of the signature, seconds.
+    pub created: Option<i64>,
+    /// Gateway id.
+    pub gateway: String,
+    /// Environment of the gateway.
+    pub environment: Option<String>,
+    /// Deployment of the gateway.
+    pub deployment: Option<String>,
+    /// Policy.
+    pub policy: Option<PolicyReference>,
+    /// Mode that held: `enforce` or `monitor`.
+    pub mode: crate::policy::Mode,
+    /// Outcome.
+    pub outcome: Outcome,
+    /// Reason.
+    pub reason: Reason,
+    /// The rule that decided, or the closest one: `<agent>/<rule id>`.
+    pub rule: Option<String>,
+    /// The first condition that failed, for operators.
+    pub condition: Option<String>,
+    /// What was let go.
+    pub released: Released,
+    /// How the context was bound; absent when nothing verified.
+    pub binding: Option<Binding>,
+    /// Signer id.
+    pub signer: Option<String>,
+    /// Key id.
+    pub key: Option<String>,
+    /// SPIFFE id of the peer.
+    pub peer: Option<String>,
+    /// Source address.
+    pub source: Option<String>,
+    /// Agent.
+    pub agent: Option<String>,
+    /// Session.
+    pub session: Option<String>,
+    /// Tenant.
+    pub tenant: Option<String>,
+    /// The natural person: a salted commitment, its opening beside the leaf.
+    pub user: Option<String>,
+    /// Roles of that person.
+    pub roles: Vec<String>,
+    /// Region of that person.
+    pub region: Option<String>,
+    /// Delegation chain, originator first.
+    pub delegated_by: Vec<String>,
+    /// Scope; absent: unrestricted.
+    pub scope: Option<Vec<String>>,
+    /// Tool.
+    pub tool: Option<String>,
+    /// Session type.
+    pub session_type: Option<String>,
+    /// Data class; absent in the context counts as restricted and is recorded so.
+    pub data_class: Option<String>,
+    /// Provenance; absent in the context counts as unknown and is recorded so.
+    pub provenance: Vec<String>,
+    /// Reasoning summary: a salted commitment, its opening beside the leaf.
+    pub stated_reason: Option<String>,
+    /// Members of the context that have no meaning of their own, as structured-field text.
+    pub attributes: BTreeMap<String, String>,
+    /// Destination.
+    pub destination: DestinationReference,
+    /// Parameters inspected.
+    pub parameters: Vec<InspectedParameter>,
+    /// Payload.
+    pub payload: PayloadReference,
+    /// Whether this agent met this destination for the first time in the life of the process.
+    pub first_seen: Option<bool>,
+    /// The host's request id; never join records by it.
+    pub request_id: Option<String>,
+    /// W3C trace context of the request.
+    pub traceparent: Option<String>,
+    /// `sha256:<base64>` of the signature base.
+    pub signature_base: Option<String>,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// The response was delivered whole.
+    Complete,
+    /// The stream ended before the response was whole.
+    Reset,
+    /// The gateway answered in the upstream's place (no connection, time-out, no route).
+    Gateway,
+}
+
+/// `kind: completion`. One for each decision that let something go.
+#[derive(Clone, Debug, Serialize)]
+pub struct CompletionRecord {
+    /// Id of the decision.
+    pub decision: String,
+    /// When the exchange ended.
+    pub time: Timestamp,
+    /// Bytes of the request body received.
+    pub received_bytes: u64,
+    /// `sha256:<base64>` of the request body received.
+    pub received_digest: Option<String>,
+    /// Bytes of the request body forwarded.
+    pub forwarded_bytes: u64,
+    /// `sha256:<base64>` of the request body forwarded.
+    pub forwarded_digest: Option<String>,
+    /// Times the request was sent upstream.
+    pub attempts: Option<u64>,
+    /// Address it was sent to.
+    pub upstream: Option<String>,
+    /// Status of the response.
+    pub status: Option<u16>,
+    /// Bytes of the response body.
+    pub response_bytes: u64,
+    /// Milliseconds from the head of the request to the end.
+    pub duration: u64,
+    /// How it ended.
+    pub ending: Ending,
+}

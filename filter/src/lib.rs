@@ -1,0 +1,1 @@
+//! The proxy-wasm plugin. The only crate that knows proxy-wasm; it decides nothing itself.

@@ -1,0 +1,1 @@
+//! The stage on which scenarios play: the wasmtime harness and the real Envoy, behind one runner.
