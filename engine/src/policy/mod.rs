@@ -1,4 +1,25 @@
 //! What is allowed: documents that people write, compiled into the policy that requests meet (DESIGN section 4).
+//!
+//! [`Configuration::accept`] is the only way in, for the filter and for the command line. It reads the plugin JSON,
+//! refuses what it does not understand with the place and a remedy, and compiles the rest to immutable data.
+
+pub mod compiled;
+pub mod configuration;
+pub mod document;
+pub mod error;
+pub mod gateway;
+pub mod node;
+mod pattern;
+mod read;
+mod signer;
+
+pub use compiled::CompiledPolicy;
+pub use configuration::{Configuration, Role};
+pub use document::gateway::Feedback;
+pub use error::{Document, PolicyError};
+pub use gateway::Gateway;
+pub use read::ValueError;
+pub use signer::Signer;
 
 use serde::{Deserialize, Serialize};
 
