@@ -1,10 +1,15 @@
 //! Keys the policy knows, by key id.
 
+use super::ed25519::Verifier;
+use super::error::Seconds;
 use crate::facts::Timestamp;
+use base64::Engine as _;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use std::collections::HashMap;
+use std::fmt;
 
 /// An Ed25519 public key that is canonical and not of small order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PublicKey([u8; 32]);
 
 /// Why text is not a public key.
@@ -12,15 +17,64 @@ pub struct PublicKey([u8; 32]);
 pub enum PublicKeyError {
     /// Neither base64 of 32 bytes nor a JWK object (`kty` OKP, `crv` Ed25519).
     Form,
+    /// A JWK that holds the private key too.
+    Private,
     /// 32 bytes that are not a canonical point of large order.
     Point,
 }
 
+impl fmt::Display for PublicKeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Form => {
+                "is neither base64 of the 32 bytes of an Ed25519 public key nor a JWK with kty OKP, crv Ed25519 and x"
+            }
+            Self::Private => "is a private key (a JWK with d), where only the public half may stand",
+            Self::Point => {
+                "has 32 bytes, but they are no Ed25519 public key (not a canonical point, or of small order)"
+            }
+        })
+    }
+}
+
+impl std::error::Error for PublicKeyError {}
+
 impl PublicKey {
+    /// Reads a public key as policies hold it: base64 of 32 bytes (either alphabet, padded or not) or a JWK (RFC 8037)
+    /// as JSON text.
+    pub fn parse(text: &str) -> Result<Self, PublicKeyError> {
+        let text = text.trim();
+        if text.starts_with('{') {
+            let jwk: serde_json::Value = serde_json::from_str(text).map_err(|_| PublicKeyError::Form)?;
+            return Self::from_jwk(&jwk);
+        }
+        Self::from_base64(text)
+    }
+
+    /// Reads a JWK (RFC 8037) that is already JSON.
+    pub fn from_jwk(jwk: &serde_json::Value) -> Result<Self, PublicKeyError> {
+        let member = |name| jwk.get(name).and_then(serde_json::Value::as_str);
+        if jwk.get("d").is_some() {
+            return Err(PublicKeyError::Private);
+        }
+        if member("kty") != Some("OKP") || member("crv") != Some("Ed25519") {
+            return Err(PublicKeyError::Form);
+        }
+        Self::from_base64(member("x").ok_or(PublicKeyError::Form)?)
+    }
+
+    fn from_base64(text: &str) -> Result<Self, PublicKeyError> {
+        decode_base64(text)
+            .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+            .ok_or(PublicKeyError::Form)
+            .and_then(Self::from_bytes)
+    }
+
     /// Checks 32 bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, PublicKeyError> {
         match ed25519_dalek::VerifyingKey::from_bytes(&bytes) {
-            Ok(key) if !key.is_weak() => Ok(Self(bytes)),
+            // Decompression takes encodings with y >= p (RFC 8032 section 5.1.3 does not); compressing again shows them.
+            Ok(key) if !key.is_weak() && key.to_edwards().compress().to_bytes() == bytes => Ok(Self(bytes)),
             _ => Err(PublicKeyError::Point),
         }
     }
@@ -29,6 +83,20 @@ impl PublicKey {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Padded base64 of the 32 bytes, as policies hold it.
+    pub fn to_base64(&self) -> String {
+        base64::engine::general_purpose::STANDARD.encode(self.0)
+    }
+}
+
+/// Decodes base64 in either alphabet, padded or not. Bits beyond the last byte must be zero.
+pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    const FORGIVING: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    const STANDARD: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::STANDARD, FORGIVING);
+    const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&base64::alphabet::URL_SAFE, FORGIVING);
+    STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok()
 }
 
 /// One key of one signer.
@@ -44,24 +112,68 @@ pub struct SignerKey {
     pub not_after: Option<Timestamp>,
 }
 
+/// What is the matter with the key a signature names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyProblem {
+    /// The policy does not name it.
+    Unknown,
+    /// Its time has not come.
+    NotYetValid(Timestamp),
+    /// Its time is over.
+    Expired(Timestamp),
+}
+
+impl fmt::Display for KeyProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("is not in the policy"),
+            Self::NotYetValid(from) => write!(f, "is valid only from {}", Seconds(*from)),
+            Self::Expired(to) => write!(f, "was valid until {}", Seconds(*to)),
+        }
+    }
+}
+
+impl SignerKey {
+    /// Whether the key may sign at this time.
+    pub fn check_time(&self, now: Timestamp) -> Result<(), KeyProblem> {
+        match (self.not_before, self.not_after) {
+            (Some(from), _) if now < from => Err(KeyProblem::NotYetValid(from)),
+            (_, Some(to)) if now > to => Err(KeyProblem::Expired(to)),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// All keys, by `keyid`.
 #[derive(Clone, Debug, Default)]
 pub struct KeyRing {
-    keys: HashMap<String, SignerKey>,
+    keys: HashMap<String, Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    key: SignerKey,
+    verifier: Verifier,
 }
 
 impl KeyRing {
-    /// Adds a key; `false` when its id is taken.
+    /// Adds a key; `false` when its id is taken. A key without an id of its own goes under its signer's id.
     pub fn insert(&mut self, keyid: &str, key: SignerKey) -> bool {
         if self.keys.contains_key(keyid) {
             return false;
         }
-        self.keys.insert(keyid.to_owned(), key);
+        let verifier = Verifier::new(&key.public);
+        self.keys.insert(keyid.to_owned(), Entry { key, verifier });
         true
     }
 
     /// The key of this exact id (case counts).
     pub fn get(&self, keyid: &str) -> Option<&SignerKey> {
-        self.keys.get(keyid)
+        self.keys.get(keyid).map(|entry| &entry.key)
+    }
+
+    /// Whether a key signed these bytes; `false` too for a key id that is not there.
+    pub(crate) fn verify(&self, keyid: &str, message: &[u8], signature: &[u8; 64]) -> bool {
+        self.keys.get(keyid).is_some_and(|entry| entry.verifier.verify(message, signature))
     }
 }

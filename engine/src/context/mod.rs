@@ -4,9 +4,18 @@
 //! coverage having been checked. It does not spend the nonce: the caller does, at once, whatever the policy then says.
 
 pub mod agent_context;
+mod ed25519;
+pub mod error;
 pub mod keyring;
+pub mod sign;
+pub mod signature;
+pub(crate) mod structured;
 pub mod verify;
 
 pub use agent_context::{AgentContext, DataClass, Provenance, SessionType};
+pub use error::ContextError;
 pub use keyring::{KeyRing, PublicKey};
-pub use verify::{ContextError, Freshness, VerifiedContext, verify};
+pub use verify::{Expectations, Freshness, VerifiedContext, verify};
+
+#[cfg(test)]
+mod tests;
