@@ -71,33 +71,33 @@ impl std::error::Error for PolicyError {}
 /// One or more errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyErrors {
-    first: PolicyError,
+    first: Box<PolicyError>,
     rest: Vec<PolicyError>,
 }
 
 impl PolicyErrors {
     /// The first, in the order of the document.
     pub fn into_first(self) -> PolicyError {
-        self.first
+        *self.first
     }
 
     /// All of them, in the order of the document.
     pub fn iter(&self) -> impl Iterator<Item = &PolicyError> {
-        std::iter::once(&self.first).chain(&self.rest)
+        std::iter::once(self.first.as_ref()).chain(&self.rest)
     }
 
     pub(crate) fn sorted_by_key<K: Ord>(self, key: impl Fn(&PolicyError) -> K) -> Self {
         let Self { first, mut rest } = self;
-        rest.insert(0, first);
+        rest.insert(0, *first);
         rest.sort_by_cached_key(key);
-        let first = rest.remove(0);
+        let first = Box::new(rest.remove(0));
         Self { first, rest }
     }
 }
 
 impl From<PolicyError> for PolicyErrors {
     fn from(first: PolicyError) -> Self {
-        Self { first, rest: Vec::new() }
+        Self { first: Box::new(first), rest: Vec::new() }
     }
 }
 
@@ -119,7 +119,7 @@ impl Problems {
         let mut errors = self.0.into_iter();
         match errors.next() {
             None => Ok(value),
-            Some(first) => Err(PolicyErrors { first, rest: errors.collect() }),
+            Some(first) => Err(PolicyErrors { first: Box::new(first), rest: errors.collect() }),
         }
     }
 }

@@ -101,18 +101,14 @@ fn compile_key(document: &SignerKeyDocument, signer: usize, place: &Place<'_>) -
     if let Some(id) = &document.id {
         key_id(id, &place.key("id"))?;
     }
-    let public = parse_public(&document.public.0).map_err(|error| {
-        let place = place.key("public");
-        match error {
-            PublicKeyError::Form => {
-                place.error("not an Ed25519 public key", "write base64 of its 32 bytes, as `exeat key` prints it", "")
-            }
-            PublicKeyError::Point => place.error(
-                "32 bytes that are no safe Ed25519 public key",
-                "make a key with `exeat key`",
-                "anybody could sign for a point that is not canonical or of small order",
-            ),
-        }
+    let public = PublicKey::parse(&document.public.0).map_err(|error| {
+        // The text is not repeated: people put a private key here.
+        let (problem, why) = match error {
+            PublicKeyError::Form => ("not an Ed25519 public key", ""),
+            PublicKeyError::Private => ("a private key", "whoever reads the policy could sign with it"),
+            PublicKeyError::Point => ("32 bytes that are no safe Ed25519 public key", "anybody could sign for it"),
+        };
+        place.key("public").error(problem, "write base64 of the 32 bytes of the public half, or its JWK", why)
     })?;
     let (not_before, not_after) = (document.not_before.map(|m| m.start()), document.not_after.map(|m| m.end()));
     if let (Some(from), Some(to)) = (not_before, not_after)
@@ -121,15 +117,6 @@ fn compile_key(document: &SignerKeyDocument, signer: usize, place: &Place<'_>) -
         return Err(place.key("not_after").error("it ends before it begins", "put not_after behind not_before", ""));
     }
     Ok(SignerKey { signer, public, not_before, not_after })
-}
-
-fn parse_public(text: &str) -> Result<PublicKey, PublicKeyError> {
-    use base64::Engine;
-    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-    let bare = text.strip_suffix('=').unwrap_or(text);
-    let bytes =
-        STANDARD_NO_PAD.decode(bare).or_else(|_| URL_SAFE_NO_PAD.decode(bare)).map_err(|_| PublicKeyError::Form)?;
-    PublicKey::from_bytes(bytes.try_into().map_err(|_| PublicKeyError::Form)?)
 }
 
 /// A `keyid` is a structured-field string: printable ASCII.
