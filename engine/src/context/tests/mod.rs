@@ -2,6 +2,7 @@
 
 mod attacks;
 mod body;
+mod ed25519;
 mod rfc9421;
 mod time;
 
