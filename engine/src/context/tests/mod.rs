@@ -1,6 +1,8 @@
 //! What the signed context accepts and refuses, by kind of attack. [`Scene`] is a good request; tests break it.
 
 mod attacks;
+mod body;
+mod ed25519;
 mod rfc9421;
 
 use super::keyring::SignerKey;
