@@ -6,9 +6,7 @@
 use crate::shared::{Boot, SharedData, SharedError};
 use crate::{host, wasi};
 use exeat_engine::evidence::key::{GatewayKey, SHARED_STATE};
-use exeat_engine::evidence::{
-    Capacity, ConfigRecord, GenesisRecord, Journal, LogHead, ModuleReference, Origin,
-};
+use exeat_engine::evidence::{Capacity, ConfigRecord, GenesisRecord, Journal, LogHead, ModuleReference, Origin};
 use exeat_engine::facts::Timestamp;
 use exeat_engine::policy::{Configuration, Role};
 use proxy_wasm::types::LogLevel;
