@@ -33,3 +33,6 @@ pub use opening::{PathOpening, PathOpenings};
 pub use path::{CanonicalPath, RequestTarget};
 pub use paths::{PathPattern, PathPatternError, PathSpecificity};
 pub use special_use::SpecialUse;
+
+#[cfg(test)]
+mod tests;
