@@ -144,7 +144,7 @@ fn context(agent: &str, provenance: &[Provenance]) -> ContextFields {
 
 /// Signs as a runtime would; the nonce is what tells requests apart.
 fn sign(mut head: RequestHead, context: &ContextFields, body: &[u8], nonce: &str) -> RequestHead {
-    let mut put = |head: &mut RequestHead, name: &str, value: String| head.fields.push((name.into(), value.into()));
+    let put = |head: &mut RequestHead, name: &str, value: String| head.fields.push((name.into(), value.into()));
     if !body.is_empty() {
         put(&mut head, "content-digest", content_digest(body));
     }
