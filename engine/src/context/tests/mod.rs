@@ -4,6 +4,7 @@ mod attacks;
 mod body;
 mod ed25519;
 mod rfc9421;
+mod time;
 
 use super::keyring::SignerKey;
 use super::sign::{self, ContextFields, SignatureInput};
