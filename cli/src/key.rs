@@ -1,10 +1,212 @@
-//! `exeat key`: make keys.
+//! `exeat key`: make Ed25519 keys for signers and gateways, and read them.
+//!
+//! A private key is the base64 of its 32-byte seed, alone on a line, in a file or an environment variable.
+
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use clap::{Args, Subcommand};
+use ed25519_compact::{KeyPair, Seed};
+use exeat_engine::context::keyring::{PublicKey, decode_base64};
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// Arguments of `exeat key`.
-#[derive(Debug, clap::Args)]
-pub struct KeyArgs {}
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Make a key: the private half to a file, the public half to standard output.
+    New(NewArgs),
+    /// Print the public half of a private key.
+    Public(PublicArgs),
+}
+
+#[derive(Debug, Args)]
+struct NewArgs {
+    /// File for the private key (base64 of the seed), made with mode 0600; without it, standard output.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// File for the public key, besides.
+    #[arg(long, value_name = "FILE")]
+    public: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct PublicArgs {
+    /// File that holds the private key.
+    #[arg(value_name = "FILE", required_unless_present = "env", conflicts_with = "env")]
+    file: Option<PathBuf>,
+    /// Environment variable that holds it.
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
+    /// Print a JWK (RFC 8037) instead of base64.
+    #[arg(long)]
+    jwk: bool,
+}
 
 /// Runs `exeat key`.
-pub fn run(_args: KeyArgs) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+pub fn run(args: KeyArgs) -> anyhow::Result<()> {
+    match args.command {
+        KeyCommand::New(args) => new(&args),
+        KeyCommand::Public(args) => public(args),
+    }
+}
+
+fn new(args: &NewArgs) -> anyhow::Result<()> {
+    let key = PrivateKey::generate()?;
+    let public = key.public().to_base64();
+    match &args.out {
+        Some(path) => write_new(path, &key.to_base64(), true)?,
+        None => println!("{}", key.to_base64()),
+    }
+    if let Some(path) = &args.public {
+        write_new(path, &public, false)?;
+    }
+    match &args.out {
+        Some(path) => {
+            println!("{public}");
+            eprintln!("The private key is in {}. Keep it where no agent can read it.", path.display());
+        }
+        None => eprintln!("The line on standard output is the private key; its public half is {public}"),
+    }
+    eprintln!("A signer's public key goes into the policy:");
+    eprintln!("  signers: [{{id: <signer>, keys: [{{id: <keyid>, public: \"{public}\"}}], ...}}]");
+    eprintln!(
+        "A gateway's private key goes into the variable that gateway.yaml names: key: {{env: EXEAT_GATEWAY_KEY}}"
+    );
+    Ok(())
+}
+
+fn public(args: PublicArgs) -> anyhow::Result<()> {
+    let source = match (args.file, args.env) {
+        (Some(path), None) => KeySource::File(path),
+        (None, Some(name)) => KeySource::Env(name),
+        _ => bail!("name one private key: a file, or --env NAME"),
+    };
+    let key = source.load()?;
+    let public = key.public();
+    if args.jwk {
+        let x = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(public.as_bytes());
+        println!("{}", serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": x}));
+    } else {
+        println!("{}", public.to_base64());
+    }
+    Ok(())
+}
+
+/// Writes a file that does not exist yet. A private one is never readable by others, not even for a moment.
+fn write_new(path: &Path, line: &str, private: bool) -> anyhow::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, if private { 0o600 } else { 0o644 });
+    let mut file = options.open(path).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => {
+            anyhow::anyhow!("{} exists and is not overwritten: choose another name, or move it away", path.display())
+        }
+        _ => anyhow::Error::new(error).context(format!("cannot make {}", path.display())),
+    })?;
+    writeln!(file, "{line}").with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// An Ed25519 private key. `Debug` does not show it.
+#[derive(Clone)]
+pub struct PrivateKey {
+    pair: KeyPair,
+    public: PublicKey,
+}
+
+impl PrivateKey {
+    /// A new key from the randomness of the operating system.
+    pub fn generate() -> anyhow::Result<Self> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).context("the operating system gives no randomness")?;
+        Self::from_seed(seed)
+    }
+
+    /// The key of a seed (RFC 8032 section 5.1.5). All zeros, the mark of a key that was never filled in, is refused.
+    pub fn from_seed(seed: [u8; 32]) -> anyhow::Result<Self> {
+        let pair = KeyPair::try_from_seed(Seed::new(seed)).context("it is all zeros, which is no key")?;
+        let public = PublicKey::from_bytes(*pair.pk)?;
+        Ok(Self { pair, public })
+    }
+
+    /// Reads base64 (either alphabet, padded or not) of the seed.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let bytes = decode_base64(text.trim()).context("it is not base64")?;
+        match <[u8; 32]>::try_from(bytes.as_slice()) {
+            Ok(seed) => Self::from_seed(seed),
+            Err(_) => bail!("it has {} bytes, where a seed has 32", bytes.len()),
+        }
+    }
+
+    /// Padded base64 of the seed.
+    pub fn to_base64(&self) -> String {
+        base64::engine::general_purpose::STANDARD.encode(*self.pair.sk.seed())
+    }
+
+    /// The public half.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// Signs (RFC 8032, deterministic).
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        *self.pair.sk.sign(message, None)
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PrivateKey").field("public", &self.public.to_base64()).finish_non_exhaustive()
+    }
+}
+
+/// Where a private key is: a path, or `env:NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+}
+
+impl FromStr for KeySource {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.strip_prefix("env:") {
+            Some(name) => Self::Env(name.to_owned()),
+            None => Self::File(PathBuf::from(text)),
+        })
+    }
+}
+
+impl KeySource {
+    /// Reads the key.
+    pub fn load(&self) -> anyhow::Result<PrivateKey> {
+        match self {
+            Self::File(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the private key {}", path.display()))?;
+                PrivateKey::parse(&text).with_context(|| {
+                    format!("{} holds no private key (`exeat key new --out FILE` makes one)", path.display())
+                })
+            }
+            Self::Env(name) => {
+                let text = std::env::var(name)
+                    .with_context(|| format!("cannot read the private key in the environment variable {name}"))?;
+                PrivateKey::parse(&text).with_context(|| {
+                    format!("the environment variable {name} holds no private key (`exeat key new` makes one)")
+                })
+            }
+        }
+    }
 }

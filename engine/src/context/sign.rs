@@ -4,13 +4,13 @@
 //! no header can hold: whoever tests the verifier needs wrong signatures too.
 
 use super::agent_context::{self, AgentContext, DataClass, Provenance, SessionType};
-use super::error::ContextError;
+use super::error::{ContextError, Quoted};
 use super::signature::base::{path_and_query, signature_base};
 use super::signature::{ALGORITHM, Component, TAG};
 use super::structured::{self, InnerList, Item, Parameters};
 use crate::request::RequestHead;
 use base64::Engine as _;
-use sfv::{BareItem, Key};
+use sfv::{BareItem, FieldType as _, Key};
 use std::fmt;
 
 /// The members of an `Agent-Context` line to be written.
@@ -51,24 +51,27 @@ pub struct ContextFields {
 impl ContextFields {
     /// Writes the line's value and reads it back, so that a signer learns at once what a gateway would refuse.
     pub fn to_field(&self) -> Result<String, SignError> {
-        let mut members = vec![member("agent", string(&self.agent)?), member("session", string(&self.session)?)];
-        for (name, value) in
-            [("gateway", &self.gateway), ("tenant", &self.tenant), ("user", &self.user), ("region", &self.region)]
-        {
+        let mut members =
+            vec![member("agent", string("agent", &self.agent)?), member("session", string("session", &self.session)?)];
+        for (name, value) in [
+            ("gateway", &self.gateway),
+            ("tenant", &self.tenant),
+            ("user", &self.user),
+            ("region", &self.region),
+            ("tool", &self.tool),
+            ("reason", &self.reason),
+        ] {
             if let Some(value) = value {
-                members.push(member(name, string(value)?));
+                members.push(member(name, string(name, value)?));
             }
         }
         for (name, values) in [("roles", &self.roles), ("delegated_by", &self.delegated_by)] {
             if !values.is_empty() {
-                members.push(member(name, list(values, |value| string(value))?));
+                members.push(member(name, list(values, |value| string(name, value))?));
             }
         }
         if let Some(scope) = &self.scope {
-            members.push(member("scope", list(scope, |category| token(category))?));
-        }
-        if let Some(tool) = &self.tool {
-            members.push(member("tool", string(tool)?));
+            members.push(member("scope", list(scope, |category| token("scope", category))?));
         }
         if let Some(session_type) = self.session_type {
             members.push(member("session_type", session_type.word().to_owned()));
@@ -79,10 +82,9 @@ impl ContextFields {
         if !self.provenance.is_empty() {
             members.push(member("provenance", list(&self.provenance, |source| Ok(source.word().to_owned()))?));
         }
-        if let Some(reason) = &self.reason {
-            members.push(member("reason", string(reason)?));
+        for (name, value) in &self.attributes {
+            members.push(member(name, one_value(name, value)?));
         }
-        members.extend(self.attributes.iter().map(|(name, value)| member(name, value.clone())));
         let field = members.join(", ");
         AgentContext::parse(field.as_bytes()).map_err(SignError::Context)?;
         Ok(field)
@@ -93,12 +95,13 @@ fn member(name: &str, value: String) -> String {
     format!("{name}={value}")
 }
 
-fn string(text: &str) -> Result<String, SignError> {
-    Ok(item(BareItem::String(sf_string(text)?)))
+/// Text as a structured-field string, quoted. `place` says where it is to stand.
+pub fn string(place: &str, text: &str) -> Result<String, SignError> {
+    Ok(item(BareItem::String(sf_string(place, text)?)))
 }
 
-fn token(text: &str) -> Result<String, SignError> {
-    let token = sfv::Token::from_string(text.to_owned()).map_err(|_| SignError::Text(text.to_owned()))?;
+fn token(place: &str, text: &str) -> Result<String, SignError> {
+    let token = sfv::Token::from_string(text.to_owned()).map_err(|_| unfit(place, text, "a token"))?;
     Ok(item(BareItem::Token(token)))
 }
 
@@ -107,12 +110,24 @@ fn list<T>(values: &[T], each: impl Fn(&T) -> Result<String, SignError>) -> Resu
     Ok(format!("({})", items.join(" ")))
 }
 
+/// A value that is one value: a comma in it would open a further member.
+fn one_value(name: &str, value: &str) -> Result<String, SignError> {
+    match sfv::Parser::new(value).parse::<sfv::List>() {
+        Ok(list) if list.len() == 1 => Ok(list.serialize().unwrap_or_default()),
+        _ => Err(unfit(name, value, "one structured-field item or inner list")),
+    }
+}
+
 fn item(value: BareItem) -> String {
     structured::serialize_item(&Item { value, parameters: Parameters::new() })
 }
 
-fn sf_string(text: &str) -> Result<sfv::String, SignError> {
-    sfv::String::from_string(text.to_owned()).map_err(|_| SignError::Text(text.to_owned()))
+fn sf_string(place: &str, text: &str) -> Result<sfv::String, SignError> {
+    sfv::String::from_string(text.to_owned()).map_err(|_| unfit(place, text, "printable ASCII"))
+}
+
+fn unfit(place: &str, text: &str, expected: &'static str) -> SignError {
+    SignError::Text { place: place.to_owned(), text: text.to_owned(), expected }
 }
 
 /// A signature to be made: its label, what it covers, its parameters.
@@ -159,7 +174,8 @@ impl SignatureInput {
 
     /// The two header lines that carry the signature: names in lower case, and values.
     pub fn lines(&self, signature: &[u8]) -> Result<[(&'static str, String); 2], SignError> {
-        let label = Key::from_string(self.label.clone()).map_err(|_| SignError::Text(self.label.clone()))?;
+        let label = Key::from_string(self.label.clone())
+            .map_err(|_| unfit("label", &self.label, "a lower-case structured-field key"))?;
         let value = item(BareItem::ByteSequence(signature.to_vec()));
         Ok([
             ("signature-input", format!("{}={}", label.as_str(), self.parameters()?)),
@@ -172,14 +188,15 @@ impl SignatureInput {
         let mut parameters = Parameters::new();
         for (name, seconds) in [("created", self.created), ("expires", self.expires)] {
             if let Some(seconds) = seconds {
-                let value = sfv::Integer::try_from(seconds).map_err(|_| SignError::Text(seconds.to_string()))?;
+                let value = sfv::Integer::try_from(seconds)
+                    .map_err(|_| unfit(name, &seconds.to_string(), "an integer of at most 15 digits"))?;
                 parameters.push((sfv::key_ref(name).to_owned(), BareItem::Integer(value)));
             }
         }
         let texts = [("nonce", &self.nonce), ("keyid", &self.keyid), ("alg", &self.alg), ("tag", &self.tag)];
         for (name, text) in texts {
             if let Some(text) = text {
-                parameters.push((sfv::key_ref(name).to_owned(), BareItem::String(sf_string(text)?)));
+                parameters.push((sfv::key_ref(name).to_owned(), BareItem::String(sf_string(name, text)?)));
             }
         }
         let items = self.components.iter().map(Component::to_item).collect();
@@ -215,8 +232,15 @@ pub fn content_digest(body: &[u8]) -> String {
 pub enum SignError {
     /// A gateway would refuse the context.
     Context(ContextError),
-    /// Text that the place it stands in cannot hold: structured-field strings are ASCII, tokens and labels narrower.
-    Text(String),
+    /// Text that the place it is to stand in cannot hold.
+    Text {
+        /// The member, parameter or label.
+        place: String,
+        /// The text.
+        text: String,
+        /// What it can hold.
+        expected: &'static str,
+    },
     /// A component cannot be derived from the request.
     Component {
         /// Its identifier.
@@ -230,8 +254,8 @@ impl fmt::Display for SignError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Context(error) => write!(f, "{error}"),
-            Self::Text(text) => {
-                write!(f, "{} cannot stand in a structured field there", super::error::Quoted(text))
+            Self::Text { place, text, expected } => {
+                write!(f, "{place}: {} is not {expected}, which is all that can stand there", Quoted(text))
             }
             Self::Component { component, problem } => write!(f, "component {component}: {problem}"),
         }

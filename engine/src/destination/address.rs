@@ -82,10 +82,11 @@ pub fn classify(address: IpAddr) -> AddressClass {
     let IpAddr::V6(v6) = address else {
         return outer;
     };
-    // The inner address is what the packet, or its last leg, goes to.
-    let closed = |inner: &Ipv4Addr| narrowest((*inner).into()).refused();
-    match inner_addresses(v6).find(closed) {
-        Some(inner) => narrowest(inner.into()),
+    // The inner address is what the packet, or its last leg, goes to. Some forms can be read in several ways; a metadata
+    // service behind any of them counts first, because it needs a grant of its own.
+    let mut inner = inner_addresses(v6).map(|inner| narrowest(inner.into())).filter(|class| class.refused());
+    match inner.next() {
+        Some(first) => inner.find(|class| class.is_metadata()).unwrap_or(first),
         None if outer == AddressClass::Public && isatap(v6).is_some() => AddressClass::Ipv4InIpv6,
         None => outer,
     }
@@ -123,10 +124,10 @@ fn inner_addresses(v6: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
         // NAT64, local-use prefix (RFC 8215): any length from 48 to 96 bits (RFC 6052 section 2.2). Bits 64 to 71 are
         // skipped by the embedding.
         [0x64, 0xff9b, 1, _, _, _, _, _] => [
-            Some(low),
             Some(around_octet_64(bits, 48)),
             Some(around_octet_64(bits, 56)),
             Some(around_octet_64(bits, 64)),
+            Some(low),
         ],
         // 6to4 (RFC 3056 section 2).
         [0x2002, ..] => [Some(Ipv4Addr::from_bits((bits >> 80) as u32)), None, None, None],

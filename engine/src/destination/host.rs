@@ -6,7 +6,7 @@
 
 use super::{DestinationError, SpecialUse};
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use url::Host;
 
 /// The most bytes of a label (RFC 1035 section 2.3.4).
@@ -84,7 +84,7 @@ impl CanonicalHost {
     }
 
     /// The address, unless the host is a name.
-    pub fn address(&self) -> Option<std::net::IpAddr> {
+    pub fn address(&self) -> Option<IpAddr> {
         match self {
             Self::Name(_) => None,
             Self::Ipv4(address) => Some((*address).into()),
@@ -105,6 +105,14 @@ impl fmt::Display for CanonicalHost {
             Self::Ipv4(address) => address.fmt(f),
             Self::Ipv6(address) => Host::<&str>::Ipv6(*address).fmt(f),
         }
+    }
+}
+
+/// An address as it stands outside an authority: IPv6 in the form of the URL Standard, without brackets.
+pub(super) fn bare(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => CanonicalHost::Ipv6(v6).to_string().trim_matches(['[', ']']).to_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! A pattern is written in the canonical form that requests are brought to; any other spelling is an error that says the
 //! canonical one, so that no pattern is in a policy that nothing can match.
 
+use super::host::bare;
 use super::{Authority, CanonicalHost, Cidr, CidrError, DestinationError, HostName};
 use std::fmt;
 use std::net::IpAddr;
@@ -132,10 +133,8 @@ impl HostPattern {
         if text.starts_with('[') {
             return Err(HostPatternError::Brackets);
         }
-        if let Ok(address @ IpAddr::V6(v6)) = text.parse() {
-            // The form of the URL Standard, without its brackets.
-            let bracketed = CanonicalHost::Ipv6(v6).to_string();
-            return same(text, bracketed.trim_matches(['[', ']'])).map(|()| Self::Address(address));
+        if let Ok(address @ IpAddr::V6(_)) = text.parse() {
+            return same(text, &bare(address)).map(|()| Self::Address(address));
         }
         Ok(match parse_host(text)? {
             CanonicalHost::Name(name) => Self::Exact(name),
@@ -169,8 +168,7 @@ impl fmt::Display for HostPattern {
         match self {
             Self::Exact(name) => name.fmt(f),
             Self::Under(name) => write!(f, "*.{name}"),
-            Self::Address(IpAddr::V6(v6)) => f.write_str(CanonicalHost::Ipv6(*v6).to_string().trim_matches(['[', ']'])),
-            Self::Address(address) => address.fmt(f),
+            Self::Address(address) => f.write_str(&bare(*address)),
             Self::Range(range) => range.fmt(f),
             Self::Any => f.write_str("*"),
         }

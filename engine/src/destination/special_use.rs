@@ -30,9 +30,9 @@ macro_rules! special_uses {
 
 special_uses! {
     /// A name under which a cloud serves instance credentials; it needs `metadata: true` besides being named.
-    Metadata "metadata" "documentation of the clouds, see METADATA_NAMES";
+    Metadata "metadata" "documentation of the clouds, name by name";
     /// A name of one label: search domains decide what it means.
-    SingleLabel "single-label" "RFC 8499 section 2, ICANN SAC 053 (dotless domains)";
+    SingleLabel "single-label" "RFC 7085 (dotless domains), ICANN SAC 053";
     /// `localhost` and what is under it.
     Localhost "localhost" "RFC 6761 section 6.3";
     /// Under `.local`: multicast DNS, and the cluster domain of Kubernetes.
@@ -40,7 +40,7 @@ special_uses! {
     /// Under `.internal`: private use.
     Internal "internal" "ICANN board resolution 2024.07.29.06 (private-use TLD)";
     /// Under `.svc`: services of a Kubernetes cluster.
-    Svc "svc" "Kubernetes DNS specification 1.1.0, section 2.2";
+    Svc "svc" "Kubernetes DNS-Based Service Discovery specification";
     /// Under `.arpa`: infrastructure, `home.arpa` among it.
     Arpa "arpa" "RFC 3172, RFC 8375";
     /// Under `.onion`: never to be looked up in DNS.

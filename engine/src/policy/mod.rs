@@ -28,7 +28,7 @@ pub use destination::{Credentials, Destination};
 pub use document::gateway::Feedback;
 pub use error::{Document, PolicyError};
 pub use evaluate::{Candidates, Grant, HeadVerdict, Payload, Refusal, Subject, Verdict};
-pub use gateway::Gateway;
+pub use gateway::{Collector, Gateway};
 pub use limits::Dimension;
 pub use read::ValueError;
 pub use signer::Signer;
@@ -44,4 +44,14 @@ pub enum Mode {
     Enforce,
     /// A verified request that would be refused goes on and is recorded as `would-deny`.
     Monitor,
+}
+
+impl Mode {
+    /// The word in documents and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Monitor => "monitor",
+        }
+    }
 }

@@ -1,7 +1,10 @@
 //! What the signed context accepts and refuses, by kind of attack. [`Scene`] is a good request; tests break it.
 
 mod attacks;
+mod body;
+mod ed25519;
 mod rfc9421;
+mod time;
 
 use super::keyring::SignerKey;
 use super::sign::{self, ContextFields, SignatureInput};
