@@ -3,8 +3,9 @@
 use super::*;
 use exeat_engine::context::{DataClass, Provenance, SessionType};
 
-pub(super) fn all() -> Result<Vec<Sample>, Box<dyn Error>> {
-    let everything = ContextFields {
+/// Every member there is, and two of another's making.
+fn everything() -> ContextFields {
+    ContextFields {
         gateway: Some("egress-eu-1".to_owned()),
         tenant: Some("acme".to_owned()),
         user: Some("u-1042".to_owned()),
@@ -22,7 +23,10 @@ pub(super) fn all() -> Result<Vec<Sample>, Box<dyn Error>> {
             ("attempts".to_owned(), "(1 2.5 ?1)".to_owned()),
         ],
         ..Draft::default().context
-    };
+    }
+}
+
+pub(super) fn all() -> Result<Vec<Sample>, Box<dyn Error>> {
     let sha512 = "sha-512=:WZDPaVn/7XgHaAy8pmojAkGWoRx2UFChF41A2svX+TaPm+AbwAgBWnrIiYllu7BNNyealdVLvRwEmTHWXvJwew==:";
     Ok(vec![
         sample(1, "permitted", "minimal", "the least that passes", Draft::default())?,
@@ -34,7 +38,13 @@ pub(super) fn all() -> Result<Vec<Sample>, Box<dyn Error>> {
             "a lone question mark is a query",
             Draft::with(|d| d.path = Some("/v1/orders?")),
         )?,
-        sample(4, "permitted", "all members", "every member of the context", Draft::with(|d| d.context = everything))?,
+        sample(
+            4,
+            "permitted",
+            "all members",
+            "every member of the context",
+            Draft::with(|d| d.context = everything()),
+        )?,
         sample(5, "permitted", "body", "a body, its digest and its type", Draft::posted())?,
         sample(
             6,
@@ -151,5 +161,17 @@ pub(super) fn all() -> Result<Vec<Sample>, Box<dyn Error>> {
         )?,
         sample(15, "permitted", "no alg", "alg may be absent", Draft::signed(|i| i.alg = None))?,
         sample(16, "permitted", "label", "the label is free", Draft::signed(|i| i.label = "sig1".to_owned()))?,
+        sample(
+            17,
+            "permitted",
+            "whole",
+            "what the documentation shows: query, body and context together",
+            Draft {
+                path: Some("/v1/orders?customer=u-1042"),
+                context: ContextFields { attributes: Vec::new(), ..everything() },
+                sign: |i| i.expires = Some(NOW + 60),
+                ..Draft::posted()
+            },
+        )?,
     ])
 }
