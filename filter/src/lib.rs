@@ -1,1 +1,24 @@
 //! The proxy-wasm plugin. The only crate that knows proxy-wasm; it decides nothing itself.
+//!
+//! - [`root`]: configuration, ticks and the delivery of evidence
+//! - [`http`]: one request, driven through the engine's exchange
+//! - [`vm`]: what the contexts of one worker VM share
+//! - [`shared`]: what the VMs of one gateway process share
+//! - [`host`]: host calls that never panic
+//! - [`wasi`]: randomness and environment variables
+
+mod host;
+mod http;
+mod root;
+mod shared;
+mod vm;
+mod wasi;
+
+// Without a log level the SDK installs no panic hook, and a panic would be a bare "unreachable" in the host's log.
+#[expect(missing_docs, reason = "the macro makes a function that nobody but the host calls")]
+mod entry {
+    proxy_wasm::main! {{
+        proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
+        proxy_wasm::set_root_context(|_| Box::new(crate::root::Root::new()));
+    }}
+}

@@ -1,3 +1,134 @@
-//! `cargo xtask`.
+//! `cargo xtask`: the one entry to everything that is more than a single cargo call. Each command finds out by itself what
+//! this machine lacks, says what it does about it and how long that usually takes, and is quick when nothing is left to do.
 
-fn main() {}
+mod checks;
+mod demo;
+mod process;
+mod setup;
+mod stages;
+mod test;
+mod toolchain;
+mod wasm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use workspace::Workspace;
+
+const USAGE: &str = "\
+cargo xtask <command>
+
+  setup                            get what the other commands need: a way to wasm32, Envoy, cargo-deny
+  wasm                             build the filter into target/exeat.wasm
+  test [--advisories] [-- ARGS]    checks, module, every test on the real Envoy; ARGS go to the test runner
+  demo [--keep]                    run the demo on the real Envoy; --keep leaves it running to look around
+  ci-checks [--advisories]         only the checks: format, lints, licences and sources of dependencies
+
+  --advisories                     ask the RustSec database too (needs the network)
+  EXEAT_ENVOY=<path>               use this Envoy instead of the one that setup installs";
+
+/// What the command line asked for. Made only by [`parse`].
+#[derive(Debug, PartialEq, Eq)]
+enum Command {
+    Help,
+    Setup,
+    Wasm,
+    Test { advisories: bool, runner_args: Vec<String> },
+    Demo { keep: bool },
+    CiChecks { advisories: bool },
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let command = match parse(&args) {
+        Ok(command) => command,
+        Err(complaint) => {
+            eprintln!("{complaint}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nxtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    if command == Command::Help {
+        println!("{USAGE}");
+        return Ok(());
+    }
+    let workspace = Workspace::locate()?;
+    match command {
+        Command::Help => Ok(()),
+        Command::Setup => setup::everything(&workspace),
+        Command::Wasm => wasm::build(&workspace, &setup::wasm_toolchain(&workspace)?).map(drop),
+        Command::Test { advisories, runner_args } => test::run_all(&workspace, advisories, &runner_args),
+        Command::Demo { keep } => demo::play(&workspace, keep),
+        Command::CiChecks { advisories } => checks::run_alone(&workspace, advisories),
+    }
+}
+
+fn parse(args: &[String]) -> Result<Command, String> {
+    let Some((name, rest)) = args.split_first() else { return Err("a command is missing".to_owned()) };
+    let (flags, runner_args) = match rest.iter().position(|arg| arg == "--") {
+        Some(at) => rest.split_at(at),
+        None => (rest, [].as_slice()),
+    };
+    let allowed: &[&str] = match name.as_str() {
+        "test" | "ci-checks" => &["--advisories"],
+        "demo" => &["--keep"],
+        _ => &[],
+    };
+    if let Some(unknown) = flags.iter().find(|flag| !allowed.contains(&flag.as_str())) {
+        return Err(format!("`{name}` does not know `{unknown}`"));
+    }
+    if !runner_args.is_empty() && name != "test" {
+        return Err(format!("`{name}` takes nothing after `--`"));
+    }
+    let given = |flag: &str| flags.iter().any(|arg| arg == flag);
+    match name.as_str() {
+        "help" | "--help" | "-h" => Ok(Command::Help),
+        "setup" => Ok(Command::Setup),
+        "wasm" => Ok(Command::Wasm),
+        "test" => Ok(Command::Test {
+            advisories: given("--advisories"),
+            runner_args: runner_args.iter().skip(1).cloned().collect(),
+        }),
+        "demo" => Ok(Command::Demo { keep: given("--keep") }),
+        "ci-checks" => Ok(Command::CiChecks { advisories: given("--advisories") }),
+        unknown => Err(format!("there is no command `{unknown}`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn commands_and_their_flags() {
+        assert_eq!(parsed("setup"), Ok(Command::Setup));
+        assert_eq!(parsed("demo --keep"), Ok(Command::Demo { keep: true }));
+        assert_eq!(parsed("ci-checks"), Ok(Command::CiChecks { advisories: false }));
+        assert_eq!(
+            parsed("test --advisories -- -p exeat-engine"),
+            Ok(Command::Test { advisories: true, runner_args: vec!["-p".to_owned(), "exeat-engine".to_owned()] })
+        );
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for line in
+            ["", "tset", "wasm --keep", "test --keep", "demo --keep extra", "setup -- x", "test -p exeat-engine"]
+        {
+            assert!(parsed(line).is_err(), "`{line}` was accepted");
+        }
+    }
+}

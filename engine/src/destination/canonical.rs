@@ -1,7 +1,8 @@
-//! The canonical form of a destination.
+//! The canonical destination: what is matched, recorded and forwarded.
 
-use crate::decision::Reason;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use super::{
+    Authority, CanonicalHost, CanonicalPath, DestinationError, HostGrant, PathOpenings, RequestTarget, classify,
+};
 
 /// Scheme towards the upstream. From the configuration, never from the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -31,27 +32,10 @@ impl Scheme {
     }
 }
 
-/// A host in WHATWG form: lower case, punycode, no trailing dot; every IPv4 spelling recognised.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum CanonicalHost {
-    /// A name.
-    Name(String),
-    /// An IPv4 literal.
-    Ipv4(Ipv4Addr),
-    /// An IPv6 literal.
-    Ipv6(Ipv6Addr),
-}
-
-/// A path that every server reads the same way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CanonicalPath {
-    /// As it was sent, and goes on.
-    pub raw: String,
-    /// Decoded segments between slashes; a trailing slash gives a last empty one. `/` is one empty segment.
-    pub segments: Vec<String>,
-}
-
 /// A destination that was parsed once.
+///
+/// Everything in it passed its own check; the host may still be one that is closed, see
+/// [`CanonicalDestination::check_host`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CanonicalDestination {
     /// Host.
@@ -64,17 +48,55 @@ pub struct CanonicalDestination {
     pub query: Option<String>,
 }
 
-/// Why a destination is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DestinationError {
-    /// The authority is not one host and port.
-    Authority(&'static str),
-}
+impl CanonicalDestination {
+    /// Puts a destination together: the authority that was read, the scheme of the configuration for the default port,
+    /// the bytes of `:path` (`None` for CONNECT), and what the destination of the policy opens in paths.
+    pub fn new(
+        authority: Authority,
+        scheme: Scheme,
+        target: Option<&[u8]>,
+        openings: PathOpenings,
+    ) -> Result<Self, DestinationError> {
+        let (path, query) = match target {
+            Some(bytes) => {
+                let target = RequestTarget::parse(bytes, openings)?;
+                (Some(target.path), target.query)
+            }
+            None => (None, None),
+        };
+        Ok(Self { host: authority.host, port: authority.port.unwrap_or(scheme.default_port()), path, query })
+    }
 
-impl DestinationError {
-    /// The reason that stands in record and answer.
-    pub fn reason(&self) -> Reason {
-        Reason::DestinationMalformed
+    /// Reads authority and target in one go, where scheme and openings are known beforehand.
+    pub fn parse(
+        authority: &[u8],
+        target: Option<&[u8]>,
+        scheme: Scheme,
+        openings: PathOpenings,
+    ) -> Result<Self, DestinationError> {
+        Self::new(Authority::parse(authority)?, scheme, target, openings)
+    }
+
+    /// The authority that goes on: the canonical host, and the port unless it is the scheme's default.
+    pub fn authority(&self, scheme: Scheme) -> String {
+        if self.port == scheme.default_port() { self.host.to_string() } else { format!("{}:{}", self.host, self.port) }
+    }
+
+    /// Refuses a literal address of a closed class and a special-use name, unless `grant` says that the policy names
+    /// that host. What an ordinary name resolves to is for the guard to check, with
+    /// [`super::address::check_resolved`].
+    pub fn check_host(&self, grant: HostGrant) -> Result<(), DestinationError> {
+        if let Some(address) = self.host.address() {
+            let class = classify(address);
+            let open = grant.named && (grant.metadata || !class.is_metadata());
+            return if class.refused() && !open { Err(DestinationError::AddressForbidden(class)) } else { Ok(()) };
+        }
+        match self.host.special_use() {
+            Some(special) => {
+                let open = grant.named && (grant.metadata || special != super::SpecialUse::Metadata);
+                if open { Ok(()) } else { Err(DestinationError::NameForbidden(special)) }
+            }
+            None => Ok(()),
+        }
     }
 }

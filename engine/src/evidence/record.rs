@@ -1,6 +1,7 @@
 //! Records: the exact content of the leaves. Each is one line of JSON; the leaf is the line without its newline.
 //!
-//! Every field of DESIGN section 6 is here from the start, so that later work fills fields in and never adds a shape.
+//! Every field of DESIGN section 6 is here from the start, so that later work fills fields in and never adds a shape. What
+//! is absent is left out; lists and maps are always there, be they empty.
 
 use crate::decision::Reason;
 use crate::facts::Timestamp;
@@ -53,6 +54,7 @@ pub struct PolicyReference {
     /// `sha256:<hex>` over the policy's canonical JSON (RFC 8785).
     pub digest: String,
     /// The change that brought it, as the policy states it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
 }
 
@@ -60,20 +62,28 @@ pub struct PolicyReference {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct DestinationReference {
     /// Id in the policy; absent when none fits.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Kind, as the policy states it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Category, as the policy states it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
     /// Canonical host.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Port that is dialled.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// Method.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
     /// Path without query, escaped where it is not printable ASCII.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// `hmac-sha256:<base64>` of the query; absent when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub query_digest: Option<String>,
 }
 
@@ -101,6 +111,7 @@ pub struct PayloadReference {
     /// Bytes of the body seen.
     pub bytes: u64,
     /// `sha256:<base64>` of the body seen; absent when there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// Findings of the detectors.
     pub findings: Vec<Finding>,
@@ -114,14 +125,18 @@ pub struct DecisionRecord {
     /// When the decision was made.
     pub time: Timestamp,
     /// `created` of the signature, seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<i64>,
     /// Gateway id.
     pub gateway: String,
     /// Environment of the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
     /// Deployment of the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deployment: Option<String>,
     /// Policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyReference>,
     /// Mode that held: `enforce` or `monitor`.
     pub mode: crate::policy::Mode,
@@ -130,46 +145,63 @@ pub struct DecisionRecord {
     /// Reason.
     pub reason: Reason,
     /// The rule that decided, or the closest one: `<agent>/<rule id>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
     /// The first condition that failed, for operators.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
     /// What was let go.
     pub released: Released,
     /// How the context was bound; absent when nothing verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
     /// Signer id.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub signer: Option<String>,
     /// Key id.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// SPIFFE id of the peer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
     /// Source address.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
     /// Session.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// Tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
     /// The natural person: a salted commitment, its opening beside the leaf.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Roles of that person.
     pub roles: Vec<String>,
     /// Region of that person.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// Delegation chain, originator first.
     pub delegated_by: Vec<String>,
     /// Scope; absent: unrestricted.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<Vec<String>>,
     /// Tool.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
     /// Session type.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub session_type: Option<String>,
     /// Data class; absent in the context counts as restricted and is recorded so.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub data_class: Option<String>,
     /// Provenance; absent in the context counts as unknown and is recorded so.
     pub provenance: Vec<String>,
     /// Reasoning summary: a salted commitment, its opening beside the leaf.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stated_reason: Option<String>,
     /// Members of the context that have no meaning of their own, as structured-field text.
     pub attributes: BTreeMap<String, String>,
@@ -180,12 +212,16 @@ pub struct DecisionRecord {
     /// Payload.
     pub payload: PayloadReference,
     /// Whether this agent met this destination for the first time in the life of the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<bool>,
     /// The host's request id; never join records by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     /// W3C trace context of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
     /// `sha256:<base64>` of the signature base.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub signature_base: Option<String>,
 }
 
@@ -211,16 +247,21 @@ pub struct CompletionRecord {
     /// Bytes of the request body received.
     pub received_bytes: u64,
     /// `sha256:<base64>` of the request body received.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub received_digest: Option<String>,
     /// Bytes of the request body forwarded.
     pub forwarded_bytes: u64,
     /// `sha256:<base64>` of the request body forwarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub forwarded_digest: Option<String>,
     /// Times the request was sent upstream.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u64>,
     /// Address it was sent to.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
     /// Status of the response.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// Bytes of the response body.
     pub response_bytes: u64,

@@ -1,4 +1,36 @@
 //! What is allowed: documents that people write, compiled into the policy that requests meet (DESIGN section 4).
+//!
+//! [`Configuration::accept`] is the only way in, for the filter and for the command line. It reads the plugin JSON,
+//! refuses what it does not understand with the place and a remedy, and compiles the rest to immutable data.
+
+mod agent;
+pub mod compiled;
+mod condition;
+pub mod configuration;
+mod destination;
+pub mod document;
+pub mod error;
+pub mod evaluate;
+pub mod gateway;
+pub mod headers;
+mod limits;
+pub mod node;
+mod pattern;
+mod read;
+mod rule;
+mod selector;
+mod signer;
+
+pub use compiled::CompiledPolicy;
+pub use configuration::{Configuration, Role};
+pub use destination::{Credentials, Destination};
+pub use document::gateway::Feedback;
+pub use error::{Document, PolicyError};
+pub use evaluate::{Candidates, Grant, HeadVerdict, Payload, Refusal, Subject, Verdict};
+pub use gateway::{Collector, Gateway};
+pub use limits::Dimension;
+pub use read::ValueError;
+pub use signer::Signer;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,4 +42,14 @@ pub enum Mode {
     Enforce,
     /// A verified request that would be refused goes on and is recorded as `would-deny`.
     Monitor,
+}
+
+impl Mode {
+    /// The word in documents and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Monitor => "monitor",
+        }
+    }
 }

@@ -1,0 +1,10 @@
+//! Tables in named collections, one file a subject; `vectors` are those of others, `properties` hold for all input.
+
+mod address;
+mod authority;
+mod documented;
+mod hosts;
+mod path;
+mod paths;
+mod properties;
+mod vectors;

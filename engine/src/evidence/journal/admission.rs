@@ -1,0 +1,217 @@
+//! What a journal takes in: a bounded queue in which a record of a request that went on always finds its place.
+
+use crate::decision::Reason;
+use crate::evidence::lifecycle::SummaryRecord;
+use crate::evidence::record::{DecisionRecord, Outcome, Released};
+use crate::facts::Timestamp;
+use std::collections::BTreeSet;
+
+/// Bytes kept free for the completion of each decision that let something go.
+const COMPLETION_BYTES: u64 = 1024;
+/// Bytes of a decision that [`Admission::can_release`] assumes before it is written.
+const DECISION_BYTES: u64 = 4096;
+/// What records of the log itself (genesis, config, summary) may take beyond the capacity.
+const CONTROL: Capacity = Capacity { records: 64, bytes: 1024 * 1024 };
+
+/// How much may wait for the collector: records appended and not yet acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Records.
+    pub records: u64,
+    /// Bytes, as they are sent: lines and openings with their newlines.
+    pub bytes: u64,
+}
+
+impl Capacity {
+    fn add(&mut self, bytes: u64) {
+        self.records = self.records.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.records = self.records.saturating_sub(other.records);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+
+    /// Whether one more of `bytes` fits below `limit`.
+    fn takes(self, bytes: u64, limit: Self) -> bool {
+        self.records < limit.records && self.bytes.saturating_add(bytes) <= limit.bytes
+    }
+
+    fn share(self, numerator: u64, denominator: u64) -> Self {
+        let of = |whole: u64| whole.saturating_mul(numerator).checked_div(denominator).unwrap_or(0);
+        Self { records: of(self.records), bytes: of(self.bytes) }
+    }
+}
+
+/// How a record is admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A record of the log itself.
+    Control,
+    /// A decision that was no denial, or let something go.
+    Released,
+    /// A completion: its place was kept when its decision was admitted.
+    Completion,
+    /// A denial of a verified request.
+    Denial,
+    /// A denial of a request that nobody vouched for.
+    UnverifiedDenial,
+}
+
+impl Class {
+    pub(super) fn of(decision: &DecisionRecord) -> Self {
+        match (decision.outcome, decision.released, decision.binding) {
+            (Outcome::Deny, Released::None, None) => Self::UnverifiedDenial,
+            (Outcome::Deny, Released::None, Some(_)) => Self::Denial,
+            _ => Self::Released,
+        }
+    }
+}
+
+/// What records of each class take up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Usage {
+    /// All but control records.
+    pub(super) all: Capacity,
+    control: Capacity,
+    denials: Capacity,
+    unverified: Capacity,
+}
+
+impl Usage {
+    pub(super) fn add(&mut self, class: Class, bytes: u64) {
+        if class == Class::Control {
+            return self.control.add(bytes);
+        }
+        self.all.add(bytes);
+        if matches!(class, Class::Denial | Class::UnverifiedDenial) {
+            self.denials.add(bytes);
+        }
+        if class == Class::UnverifiedDenial {
+            self.unverified.add(bytes);
+        }
+    }
+
+    pub(super) fn subtract(&mut self, other: &Self) {
+        self.all.subtract(other.all);
+        self.control.subtract(other.control);
+        self.denials.subtract(other.denials);
+        self.unverified.subtract(other.unverified);
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.all.records.saturating_add(self.control.records)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.all.bytes.saturating_add(self.control.bytes)
+    }
+}
+
+/// Admits records to the queue.
+///
+/// INVARIANT: records in the queue and open exchanges together never exceed the capacity, but for control records, which
+/// have an allowance of their own. So the completion of an exchange that was let go always fits.
+#[derive(Debug)]
+pub(super) struct Admission {
+    capacity: Capacity,
+    pub(super) usage: Usage,
+    /// Ids of decisions that let something go and have no completion yet.
+    open: BTreeSet<u128>,
+}
+
+impl Admission {
+    pub(super) fn new(capacity: Capacity) -> Self {
+        Self { capacity, usage: Usage::default(), open: BTreeSet::new() }
+    }
+
+    pub(super) fn open(&self) -> u64 {
+        self.open.len().try_into().unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn is_open(&self, decision: u128) -> bool {
+        self.open.contains(&decision)
+    }
+
+    /// Whether a decision of ordinary size and its completion would fit now.
+    pub(super) fn can_release(&self) -> bool {
+        self.fits(Class::Released, DECISION_BYTES, true)
+    }
+
+    /// Whether a record fits, and the completion that it will need.
+    pub(super) fn fits(&self, class: Class, bytes: u64, completion: bool) -> bool {
+        let mut wanted = self.committed();
+        let more = u64::from(completion);
+        wanted.records = wanted.records.saturating_add(more);
+        wanted.bytes = wanted.bytes.saturating_add(more.saturating_mul(COMPLETION_BYTES));
+        match class {
+            Class::Control => self.usage.control.takes(bytes, CONTROL),
+            Class::Completion => true,
+            Class::Released => wanted.takes(bytes, self.capacity),
+            // A quarter stays for requests that go on, whatever is being refused meanwhile.
+            Class::Denial => {
+                wanted.takes(bytes, self.capacity) && self.usage.denials.takes(bytes, self.capacity.share(3, 4))
+            }
+            Class::UnverifiedDenial => {
+                self.fits(Class::Denial, bytes, completion)
+                    && self.usage.unverified.takes(bytes, self.capacity.share(1, 4))
+            }
+        }
+    }
+
+    /// Keeps a place for the completion of this decision.
+    pub(super) fn expect_completion(&mut self, decision: u128) {
+        self.open.insert(decision);
+    }
+
+    /// Gives the place back.
+    pub(super) fn completed(&mut self, decision: u128) {
+        self.open.remove(&decision);
+    }
+
+    /// What is queued and what is kept for completions.
+    fn committed(&self) -> Capacity {
+        let open = self.open();
+        Capacity {
+            records: self.usage.all.records.saturating_add(open),
+            bytes: self.usage.all.bytes.saturating_add(open.saturating_mul(COMPLETION_BYTES)),
+        }
+    }
+}
+
+/// Denials that are counted instead of recorded one by one.
+#[derive(Debug, Default)]
+pub(super) struct Folded {
+    pending: Option<SummaryRecord>,
+    pub(super) total: u64,
+}
+
+impl Folded {
+    pub(super) fn count(&mut self, reason: Reason, class: Class, time: Timestamp) {
+        let summary =
+            self.pending.get_or_insert_with(|| SummaryRecord { from: time, to: time, ..SummaryRecord::default() });
+        summary.from = summary.from.min(time);
+        summary.to = summary.to.max(time);
+        let counts = match class {
+            Class::UnverifiedDenial => &mut summary.unverified,
+            _ => &mut summary.verified,
+        };
+        let count = counts.entry(reason).or_insert(0);
+        *count = count.saturating_add(1);
+        self.total = self.total.saturating_add(1);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_none()
+    }
+
+    /// The summary to write; counting starts anew once [`written`](Self::written) is called.
+    pub(super) fn summary(&self, now: Timestamp) -> Option<SummaryRecord> {
+        self.pending.clone().map(|summary| SummaryRecord { time: now, ..summary })
+    }
+
+    pub(super) fn written(&mut self) {
+        self.pending = None;
+    }
+}

@@ -1,0 +1,446 @@
+//! The journal against a model collector, and the promises of its queue one by one.
+
+use super::*;
+use crate::decision::Reason;
+use crate::evidence::batch::{BatchLimits, ParsedBatch};
+use crate::evidence::commitment::Commitment;
+use crate::evidence::key::CheckpointKey;
+use crate::evidence::lifecycle::ModuleReference;
+use crate::evidence::merkle::proof;
+use crate::evidence::record::{Binding, DestinationReference, Ending, Outcome, PayloadReference, Released as Let};
+use crate::policy::Mode;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+fn key() -> GatewayKey {
+    GatewayKey::from_seed([3; 32])
+}
+
+fn journal(capacity: Capacity) -> Journal {
+    let genesis = GenesisRecord {
+        origin: Origin::new("egress-eu-1", "b1", "w0").unwrap(),
+        time: Timestamp(1_000),
+        start: Timestamp(900),
+        environment: None,
+        deployment: None,
+        module: ModuleReference::default(),
+        previous: None,
+    };
+    Journal::new(&genesis, key(), capacity).unwrap()
+}
+
+const ROOMY: Capacity = Capacity { records: 4096, bytes: 16 << 20 };
+
+fn decision(n: u64, outcome: Outcome, binding: Option<Binding>) -> DecisionRecord {
+    DecisionRecord {
+        id: format!("{n:032x}"),
+        time: Timestamp(1_000 + n),
+        created: None,
+        gateway: "egress-eu-1".into(),
+        environment: None,
+        deployment: None,
+        policy: None,
+        mode: Mode::Enforce,
+        outcome,
+        reason: if outcome == Outcome::Allow { Reason::Permitted } else { Reason::SignatureInvalid },
+        rule: None,
+        condition: None,
+        released: if outcome == Outcome::Deny { Let::None } else { Let::HeadAndBody },
+        binding,
+        signer: None,
+        key: None,
+        peer: None,
+        source: None,
+        agent: Some("support/summarizer".into()),
+        session: Some("s-8f2c\u{1b}[2J\n\n".into()),
+        tenant: None,
+        user: None,
+        roles: vec![],
+        region: None,
+        delegated_by: vec![],
+        scope: None,
+        tool: None,
+        session_type: None,
+        data_class: None,
+        provenance: vec![],
+        stated_reason: None,
+        attributes: BTreeMap::new(),
+        destination: DestinationReference::default(),
+        parameters: vec![],
+        payload: PayloadReference::default(),
+        first_seen: None,
+        request_id: None,
+        traceparent: None,
+        signature_base: None,
+    }
+}
+
+fn allowed(n: u64) -> DecisionRecord {
+    decision(n, Outcome::Allow, Some(Binding::Request))
+}
+
+fn unverified(n: u64) -> DecisionRecord {
+    decision(n, Outcome::Deny, None)
+}
+
+fn completion(n: u64) -> CompletionRecord {
+    CompletionRecord {
+        decision: format!("{n:032x}"),
+        time: Timestamp(2_000 + n),
+        received_bytes: 0,
+        received_digest: None,
+        forwarded_bytes: 0,
+        forwarded_digest: None,
+        attempts: Some(1),
+        upstream: None,
+        status: Some(200),
+        response_bytes: 0,
+        duration: 5,
+        ending: Ending::Complete,
+    }
+}
+
+/// Takes batches as a collector must: signature, continuity, root; one copy of each leaf.
+#[derive(Default)]
+struct Collector {
+    leaves: Vec<String>,
+    openings: Vec<(u64, String)>,
+    checkpoints: Vec<Checkpoint>,
+}
+
+impl Collector {
+    fn take(&mut self, bytes: &[u8]) -> LogHead {
+        let batch = ParsedBatch::parse(bytes, &BatchLimits::default()).unwrap();
+        let keys = [CheckpointKey::new("egress-eu-1", key().public()).unwrap()];
+        let checkpoint = batch.checkpoint.verify(&keys).unwrap().checkpoint().clone();
+        let first = usize::try_from(batch.first).unwrap();
+        assert!(first <= self.leaves.len(), "gap");
+        let new = self.leaves.len() - first;
+        for (stored, sent) in self.leaves[first..].iter().zip(&batch.records) {
+            assert_eq!(stored, sent, "fork");
+        }
+        self.leaves.extend(batch.records.iter().skip(new).map(|line| (*line).to_owned()));
+        let hashes: Vec<Hash> = self.leaves.iter().map(|line| Hash::of_leaf(line.as_bytes())).collect();
+        let size = usize::try_from(checkpoint.head.size).unwrap();
+        assert_eq!(proof::root(&hashes[..size]), checkpoint.head.root);
+        for (opening, line) in &batch.openings {
+            opening.verify(self.leaves[usize::try_from(opening.leaf).unwrap()].as_bytes()).unwrap();
+            if !self.openings.contains(&(opening.leaf, (*line).to_owned())) {
+                self.openings.push((opening.leaf, (*line).to_owned()));
+            }
+        }
+        let head = checkpoint.head.clone();
+        self.checkpoints.push(checkpoint);
+        head
+    }
+
+    fn drain(&mut self, journal: &mut Journal, now: Timestamp) {
+        while let Some(batch) = journal.next_batch(now, 100, 1 << 20, &[]) {
+            let head = self.take(batch.bytes());
+            journal.acknowledged(&head).unwrap();
+        }
+    }
+
+    fn kinds(&self) -> Vec<String> {
+        let kind = |line: &String| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["kind"].as_str().unwrap().to_owned()
+        };
+        self.leaves.iter().map(kind).collect()
+    }
+}
+
+#[test]
+fn a_log_begins_with_genesis_and_ends_with_closed() {
+    let (mut journal, mut collector) = (journal(ROOMY), Collector::default());
+    let user = Commitment::new("user", "u-1042", [5; 16]);
+    let mut record = allowed(1);
+    record.user = Some(user.text);
+    assert_eq!(journal.append_decision(&record, vec![user.opening]), Ok(Appended::Leaf(1)));
+    assert_eq!(journal.append_completion(&completion(1)), Ok(2));
+    assert_eq!(journal.close(Timestamp(5_000), "shutdown"), Ok(3));
+    assert_eq!(journal.append_completion(&completion(1)), Err(AppendError::Closed));
+    assert_eq!(journal.append_decision(&allowed(2), vec![]), Err(AppendError::Closed));
+    collector.drain(&mut journal, Timestamp(6_000));
+    assert_eq!(collector.kinds(), ["genesis", "decision", "completion", "closed"]);
+    assert_eq!(collector.openings.len(), 1);
+    assert!(journal.is_drained() && !journal.heartbeat_due(Timestamp(1_000_000)));
+    assert_eq!(journal.head().size, 4);
+    assert_eq!(collector.checkpoints.last().unwrap().head, journal.head());
+    assert_eq!(journal.acknowledged_size(), 4);
+}
+
+#[test]
+fn one_checkpoint_every_thirty_seconds_also_while_the_collector_is_away() {
+    let mut journal = journal(ROOMY);
+    let other =
+        LogHead { origin: Origin::new("egress-eu-1", "b1", "w1").unwrap(), size: 9, root: Hash::of_empty_tree() };
+    let own = journal.head();
+    let others = [own, other.clone(), other.clone()];
+    let (mut sent, mut collector) = (0, Collector::default());
+    for second in 1..=600 {
+        let now = Timestamp(1_000 + second * 1_000);
+        if journal.next_batch(now, 10, 10_000, &others).is_some() {
+            sent += 1;
+            journal.failed(now, 7);
+        }
+    }
+    let stats = journal.stats(Timestamp(601_000));
+    assert!(stats.retries == sent - 1 && sent > 20, "{stats:?}");
+    assert_eq!((stats.sealed_batches, stats.queued_records, stats.oldest), (20, 1, 600_000));
+    collector.drain(&mut journal, Timestamp(700_000));
+    let times: Vec<u64> = collector.checkpoints.iter().map(|checkpoint| checkpoint.time.millis()).collect();
+    assert!(times.windows(2).take(19).all(|pair| pair[1] - pair[0] == HEARTBEAT), "{times:?}");
+    assert_eq!(collector.kinds(), ["genesis"]);
+    assert_eq!(collector.checkpoints[0].others, [other]);
+}
+
+#[test]
+fn backoff_doubles_to_half_a_minute_and_part_of_it_is_random() {
+    let mut journal = journal(ROOMY);
+    let mut now = Timestamp(1_000);
+    for expected in [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
+        assert!(journal.next_batch(now, 10, 1_000, &[]).is_some());
+        assert!(journal.next_batch(now, 10, 1_000, &[]).is_none(), "one at a time");
+        journal.failed(now, u64::MAX);
+        let jitter = u64::MAX % (expected / 2);
+        assert!(journal.next_batch(now.plus_millis(expected / 2 + jitter - 1), 10, 1_000, &[]).is_none());
+        now = now.plus_millis(expected / 2 + jitter);
+    }
+}
+
+#[test]
+fn only_the_exact_acknowledgement_counts() {
+    let mut journal = journal(ROOMY);
+    let now = Timestamp(2_000);
+    let head = journal.head();
+    assert_eq!(journal.acknowledged(&head), Err(AcknowledgeError::NothingSent));
+    let batch = journal.next_batch(now, 10, 1_000, &[]).unwrap();
+    for wrong in [
+        LogHead { size: 2, ..head.clone() },
+        LogHead { root: Hash::of_empty_tree(), ..head.clone() },
+        LogHead { origin: Origin::new("egress-eu-1", "b1", "w1").unwrap(), ..head.clone() },
+    ] {
+        assert_eq!(journal.acknowledged(&wrong), Err(AcknowledgeError::Mismatch));
+    }
+    journal.failed(now, 0);
+    // The answer to a request that was given up still says that the batch is durable.
+    assert_eq!(journal.acknowledged(batch.head()), Ok(()));
+    assert!(journal.is_drained());
+    assert_eq!(journal.acknowledged(batch.head()), Err(AcknowledgeError::NothingSent));
+}
+
+#[test]
+fn whoever_was_let_go_has_room_for_a_completion() {
+    let mut journal = journal(Capacity { records: 10, bytes: 1 << 20 });
+    for n in 0..5 {
+        assert_eq!(journal.append_decision(&allowed(n), vec![]), Ok(Appended::Leaf(1 + n)));
+    }
+    assert!(!journal.can_release());
+    assert_eq!(journal.append_decision(&allowed(5), vec![]), Err(AppendError::Full));
+    // Nor may a denial take the places that are kept.
+    let denial = decision(6, Outcome::Deny, Some(Binding::Request));
+    assert_eq!(journal.append_decision(&denial, vec![]), Ok(Appended::Folded));
+    for n in 0..5 {
+        assert_eq!(journal.append_completion(&completion(n)), Ok(6 + n));
+        assert_eq!(journal.append_completion(&completion(n)), Err(AppendError::NoSuchDecision));
+    }
+    assert_eq!(journal.append_decision(&allowed(6), vec![]), Err(AppendError::Full));
+    let mut collector = Collector::default();
+    collector.drain(&mut journal, Timestamp(3_000));
+    assert!(journal.can_release());
+    assert_eq!(collector.kinds()[11..], ["summary"]);
+    assert_eq!(
+        collector.leaves[11],
+        r#"{"kind":"summary","time":3000,"from":1006,"to":1006,"unverified":{},"verified":{"signature-invalid":1}}"#
+    );
+}
+
+#[test]
+fn bytes_are_bounded_as_records_are() {
+    let mut journal = journal(Capacity { records: 1_000, bytes: 4_000 });
+    assert!(!journal.can_release(), "a decision of ordinary size would not fit");
+    assert_eq!(journal.append_decision(&allowed(1), vec![]), Ok(Appended::Leaf(1)));
+    assert_eq!(journal.append_decision(&allowed(2), vec![]), Ok(Appended::Leaf(2)));
+    assert_eq!(journal.append_decision(&allowed(3), vec![]), Err(AppendError::Full));
+    let mut long = allowed(4);
+    long.agent = Some("a".repeat(MAX_LINE));
+    assert_eq!(journal.append_decision(&long, vec![]), Err(AppendError::TooLong));
+    long.outcome = Outcome::Deny;
+    long.released = Let::None;
+    assert_eq!(journal.append_decision(&long, vec![]), Ok(Appended::Folded));
+}
+
+#[test]
+fn unverified_denials_take_a_quarter_and_all_denials_three() {
+    let mut journal = journal(Capacity { records: 40, bytes: 1 << 20 });
+    let (mut leaves, mut folded) = (0, 0);
+    for n in 0..1_000 {
+        match journal.append_decision(&unverified(n), vec![]).unwrap() {
+            Appended::Leaf(_) => leaves += 1,
+            Appended::Folded => folded += 1,
+        }
+    }
+    assert_eq!((leaves, folded), (10, 990));
+    let verified = |n| decision(n, Outcome::Deny, Some(Binding::Request));
+    let kept = (1_000..2_000).filter(|n| journal.append_decision(&verified(*n), vec![]).unwrap() != Appended::Folded);
+    assert_eq!(kept.count(), 20);
+    assert!(journal.can_release());
+    let mut collector = Collector::default();
+    collector.drain(&mut journal, Timestamp(9_000));
+    assert_eq!(collector.leaves.len(), 32);
+    assert_eq!(
+        collector.leaves[31],
+        concat!(
+            r#"{"kind":"summary","time":9000,"from":1010,"to":2999,"unverified":{"signature-invalid":990},"#,
+            r#""verified":{"signature-invalid":980}}"#
+        )
+    );
+    assert_eq!(journal.stats(Timestamp(9_000)).folded, 1_970);
+    assert_eq!(journal.append_decision(&unverified(5_000), vec![]), Ok(Appended::Leaf(32)), "room again");
+}
+
+#[test]
+fn control_records_are_bounded_too() {
+    let mut journal = journal(ROOMY);
+    let config = ConfigRecord {
+        time: Timestamp(1),
+        plugin: "exeat".into(),
+        role: "filter".into(),
+        mode: Mode::Enforce,
+        revision: None,
+        policy: None,
+    };
+    let taken = (0..1_000).filter(|_| journal.append_config(&config).is_ok()).count();
+    assert_eq!(taken, 63);
+    assert!(journal.close(Timestamp(2), "shutdown").is_ok());
+}
+
+#[test]
+fn ids_are_checked() {
+    let mut journal = journal(ROOMY);
+    for id in ["", "0", "+0000000000000000000000000000001", "0000000000000000000000000000000A", &"0".repeat(33)] {
+        let record = DecisionRecord { id: id.to_owned(), ..allowed(0) };
+        assert_eq!(journal.append_decision(&record, vec![]), Err(AppendError::DecisionId), "{id:?}");
+    }
+    journal.append_decision(&allowed(1), vec![]).unwrap();
+    assert_eq!(journal.append_decision(&allowed(1), vec![]), Err(AppendError::DecisionId));
+    assert_eq!(journal.append_completion(&completion(2)), Err(AppendError::NoSuchDecision));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Allow,
+    Deny,
+    Complete(prop::sample::Index),
+    Send { lines: usize, bytes: usize },
+    Acknowledge,
+    Lose,
+    LoseAnswer,
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => Just(Step::Allow),
+        2 => Just(Step::Deny),
+        3 => any::<prop::sample::Index>().prop_map(Step::Complete),
+        4 => (0..6_usize, 0..3_000_usize).prop_map(|(lines, bytes)| Step::Send { lines, bytes }),
+        3 => Just(Step::Acknowledge),
+        1 => Just(Step::Lose),
+        1 => Just(Step::LoseAnswer),
+        2 => (0..40_000_u64).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_record_arrives_exactly_once_whatever_happens_on_the_way(
+        steps in prop::collection::vec(step(), 0..150),
+        records in 4..60_u64,
+    ) {
+        let mut journal = journal(Capacity { records, bytes: 1 << 20 });
+        let mut collector = Collector::default();
+        let (mut now, mut n) = (Timestamp(1_000), 0);
+        let mut open: Vec<u64> = Vec::new();
+        let mut expected = vec!["genesis".to_owned()];
+        let mut on_the_way: Option<Batch> = None;
+        for step in steps {
+            match step {
+                Step::Allow => {
+                    n += 1;
+                    if journal.append_decision(&allowed(n), vec![]).is_ok() {
+                        expected.push(format!("decision {n:032x}"));
+                        open.push(n);
+                    }
+                }
+                Step::Deny => {
+                    n += 1;
+                    if let Appended::Leaf(_) = journal.append_decision(&unverified(n), vec![]).unwrap() {
+                        expected.push(format!("decision {n:032x}"));
+                    }
+                }
+                Step::Complete(which) if !open.is_empty() => {
+                    let done = open.swap_remove(which.index(open.len()));
+                    // INVARIANT under test: a completion is never refused.
+                    journal.append_completion(&completion(done)).unwrap();
+                    expected.push(format!("completion {done:032x}"));
+                }
+                Step::Complete(_) => {}
+                Step::Send { lines, bytes } => {
+                    if let Some(batch) = journal.next_batch(now, lines, bytes, &[]) {
+                        prop_assert!(on_the_way.is_none());
+                        on_the_way = Some(batch);
+                    }
+                }
+                Step::Acknowledge => {
+                    if let Some(batch) = on_the_way.take() {
+                        let head = collector.take(batch.bytes());
+                        journal.acknowledged(&head).unwrap();
+                    }
+                }
+                Step::Lose => {
+                    if on_the_way.take().is_some() {
+                        journal.failed(now, n);
+                    }
+                }
+                Step::LoseAnswer => {
+                    if let Some(batch) = on_the_way.take() {
+                        collector.take(batch.bytes());
+                        journal.failed(now, n);
+                    }
+                }
+                Step::Wait(millis) => now = now.plus_millis(millis),
+            }
+            let stats = journal.stats(now);
+            prop_assert!(stats.queued_records <= records + 64);
+            prop_assert_eq!(stats.open, open.len() as u64);
+            prop_assert!(stats.sealed_batches <= 256);
+        }
+        if let Some(batch) = on_the_way.take() {
+            let head = collector.take(batch.bytes());
+            journal.acknowledged(&head).unwrap();
+        }
+        now = now.plus_millis(60_000);
+        collector.drain(&mut journal, now);
+        prop_assert!(journal.is_drained());
+        prop_assert_eq!(journal.stats(now).queued_records, 0);
+        prop_assert_eq!(journal.stats(now).queued_bytes, 0);
+        let hashes: Vec<Hash> = collector.leaves.iter().map(|line| Hash::of_leaf(line.as_bytes())).collect();
+        prop_assert_eq!(proof::root(&hashes), journal.head().root);
+        let (mut arrived, mut folded) = (Vec::new(), 0);
+        for line in &collector.leaves {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            match record["kind"].as_str().unwrap() {
+                "decision" => arrived.push(format!("decision {}", record["id"].as_str().unwrap())),
+                "completion" => arrived.push(format!("completion {}", record["decision"].as_str().unwrap())),
+                "summary" => {
+                    folded += record["unverified"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum::<u64>();
+                }
+                kind => arrived.push(kind.to_owned()),
+            }
+        }
+        prop_assert_eq!(arrived, expected);
+        prop_assert_eq!(folded, journal.stats(now).folded);
+        prop_assert!(collector.checkpoints.windows(2).all(|pair| pair[0].time <= pair[1].time));
+    }
+}

@@ -1,0 +1,178 @@
+//! Records of the log itself, and [`Record`]: all kinds there are, as leaves write them.
+
+use super::checkpoint::LastHeads;
+use super::line::to_line;
+use super::origin::Origin;
+use super::record::{CompletionRecord, DecisionRecord};
+use crate::decision::Reason;
+use crate::facts::Timestamp;
+use crate::policy::Mode;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// One record, as a leaf writes it: `kind` is the first member, the others follow in the order of their fields.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Record<'a> {
+    /// The first leaf of every log, and of no other place.
+    Genesis(&'a GenesisRecord),
+    /// A configuration was accepted.
+    Config(&'a ConfigRecord),
+    /// A request was decided.
+    Decision(&'a DecisionRecord),
+    /// An exchange ended.
+    Completion(&'a CompletionRecord),
+    /// Denials that have no record each.
+    Summary(&'a SummaryRecord),
+    /// The last leaf of a log that ended in order.
+    Closed(&'a ClosedRecord),
+}
+
+impl Record<'_> {
+    /// The leaf: one line of JSON, without the newline. The same record always gives the same bytes.
+    pub fn to_line(&self) -> Result<String, serde_json::Error> {
+        to_line(self)
+    }
+}
+
+/// The module that runs.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ModuleReference {
+    /// Version.
+    pub version: String,
+    /// Git commit it was built from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub git: Option<String>,
+    /// `sha256:<hex>` of the module, as its configuration states it: a module cannot see its own bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// `kind: genesis`. The first leaf: which log this is and what came before it.
+#[derive(Clone, Debug, Serialize)]
+pub struct GenesisRecord {
+    /// The log: `<gateway id>/<boot>/<vm>`, as its checkpoints say.
+    pub origin: Origin,
+    /// When this log began.
+    pub time: Timestamp,
+    /// When the gateway process started: nothing signed before it is accepted.
+    pub start: Timestamp,
+    /// Environment of the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// Deployment of the gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployment: Option<String>,
+    /// The module.
+    pub module: ModuleReference,
+    /// Where the logs of the previous boot ended, as the collector reported it; absent when it did not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<LastHeads>,
+}
+
+/// `kind: config`. One for each configuration that was accepted.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConfigRecord {
+    /// When.
+    pub time: Timestamp,
+    /// Name of the plugin it was accepted for.
+    pub plugin: String,
+    /// Role: `filter` or `guard`.
+    pub role: String,
+    /// Mode of the gateway.
+    pub mode: Mode,
+    /// `revision` of the policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// `sha256:<hex>` over the policy's canonical JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+}
+
+/// `kind: summary`. Denials that were counted because records of them would have crowded out others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SummaryRecord {
+    /// When it was written.
+    pub time: Timestamp,
+    /// First denial counted.
+    pub from: Timestamp,
+    /// Last denial counted.
+    pub to: Timestamp,
+    /// Requests that nobody vouched for, by reason.
+    pub unverified: BTreeMap<Reason, u64>,
+    /// Requests whose context verified, by reason.
+    pub verified: BTreeMap<Reason, u64>,
+}
+
+/// `kind: closed`. The last leaf of a log that ended in order.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClosedRecord {
+    /// When.
+    pub time: Timestamp,
+    /// Why: `shutdown`, for instance.
+    pub reason: String,
+    /// Exchanges that were let go and had not ended.
+    pub open: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::checkpoint::LogHead;
+    use super::super::merkle::Hash;
+    use super::*;
+
+    #[test]
+    fn lines_have_their_kind_first_and_a_fixed_order() {
+        let origin = Origin::new("egress-eu-1", "b2", "w0").unwrap();
+        let before =
+            LogHead { origin: Origin::new("egress-eu-1", "b1", "w0").unwrap(), size: 3, root: Hash::of_empty_tree() };
+        let genesis = GenesisRecord {
+            origin,
+            time: Timestamp(2),
+            start: Timestamp(1),
+            environment: Some("prod".into()),
+            deployment: None,
+            module: ModuleReference { version: "0.1.0".into(), git: None, digest: Some("sha256:00".into()) },
+            previous: Some(LastHeads { boot: Some("b1".into()), logs: vec![before] }),
+        };
+        assert_eq!(
+            Record::Genesis(&genesis).to_line().unwrap(),
+            concat!(
+                r#"{"kind":"genesis","origin":"egress-eu-1/b2/w0","time":2,"start":1,"environment":"prod","#,
+                r#""module":{"version":"0.1.0","digest":"sha256:00"},"previous":{"boot":"b1","logs":["#,
+                r#"{"origin":"egress-eu-1/b1/w0","size":3,"root":"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}]}}"#
+            )
+        );
+        let config = ConfigRecord {
+            time: Timestamp(3),
+            plugin: "exeat".into(),
+            role: "filter".into(),
+            mode: Mode::Enforce,
+            revision: Some("r\u{202e}1".into()),
+            policy: None,
+        };
+        assert_eq!(
+            Record::Config(&config).to_line().unwrap(),
+            r#"{"kind":"config","time":3,"plugin":"exeat","role":"filter","mode":"enforce","revision":"r\u202e1"}"#
+        );
+        let summary = SummaryRecord {
+            time: Timestamp(9),
+            from: Timestamp(4),
+            to: Timestamp(8),
+            unverified: [(Reason::SignatureInvalid, 2), (Reason::ContextMissing, 7)].into(),
+            verified: BTreeMap::new(),
+        };
+        assert_eq!(
+            Record::Summary(&summary).to_line().unwrap(),
+            concat!(
+                r#"{"kind":"summary","time":9,"from":4,"to":8,"unverified":{"context-missing":7,"#,
+                r#""signature-invalid":2},"verified":{}}"#
+            )
+        );
+        let closed = ClosedRecord { time: Timestamp(10), reason: "shutdown".into(), open: 0 };
+        assert_eq!(
+            Record::Closed(&closed).to_line().unwrap(),
+            r#"{"kind":"closed","time":10,"reason":"shutdown","open":0}"#
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! What the head alone decides: identity, destination, form and the policy's answer to them.
+
+use super::Surroundings;
+use super::report::Denial;
+use crate::context::{ContextError, Expectations, VerifiedContext, verify};
+use crate::decision::{Reason, headers};
+use crate::destination::{Authority, CanonicalDestination, DestinationError, PathOpenings, Scheme};
+use crate::evidence::record::Binding;
+use crate::facts::Facts;
+use crate::ledger::Spend;
+use crate::payload::digest::ContentDigests;
+use crate::policy::{Candidates, Configuration, Grant, HeadVerdict, Payload, Refusal, Subject};
+use crate::request::RequestHead;
+
+/// The longest method that is read at all: HTTP/2 takes any token, which could carry data out.
+const METHOD_BYTES: usize = 20;
+
+/// A request whose identity is proven and whose destination is read.
+#[derive(Debug)]
+pub(super) struct Examined {
+    pub(super) head: RequestHead,
+    pub(super) method: String,
+    pub(super) verified: VerifiedContext,
+    pub(super) destination: CanonicalDestination,
+}
+
+/// Why the head is refused, and how far it came.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// Nothing about it is proven. What is told is general.
+    Unverified { reason: Reason, why: String, head: Box<RequestHead> },
+    /// Who sent it is proven, where it goes cannot be read.
+    Unread { reason: Reason, why: String, head: Box<RequestHead>, verified: Box<VerifiedContext> },
+    /// It has a form that is refused in every mode.
+    Form { reason: Reason, why: String, request: Box<Examined> },
+    /// The policy refuses it.
+    Policy { refusal: Refusal, request: Box<Examined> },
+}
+
+impl Fault {
+    pub(super) fn denial(&self) -> Denial<'_> {
+        match self {
+            Self::Unverified { reason, why, head } => Denial::unverified(*reason, why.clone(), Some(head)),
+            Self::Unread { reason, why, head, verified } => Denial::unread(*reason, why.clone(), head, verified),
+            Self::Form { reason, why, request } => Denial::floor(*reason, why.clone(), request, None),
+            Self::Policy { refusal, request } => Denial::policy(refusal, request, None),
+        }
+    }
+}
+
+type Judgement = (Examined, Candidates, Option<ContentDigests>);
+
+/// Takes the head through every check that needs no body. Boxed faults keep the good path's values small.
+pub(super) fn examine(
+    configuration: &Configuration,
+    facts: &Facts,
+    around: &mut Surroundings<'_>,
+    head: RequestHead,
+    end: bool,
+) -> Result<Judgement, Box<Fault>> {
+    let (verified, expected) = match identify(configuration, facts, around, &head, end) {
+        Ok(identity) => identity,
+        Err((reason, why)) => return Err(Box::new(Fault::Unverified { reason, why, head: Box::new(head) })),
+    };
+    let request = locate(configuration, head, verified)?;
+    if let Err((reason, why)) = check_form(&request) {
+        return Err(Box::new(Fault::Form { reason, why, request: Box::new(request) }));
+    }
+    let subject =
+        Subject { context: &request.verified.context, signer: request.verified.signer, binding: Binding::Request };
+    match configuration.policy().judge_head(&subject, &request.destination, &request.method, around.now) {
+        HeadVerdict::Open(candidates) => Ok((request, candidates, expected)),
+        HeadVerdict::Refused(refusal) => Err(Box::new(Fault::Policy { refusal, request: Box::new(request) })),
+    }
+}
+
+/// Signature, freshness, audience, nonce, and what is signed of the body.
+fn identify(
+    configuration: &Configuration,
+    facts: &Facts,
+    around: &mut Surroundings<'_>,
+    head: &RequestHead,
+    end: bool,
+) -> Result<(VerifiedContext, Option<ContentDigests>), (Reason, String)> {
+    let gateway = configuration.gateway();
+    let expect = Expectations {
+        keys: configuration.policy().keys(),
+        gateway: gateway.id(),
+        freshness: gateway.freshness(),
+        now: around.now,
+        started: facts.started,
+    };
+    let told = |error: ContextError| (error.reason(), error.to_string());
+    let verified = verify(head, &expect).map_err(told)?;
+    // Burnt once the signature verified, whatever comes of the request.
+    let spent = around.ledger.spend_nonce(verified.nonce, around.now, verified.nonce_until);
+    let (reason, why) = match spent {
+        Spend::Fresh => {
+            // A length announces a body; without one its first byte tells.
+            let announced = !end && head.single("content-length").is_some_and(|length| length != b"0");
+            let expected =
+                if announced { verified.require_body_coverage().map(Some) } else { verified.covered_digests() };
+            return expected.map(|expected| (verified, expected)).map_err(told);
+        }
+        Spend::Replayed => (Reason::SignatureReplayed, "the nonce was used before"),
+        Spend::Full => (Reason::InternalError, "there is no room for another nonce until older ones expire"),
+        Spend::Unavailable => {
+            (Reason::InternalError, "the state that the workers share cannot be read or is not authentic")
+        }
+    };
+    Err((reason, why.to_owned()))
+}
+
+/// Reads the destination; what the policy names and opens there comes first.
+fn locate(configuration: &Configuration, head: RequestHead, verified: VerifiedContext) -> Result<Examined, Box<Fault>> {
+    let unread = |reason, why, head, verified| {
+        Box::new(Fault::Unread { reason, why, head: Box::new(head), verified: Box::new(verified) })
+    };
+    let method = match std::str::from_utf8(&head.method) {
+        Ok(method) if is_method(method) => method.to_owned(),
+        _ => {
+            let why = format!("a method is at most {METHOD_BYTES} upper-case letters and hyphens");
+            return Err(unread(Reason::RequestMalformed, why, head, verified));
+        }
+    };
+    match read_destination(configuration, &head, &method) {
+        Ok(destination) => Ok(Examined { head, method, verified, destination }),
+        Err(error) => Err(unread(error.reason(), error.to_string(), head, verified)),
+    }
+}
+
+fn read_destination(
+    configuration: &Configuration,
+    head: &RequestHead,
+    method: &str,
+) -> Result<CanonicalDestination, DestinationError> {
+    let authority = Authority::parse(&head.authority)?;
+    let target = if method == "CONNECT" { None } else { Some(head.path.as_deref().unwrap_or_default()) };
+    let scheme = configuration.gateway().scheme();
+    let destination = CanonicalDestination::new(authority, scheme, target, PathOpenings::default())?;
+    destination.check_host(configuration.policy().host_grant(&destination.host, destination.port))?;
+    Ok(destination)
+}
+
+fn is_method(method: &str) -> bool {
+    (1..=METHOD_BYTES).contains(&method.len()) && method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-')
+}
+
+/// Forms that are refused in every mode, because what follows the head could not be judged, or servers would differ.
+fn check_form(request: &Examined) -> Result<(), (Reason, String)> {
+    if request.method == "CONNECT" {
+        return Err((Reason::TunnelDenied, "a tunnel hides what is sent".to_owned()));
+    }
+    if request.head.has("upgrade") {
+        return Err((Reason::UpgradeDenied, "an upgrade hides what is sent".to_owned()));
+    }
+    if let Err(fault) = headers::check_hygiene(&request.head) {
+        return Err((Reason::RequestMalformed, fault.to_string()));
+    }
+    if request.head.has("content-length") && request.content_length().is_none() {
+        return Err((Reason::RequestMalformed, "content-length is not a number".to_owned()));
+    }
+    Ok(())
+}
+
+impl Examined {
+    /// The announced length of the body.
+    pub(super) fn content_length(&self) -> Option<u64> {
+        let text = std::str::from_utf8(self.head.single("content-length")?).ok()?;
+        text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    }
+
+    /// What limits speak of, with so many bytes of body.
+    pub(super) fn payload(&self, body: u64) -> Payload<'_> {
+        let url = self.head.path.as_ref().map_or(0, Vec::len) as u64;
+        Payload { body, url, fields: &self.head.fields }
+    }
+
+    /// The header map that goes on under a rule: nothing but what is listed, and what the gateway sets.
+    pub(super) fn forward(&self, scheme: Scheme, grant: &Grant) -> Vec<(String, Vec<u8>)> {
+        let mut map = self.pseudo_headers(scheme);
+        map.extend(self.fields(|name| grant.keeps(name)));
+        map.extend(grant.set().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
+        if !map.iter().any(|(name, _)| name == "user-agent") {
+            map.push(("user-agent".to_owned(), headers::USER_AGENT.as_bytes().to_vec()));
+        }
+        map
+    }
+
+    /// The header map that goes on in monitor mode: the request's own, less the reserved ones.
+    pub(super) fn forward_own(&self, scheme: Scheme) -> Vec<(String, Vec<u8>)> {
+        let mut map = self.pseudo_headers(scheme);
+        map.extend(self.fields(|name| !headers::is_reserved(name)));
+        map
+    }
+
+    /// Canonical authority, configured scheme, and the path exactly as it was judged.
+    fn pseudo_headers(&self, scheme: Scheme) -> Vec<(String, Vec<u8>)> {
+        let mut map = Vec::with_capacity(self.head.fields.len().saturating_add(6));
+        map.push((":method".to_owned(), self.method.clone().into_bytes()));
+        map.push((":scheme".to_owned(), scheme.as_str().as_bytes().to_vec()));
+        map.push((":authority".to_owned(), self.destination.authority(scheme).into_bytes()));
+        map.extend(self.head.path.clone().map(|path| (":path".to_owned(), path)));
+        // The host chooses no route without it; the client's own is reserved and never kept.
+        map.push(("x-forwarded-proto".to_owned(), scheme.as_str().as_bytes().to_vec()));
+        map
+    }
+
+    fn fields(&self, keep: impl Fn(&str) -> bool) -> impl Iterator<Item = (String, Vec<u8>)> {
+        // RFC 9110 section 10.1.4: of TE, only this much means the same to every hop.
+        let goes_on = move |name: &str, value: &[u8]| keep(name) && (name != "te" || value == b"trailers");
+        self.head.fields.iter().filter(move |(name, value)| goes_on(name, value)).cloned()
+    }
+}

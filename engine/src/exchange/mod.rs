@@ -1,0 +1,372 @@
+//! The state machine that takes one request through every stage. The filter, the native harness and the command line
+//! drive this and nothing else, so that no two of them can disagree.
+//!
+//! Order: context, nonce, destination, form, policy, payload. A request whose signature did not verify is told and
+//! recorded nothing of the policy; nothing is released before a record of it stands in the journal.
+
+mod examine;
+mod report;
+mod step;
+#[cfg(test)]
+mod tests;
+
+pub use step::{Decision, End, Step, Surroundings, Verdict, Wait};
+
+use crate::decision::{Reason, answer::answer};
+use crate::evidence::record::{CompletionRecord, Ending, Outcome, Released};
+use crate::facts::Facts;
+use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
+use crate::policy::{Candidates, Configuration, Feedback, Grant, Mode, Refusal, Verdict as PolicyVerdict};
+use crate::request::{MalformedHead, RequestHead};
+use examine::Examined;
+use report::{Denial, Report, Who, sha256_text};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// Bytes of a body that are held back at most for a request that monitor mode lets go in any case.
+const MONITOR_HOLD: u64 = 1024 * 1024;
+
+/// One request and its response.
+#[derive(Debug)]
+pub struct Exchange {
+    configuration: Arc<Configuration>,
+    facts: Facts,
+    id: String,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Nothing seen.
+    New,
+    /// The head is judged, the body is coming.
+    Body(Box<Held>),
+    /// It goes on, or went.
+    Released(Box<Flight>),
+    /// Refused, or over.
+    Over,
+}
+
+/// A request whose head is held back.
+#[derive(Debug)]
+struct Held {
+    request: Examined,
+    candidates: Candidates,
+    expected: Option<ContentDigests>,
+    hasher: BodyHasher,
+    bytes: u64,
+}
+
+/// A request that was let go.
+#[derive(Debug, Default)]
+struct Flight {
+    /// Set while the body of a request released early still comes.
+    rest: Option<(BodyHasher, Option<ContentDigests>)>,
+    bytes: u64,
+    digest: Option<String>,
+    aborted: bool,
+}
+
+impl Exchange {
+    /// An exchange under the configuration that is newest when its head arrives.
+    pub fn new(configuration: Arc<Configuration>, facts: Facts) -> Self {
+        let id = derive_id(&facts.random);
+        Self { configuration, facts, id, stage: Stage::New }
+    }
+
+    /// The decision id, 32 hex digits; known from the start.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The head of the request. `end` says that nothing follows it.
+    pub fn head(&mut self, around: &mut Surroundings<'_>, head: Result<RequestHead, MalformedHead>, end: bool) -> Step {
+        if !matches!(self.stage, Stage::New) {
+            return Step::Abort;
+        }
+        self.stage = Stage::Over;
+        let head = match head {
+            Ok(head) => head,
+            Err(fault) => {
+                return self.refuse(around, Denial::unverified(Reason::RequestMalformed, fault.to_string(), None));
+            }
+        };
+        // Checked before any work: with no room for its record, nothing can be let go.
+        if !around.journal.can_release() {
+            let why = "the evidence queue is full".to_owned();
+            return self.refuse(around, Denial::unverified(Reason::AuditUnavailable, why, Some(&head)));
+        }
+        let configuration = Arc::clone(&self.configuration);
+        match examine::examine(&configuration, &self.facts, around, head, end) {
+            Err(fault) => self.refuse(around, fault.denial()),
+            Ok((request, candidates, expected)) => {
+                let hasher = BodyHasher::new(expected.as_ref());
+                let held = Box::new(Held { request, candidates, expected, hasher, bytes: 0 });
+                if end {
+                    return self.decide(around, held);
+                }
+                // Url, headers and an announced length may refuse it already; nothing of the body need then be read.
+                let announced = held.request.content_length().unwrap_or(0);
+                self.next_piece(around, held, announced)
+            }
+        }
+    }
+
+    /// The next piece of the body. `end` says that nothing follows it.
+    pub fn body(&mut self, around: &mut Surroundings<'_>, chunk: &[u8], end: bool) -> Step {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Body(mut held) => {
+                if !chunk.is_empty() && held.bytes == 0 {
+                    // The first byte tells that there is a body; only now must the signature cover it.
+                    match held.request.verified.require_body_coverage() {
+                        Ok(digests) => {
+                            held.hasher = BodyHasher::new(Some(&digests));
+                            held.expected = Some(digests);
+                        }
+                        Err(error) => {
+                            let (reason, why) = (error.reason(), error.to_string());
+                            return self.refuse(around, Denial::identity(reason, why, &held.request, None));
+                        }
+                    }
+                }
+                held.hasher.update(chunk);
+                held.bytes = held.bytes.saturating_add(chunk.len() as u64);
+                let seen = held.bytes;
+                if end { self.decide(around, held) } else { self.next_piece(around, held, seen) }
+            }
+            Stage::Released(mut flight) => {
+                let step = flight.pass(chunk, end);
+                self.stage = Stage::Released(flight);
+                step
+            }
+            stage @ (Stage::New | Stage::Over) => {
+                self.stage = stage;
+                Step::Abort
+            }
+        }
+    }
+
+    /// Trailers: refused in every mode, for servers merge them with headers that were judged.
+    pub fn trailers(&mut self, around: &mut Surroundings<'_>) -> Step {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Body(held) => {
+                let why = "the request has trailers".to_owned();
+                self.refuse(around, Denial::floor(Reason::RequestMalformed, why, &held.request, None))
+            }
+            Stage::Released(mut flight) => {
+                flight.aborted = true;
+                self.stage = Stage::Released(flight);
+                Step::Abort
+            }
+            Stage::New | Stage::Over => Step::Abort,
+        }
+    }
+
+    /// What was waited for has happened. Nothing waits yet: the configuration refuses write-ahead delivery.
+    pub fn resume(&mut self, _around: &mut Surroundings<'_>) -> Step {
+        Step::Abort
+    }
+
+    /// The exchange is over, however it ended. Writes the completion of what was let go.
+    pub fn end(&mut self, around: &mut Surroundings<'_>, end: End) {
+        // A client that left before anything was decided had nothing released: there is nothing to record.
+        let Stage::Released(flight) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
+        let cut = flight.aborted || flight.rest.is_some();
+        let digest = match flight.rest {
+            Some((hasher, _)) => Some(sha256_text(hasher.finish().sha256())),
+            None => flight.digest,
+        };
+        let record = CompletionRecord {
+            decision: self.id.clone(),
+            time: around.now,
+            received_bytes: flight.bytes,
+            received_digest: digest.clone(),
+            forwarded_bytes: flight.bytes,
+            forwarded_digest: digest,
+            attempts: end.attempts,
+            upstream: end.upstream,
+            status: end.status,
+            response_bytes: end.response_bytes,
+            duration: around.now.millis_since(self.facts.now),
+            ending: if cut { Ending::Reset } else { end.ending },
+        };
+        // Its place was kept when the decision was recorded. It fails only once the log is closed, and a log that was
+        // closed with an exchange open says so: the audit reports a decision without completion.
+        let _ = around.journal.append_completion(&record);
+    }
+
+    /// More of the body is to come, and at least `bytes` in all: refuse, let go early, or ask for it.
+    fn next_piece(&mut self, around: &mut Surroundings<'_>, held: Box<Held>, bytes: u64) -> Step {
+        match held.candidates.judge_payload(&held.request.payload(bytes)) {
+            PolicyVerdict::Refused(refusal) if refusal.mode == Mode::Enforce => {
+                let Held { request, hasher, bytes: seen, .. } = *held;
+                let digest = (seen > 0).then(|| hasher.finish());
+                self.refuse(around, Denial::policy(&refusal, &request, digest.as_ref()))
+            }
+            PolicyVerdict::Refused(refusal) if held.bytes > MONITOR_HOLD => {
+                let Held { request, expected, hasher, bytes, .. } = *held;
+                let flight = Flight { rest: Some((hasher, expected)), bytes, ..Flight::default() };
+                self.let_go(around, &request, refusal, Released::Head, None, flight)
+            }
+            verdict => {
+                let up_to = match verdict {
+                    PolicyVerdict::Allowed(_) => held.candidates.largest_body(),
+                    PolicyVerdict::Refused(_) => MONITOR_HOLD,
+                };
+                self.stage = Stage::Body(held);
+                Step::NeedBody { up_to }
+            }
+        }
+    }
+
+    /// The whole request has been seen.
+    fn decide(&mut self, around: &mut Surroundings<'_>, held: Box<Held>) -> Step {
+        let Held { request, candidates, expected, hasher, bytes } = *held;
+        let digest = hasher.finish();
+        if let Some(mismatch) = expected.as_ref().and_then(|expected| digest.check(expected).err()) {
+            let denial = Denial::identity(mismatch.reason(), mismatch.to_string(), &request, Some(&digest));
+            return self.refuse(around, denial);
+        }
+        if request.head.has("content-length") && request.content_length() != Some(bytes) {
+            let why = "the body is not as long as content-length says".to_owned();
+            return self.refuse(around, Denial::floor(Reason::RequestMalformed, why, &request, Some(&digest)));
+        }
+        match candidates.judge_payload(&request.payload(bytes)) {
+            PolicyVerdict::Allowed(grant) => self.allow(around, &request, &grant, &digest),
+            PolicyVerdict::Refused(refusal) if refusal.mode == Mode::Monitor => {
+                let flight = Flight::whole(&digest);
+                self.let_go(around, &request, refusal, Released::HeadAndBody, Some(&digest), flight)
+            }
+            PolicyVerdict::Refused(refusal) => self.refuse(around, Denial::policy(&refusal, &request, Some(&digest))),
+        }
+    }
+
+    /// A rule allows it.
+    fn allow(&mut self, around: &mut Surroundings<'_>, request: &Examined, grant: &Grant, digest: &BodyDigest) -> Step {
+        let forward = request.forward(self.configuration.gateway().scheme(), grant);
+        let report = Report {
+            outcome: Outcome::Allow,
+            reason: Reason::Permitted,
+            released: Released::HeadAndBody,
+            mode: grant.mode(),
+            rule: Some(grant.rule().to_owned()),
+            condition: None,
+            destination: Some(Arc::clone(grant.destination())),
+            who: Who::Request(request),
+            payload: Some(digest),
+        };
+        self.release(around, &report, forward, Flight::whole(digest))
+    }
+
+    /// The policy refuses it, but monitor mode lets it go with its own headers, less the reserved ones.
+    fn let_go(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        request: &Examined,
+        refusal: Refusal,
+        released: Released,
+        digest: Option<&BodyDigest>,
+        flight: Flight,
+    ) -> Step {
+        let forward = request.forward_own(self.configuration.gateway().scheme());
+        let report = Report {
+            outcome: Outcome::WouldDeny,
+            reason: refusal.reason,
+            released,
+            mode: Mode::Monitor,
+            rule: refusal.rule,
+            condition: refusal.condition,
+            destination: refusal.destination,
+            who: Who::Request(request),
+            payload: digest,
+        };
+        self.release(around, &report, forward, flight)
+    }
+
+    /// Records, then releases; without a record nothing goes.
+    fn release(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        report: &Report<'_>,
+        forward: Vec<(String, Vec<u8>)>,
+        flight: Flight,
+    ) -> Step {
+        let (record, openings) = report.record(self, around);
+        if let Err(error) = around.journal.append_decision(&record, openings) {
+            let denial = Denial {
+                reason: Reason::AuditUnavailable,
+                rule: None,
+                condition: Some(error.to_string()),
+                mode: report.mode,
+                destination: report.destination.clone(),
+                who: report.who,
+                payload: report.payload,
+                told: false,
+            };
+            return self.refuse(around, denial);
+        }
+        self.stage = Stage::Released(Box::new(flight));
+        Step::Decided(Box::new(Decision {
+            id: self.id.clone(),
+            outcome: report.outcome,
+            reason: report.reason,
+            verdict: Verdict::Forward(forward),
+        }))
+    }
+
+    /// Records and answers a refusal. A denial that finds no room in the journal is counted in a summary there.
+    fn refuse(&self, around: &mut Surroundings<'_>, denial: Denial<'_>) -> Step {
+        let full = denial.told && self.configuration.gateway().feedback() == Feedback::Full;
+        let report = denial.into_report();
+        let (record, openings) = report.record(self, around);
+        // A refusal needs no room: what cannot be recorded one by one is folded, and a closed log lets nothing go.
+        let _ = around.journal.append_decision(&record, openings);
+        let (rule, condition) = if full { (report.rule.as_deref(), report.condition.as_deref()) } else { (None, None) };
+        Step::Decided(Box::new(Decision {
+            id: self.id.clone(),
+            outcome: Outcome::Deny,
+            reason: report.reason,
+            verdict: Verdict::Refuse(answer(report.reason, &self.id, rule, condition)),
+        }))
+    }
+}
+
+impl Flight {
+    /// A request whose body was seen whole before it was let go.
+    fn whole(digest: &BodyDigest) -> Self {
+        let bytes = digest.bytes();
+        Self { bytes, digest: (bytes > 0).then(|| sha256_text(digest.sha256())), ..Self::default() }
+    }
+
+    /// A further piece of a body that was released early: the last one goes on only when the whole is what was signed.
+    fn pass(&mut self, chunk: &[u8], end: bool) -> Step {
+        if self.aborted {
+            return Step::Abort;
+        }
+        let Some((mut hasher, expected)) = self.rest.take() else {
+            // The host may report the end once more after the release; a byte after the end is not what was judged.
+            self.aborted = !chunk.is_empty();
+            return if self.aborted { Step::Abort } else { Step::Pass };
+        };
+        hasher.update(chunk);
+        self.bytes = self.bytes.saturating_add(chunk.len() as u64);
+        if !end {
+            self.rest = Some((hasher, expected));
+            return Step::Pass;
+        }
+        let digest = hasher.finish();
+        self.digest = Some(sha256_text(digest.sha256()));
+        self.aborted = expected.is_none_or(|expected| digest.check(&expected).is_err());
+        if self.aborted { Step::Abort } else { Step::Pass }
+    }
+}
+
+/// An id nobody can guess or choose; salts come from the same bytes under other labels and cannot be told from it.
+fn derive_id(random: &[u8; 32]) -> String {
+    use std::fmt::Write as _;
+    let hash = Sha256::new().chain_update(b"exeat/v1 decision id").chain_update(random).finalize();
+    hash.iter().take(16).fold(String::with_capacity(32), |mut id, byte| {
+        let _ = write!(id, "{byte:02x}");
+        id
+    })
+}

@@ -1,0 +1,174 @@
+//! The policy that requests meet: immutable, every reference resolved, every pattern compiled.
+
+use super::Mode;
+use super::agent::{self, Agent, Surroundings};
+use super::destination::Destinations;
+use super::document::PolicyDocument;
+use super::error::{Document, Place, PolicyErrors, Problems, quoted};
+use super::gateway::Gateway;
+use super::limits::Limits;
+use super::rule::DenyRule;
+use super::selector::{DestinationSet, Directory, check_id};
+use super::signer::{self, Signer};
+use crate::context::KeyRing;
+use crate::destination::{CanonicalHost, HostGrant};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// The policy that requests meet.
+#[derive(Clone, Debug)]
+pub struct CompiledPolicy {
+    pub(super) revision: String,
+    pub(super) digest: String,
+    pub(super) change: Option<String>,
+    pub(super) mode: Mode,
+    pub(super) signers: Vec<Signer>,
+    pub(super) keys: KeyRing,
+    pub(super) defaults: Arc<Limits>,
+    pub(super) ceilings: Arc<Ceilings>,
+    pub(super) tenants: Option<HashMap<String, Option<DestinationSet>>>,
+    pub(super) destinations: Destinations,
+    pub(super) agents: HashMap<String, Agent>,
+}
+
+/// What nobody can exceed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ceilings {
+    pub(crate) deny: Vec<DenyRule>,
+    pub(crate) limits: Limits,
+}
+
+impl CompiledPolicy {
+    /// `revision` of the document.
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    /// `sha256:<hex>` over the canonical JSON (RFC 8785) of the merged policy.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The change that brought this revision, as the policy states it.
+    pub fn change(&self) -> Option<&str> {
+        self.change.as_deref()
+    }
+
+    /// Whether refusals are enforced where agent and rule say nothing.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Keys of all signers. Their `signer` is the index for [`CompiledPolicy::signer`].
+    pub fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
+    /// A signer by its index.
+    pub fn signer(&self, index: usize) -> Option<&Signer> {
+        self.signers.get(index)
+    }
+
+    /// Whether the policy names this host, so that a special-use name or a closed literal address is open.
+    pub fn host_grant(&self, host: &CanonicalHost, port: u16) -> HostGrant {
+        self.destinations.grant(host, port)
+    }
+
+    /// How many destinations there are.
+    pub fn destinations(&self) -> usize {
+        self.destinations.len()
+    }
+
+    /// How many agents there are.
+    pub fn agents(&self) -> usize {
+        self.agents.len()
+    }
+
+    /// How many rules there are: of ceilings and agents, those of a profile once for each agent that uses it.
+    pub fn rules(&self) -> usize {
+        self.agents.values().fold(self.ceilings.deny.len(), |sum, agent| {
+            sum.saturating_add(agent.allow.len()).saturating_add(agent.deny.len())
+        })
+    }
+
+    pub(super) fn compile(document: PolicyDocument, gateway: &Gateway, digest: String) -> Result<Self, PolicyErrors> {
+        let (mut problems, root) = (Problems::default(), Place::root(Document::Policy));
+        if document.schema != "exeat/v1" {
+            let problem = format!("unknown schema {}", quoted(&document.schema));
+            problems.note(root.key("schema").error(problem, "write exeat/v1", ""));
+        }
+        let recorded = [("revision", Some(&document.revision)), ("change", document.change.as_ref())];
+        for (key, text) in recorded.into_iter().filter_map(|(key, text)| Some((key, text?))) {
+            if !(1..=128).contains(&text.len()) || text.chars().any(char::is_control) {
+                let problem = format!("{} cannot be recorded", quoted(text));
+                problems.note(root.key(key).error(problem, "write 1 to 128 characters without controls", ""));
+            }
+        }
+        let (signers, keys) = signer::compile(&document.signers, &root.key("signers"), &mut problems);
+        let mut directory = Directory::default();
+        let tenant_names: Option<Vec<&str>> =
+            document.tenants.as_ref().map(|tenants| tenants.iter().map(|(name, _)| name).collect());
+        let destinations = Destinations::compile(
+            &document.destinations,
+            gateway.scheme(),
+            tenant_names.as_deref(),
+            &mut directory,
+            &mut problems,
+        );
+        let tenants = compile_tenants(&document, &directory, &mut problems);
+        let around = Surroundings { directory: &directory, destinations: &destinations };
+        let agents = agent::compile(&document, &around, &mut problems);
+        // Last: they may enter words into the directory that nothing else may rely on.
+        let ceilings = compile_ceilings(&document, &mut directory, &mut problems);
+        problems.finish(Self {
+            revision: document.revision,
+            digest,
+            change: document.change,
+            mode: document.mode.unwrap_or(gateway.mode()),
+            signers,
+            keys,
+            defaults: Arc::new(Limits::from(&document.defaults)),
+            ceilings: Arc::new(ceilings),
+            tenants,
+            destinations,
+            agents,
+        })
+    }
+}
+
+fn compile_tenants(
+    document: &PolicyDocument,
+    directory: &Directory,
+    problems: &mut Problems,
+) -> Option<HashMap<String, Option<DestinationSet>>> {
+    let root = Place::root(Document::Policy);
+    let all = root.key("tenants");
+    let compile = |(name, tenant): (&str, &super::document::policy::TenantDocument), problems: &mut Problems| {
+        let place = all.key(name);
+        problems.take(check_id(name, "a tenant", &place));
+        let set = tenant
+            .destinations
+            .as_ref()
+            .map(|selector| DestinationSet::compile(selector, directory, &place.key("destinations"), problems));
+        (name.to_owned(), set)
+    };
+    document.tenants.as_ref().map(|tenants| tenants.iter().map(|entry| compile(entry, problems)).collect())
+}
+
+fn compile_ceilings(document: &PolicyDocument, directory: &mut Directory, problems: &mut Problems) -> Ceilings {
+    let root = Place::root(Document::Policy);
+    let ceilings = root.key("ceilings");
+    let (all, mut ids, mut deny) = (ceilings.key("deny"), HashSet::new(), Vec::new());
+    for (i, rule) in document.ceilings.deny.iter().enumerate() {
+        let place = all.index(i);
+        if !ids.insert(rule.id.as_str()) {
+            problems.note(place.key("id").error(
+                format!("another ceiling has the id {}", quoted(&rule.id)),
+                "give each ceiling an id of its own",
+                "records name a ceiling by its id",
+            ));
+        }
+        deny.extend(DenyRule::compile_ceiling(rule, directory, &place, problems));
+    }
+    Ceilings { deny, limits: Limits::from(&document.ceilings.limits) }
+}

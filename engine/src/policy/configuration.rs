@@ -1,0 +1,120 @@
+//! The plugin configuration: `{"role": "filter", "gateway": {...}, "policy": {...}}`.
+
+use super::compiled::CompiledPolicy;
+use super::document::{GatewayDocument, PolicyDocument};
+use super::error::{Document, Place, PolicyError, PolicyErrors, did_you_mean, quoted};
+use super::gateway::Gateway;
+use super::node::Node;
+use super::read::read;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+/// Which part of the way out this instance of the module stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Before the router: decides.
+    Filter,
+}
+
+impl Role {
+    /// The word in the plugin's configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+        }
+    }
+}
+
+/// A configuration that was accepted: immutable, complete, every reference resolved.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    role: Role,
+    gateway: Gateway,
+    policy: CompiledPolicy,
+}
+
+impl Configuration {
+    /// Checks and compiles the plugin configuration.
+    ///
+    /// # Errors
+    /// The first error in the order of the document.
+    pub fn accept(json: &[u8]) -> Result<Self, PolicyError> {
+        Self::examine(json).map_err(PolicyErrors::into_first)
+    }
+
+    /// As [`Configuration::accept`], but with every error that can be told at once: a document of the wrong shape has
+    /// one, a document whose parts do not fit each other has all of them.
+    ///
+    /// # Errors
+    /// In the order of the document.
+    pub fn examine(json: &[u8]) -> Result<Self, PolicyErrors> {
+        let node = Node::parse(json)?;
+        let root = Place::root(Document::Configuration);
+        let role = role(&node, &root)?;
+        let gateway = read::<GatewayDocument>(part(&node, "gateway", &root)?, Document::Gateway)?;
+        let gateway = Gateway::compile(gateway, &Place::root(Document::Gateway))?;
+        let policy = part(&node, "policy", &root)?;
+        let document = read::<PolicyDocument>(policy, Document::Policy)?;
+        let digest = digest(policy, &root)?;
+        match CompiledPolicy::compile(document, &gateway, digest) {
+            Ok(policy) => Ok(Self { role, gateway, policy }),
+            Err(errors) => Err(errors.sorted_by_key(|error| policy.position(&error.place))),
+        }
+    }
+
+    /// Where this instance stands.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The gateway.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &CompiledPolicy {
+        &self.policy
+    }
+}
+
+const PARTS: [&str; 3] = ["role", "gateway", "policy"];
+
+fn role(node: &Node, root: &Place<'_>) -> Result<Role, PolicyError> {
+    let Node::Map(entries) = node else {
+        return Err(root.error(format!("expected a map, found {}", node.kind()), "write role, gateway and policy", ""));
+    };
+    if let Some((key, _)) = entries.iter().find(|(key, _)| !PARTS.contains(&key.as_str())) {
+        let hint = did_you_mean(key, PARTS.into_iter()).map(|hint| hint + " ").unwrap_or_default();
+        let remedy = format!("{hint}Known here: {}", PARTS.join(", "));
+        return Err(root.key(key).error(format!("unknown key {}", quoted(key)), remedy, ""));
+    }
+    let place = root.key("role");
+    match part(node, "role", root)? {
+        Node::Text(role) if role == "filter" => Ok(Role::Filter),
+        Node::Text(role) if role == "guard" => {
+            Err(place.error("not supported yet", "leave the guard out of the configuration", ""))
+        }
+        Node::Text(role) => Err(place.error(format!("unknown role {}", quoted(role)), "write filter", "")),
+        other => Err(place.error(format!("expected text, found {}", other.kind()), "write filter", "")),
+    }
+}
+
+fn part<'n>(node: &'n Node, name: &str, root: &Place<'_>) -> Result<&'n Node, PolicyError> {
+    node.get(name)
+        .ok_or_else(|| root.error(format!("the key {} is missing", quoted(name)), "write role, gateway and policy", ""))
+}
+
+/// `sha256:<hex>` over the canonical JSON (RFC 8785) of the policy.
+fn digest(policy: &Node, root: &Place<'_>) -> Result<String, PolicyError> {
+    let canonical = serde_json_canonicalizer::to_vec(policy).map_err(|error| {
+        let problem = format!("no canonical form: {}", quoted(&error.to_string()));
+        root.key("policy").error(problem, "use only numbers that a double can hold", "")
+    })?;
+    let mut text = "sha256:".to_owned();
+    for byte in Sha256::digest(&canonical) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
+}

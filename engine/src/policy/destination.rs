@@ -1,0 +1,287 @@
+//! Destinations: who they are open to, what they accept, and the matcher that finds them by host.
+
+use super::document::policy::{CredentialsDocument, DestinationDocument};
+use super::document::{Named, OneOrMany};
+use super::error::{Document, Place, PolicyError, Problems, quoted};
+use super::headers;
+use super::limits::Limits;
+use super::selector::{Directory, Label, check_id};
+use crate::context::DataClass;
+use crate::destination::{CanonicalHost, HostGrant, HostMatcher, HostPattern, HostSpecificity, Scheme};
+use crate::facts::Timestamp;
+use std::sync::Arc;
+
+/// One destination.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    pub(super) label: Label,
+    pub(super) id: String,
+    pub(super) kind: Option<String>,
+    pub(super) category: Option<String>,
+    pub(super) ports: Vec<u16>,
+    pub(super) accepts: DataClass,
+    pub(super) tenants: Option<Vec<String>>,
+    pub(super) teams: Option<Vec<String>>,
+    pub(super) expires: Option<Timestamp>,
+    pub(super) limits: Limits,
+    pub(super) credentials: Option<Credentials>,
+}
+
+impl Destination {
+    /// Id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Kind, as the policy states it.
+    pub fn kind(&self) -> Option<&str> {
+        self.kind.as_deref()
+    }
+
+    /// Category, as the policy states it.
+    pub fn category(&self) -> Option<&str> {
+        self.category.as_deref()
+    }
+
+    /// Highest class it may receive.
+    pub fn accepts(&self) -> DataClass {
+        self.accepts
+    }
+
+    /// Credentials that agents may send there.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+
+    /// Whether rules of this team may name it; `None` is the platform.
+    pub(super) fn open_to_team(&self, team: Option<&str>) -> bool {
+        match (team, &self.teams) {
+            (Some(team), Some(teams)) => teams.iter().any(|open| open == team),
+            _ => true,
+        }
+    }
+
+    fn compile(
+        id: &str,
+        document: &DestinationDocument,
+        scheme: Scheme,
+        directory: &mut Directory,
+        tenants: Option<&[&str]>,
+        place: &Place<'_>,
+    ) -> Result<Self, PolicyError> {
+        check_id(id, "a destination", place)?;
+        for (key, text) in [("kind", &document.kind), ("category", &document.category)] {
+            if let Some(text) = text {
+                word(text, &place.key(key))?;
+            }
+        }
+        let recorded = [("owner", &document.owner), ("purpose", &document.purpose), ("change", &document.change)];
+        for (key, text) in recorded.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?))) {
+            if text.is_empty() || text.len() > 1_024 || text.chars().any(char::is_control) {
+                let problem = format!("{} is not a line of text", quoted(text));
+                return Err(place.key(key).error(problem, "write 1 to 1024 characters without controls", ""));
+            }
+        }
+        if let (Some(known), Some(named)) = (tenants, &document.tenants)
+            && let Some((i, name)) = named.0.iter().enumerate().find(|(_, name)| !known.contains(&name.as_str()))
+        {
+            let remedy = super::error::did_you_mean(name, known.iter().copied())
+                .unwrap_or_else(|| "add it to tenants, or remove it here".to_owned());
+            return Err(place.key("tenants").index(i).error(format!("no tenant {}", quoted(name)), remedy, ""));
+        }
+        let ports = match &document.ports {
+            None => vec![scheme.default_port()],
+            Some(ports) => check_ports(ports, &place.key("ports"))?,
+        };
+        let credentials = document
+            .credentials
+            .as_ref()
+            .map(|credentials| Credentials::compile(credentials, &place.key("credentials")))
+            .transpose()?;
+        let list = |texts: &Option<OneOrMany<String>>| texts.as_ref().map(|texts| texts.0.clone());
+        Ok(Self {
+            label: Label {
+                index: directory.ids.get(id).copied().unwrap_or(u32::MAX),
+                category: document.category.as_deref().map(|word| directory.categories.number(word)),
+                kind: document.kind.as_deref().map(|word| directory.kinds.number(word)),
+            },
+            id: id.to_owned(),
+            kind: document.kind.clone(),
+            category: document.category.clone(),
+            ports,
+            accepts: document.accepts.unwrap_or(DataClass::Public),
+            tenants: list(&document.tenants),
+            teams: list(&document.teams),
+            expires: document.expires.map(|moment| moment.end()),
+            limits: Limits::from(&document.limits),
+            credentials,
+        })
+    }
+}
+
+/// Credentials that may go to one destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    keep: Vec<String>,
+    sha256: Option<Vec<[u8; 32]>>,
+}
+
+impl Credentials {
+    /// Whether a header of this lower-case name goes on.
+    pub fn keeps(&self, name: &str) -> bool {
+        self.keep.iter().any(|kept| kept == name)
+    }
+
+    /// Whether this whole field value is one of those pinned; any is where none is.
+    pub fn accepts(&self, value: &[u8]) -> bool {
+        use sha2::Digest;
+        // The hashes are no secret: the policy is known to the attacker, so comparing them may take any time.
+        self.sha256.as_ref().is_none_or(|pins| pins.contains(&sha2::Sha256::digest(value).into()))
+    }
+
+    fn compile(document: &CredentialsDocument, place: &Place<'_>) -> Result<Self, PolicyError> {
+        let keep = place.key("keep");
+        for (i, name) in document.keep.0.iter().enumerate() {
+            headers::open_name(name, &keep.index(i))?;
+        }
+        let pins = place.key("sha256");
+        let sha256 = document
+            .sha256
+            .as_ref()
+            .map(|list| list.0.iter().enumerate().map(|(i, text)| pin(text, &pins.index(i))).collect())
+            .transpose()?;
+        Ok(Self { keep: document.keep.0.clone(), sha256 })
+    }
+}
+
+/// Lower-case hex SHA-256 of a whole field value.
+fn pin(text: &str, place: &Place<'_>) -> Result<[u8; 32], PolicyError> {
+    let digit = |b: u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        _ => None,
+    };
+    let mut out = [0; 32];
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let whole = pairs.len() == out.len() && rest.is_empty();
+    for (slot, [high, low]) in out.iter_mut().zip(pairs) {
+        match (digit(*high), digit(*low)) {
+            (Some(high), Some(low)) if whole => *slot = high << 4 | low,
+            _ => return Err(not_a_pin(place)),
+        }
+    }
+    if whole { Ok(out) } else { Err(not_a_pin(place)) }
+}
+
+/// The text is not repeated: people put the credential itself here.
+fn not_a_pin(place: &Place<'_>) -> PolicyError {
+    place.error("not a SHA-256", "write 64 lower-case hex digits: the hash of the whole field value", "")
+}
+
+/// A word that contexts can name: a token (RFC 9651 section 3.3.4).
+fn word(text: &str, place: &Place<'_>) -> Result<(), PolicyError> {
+    let first = |b: u8| b.is_ascii_alphabetic();
+    let other = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&b);
+    if text.len() <= 128 && text.bytes().next().is_some_and(first) && text.bytes().all(other) {
+        return Ok(());
+    }
+    Err(place.error(
+        format!("{} is not one word", quoted(text)),
+        "write a letter, then letters, digits or hyphens",
+        "scopes of a context name it as a token",
+    ))
+}
+
+fn check_ports(ports: &[u16], place: &Place<'_>) -> Result<Vec<u16>, PolicyError> {
+    if ports.is_empty() {
+        return Err(place.error("an empty list fits nothing", "name at least one, or leave the key out", ""));
+    }
+    match ports.iter().position(|port| *port == 0) {
+        Some(i) => Err(place.index(i).error("0 is not a port", "write 1 to 65535", "")),
+        None => Ok(ports.to_vec()),
+    }
+}
+
+/// All destinations, found by host.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Destinations {
+    all: Vec<Arc<Destination>>,
+    hosts: HostMatcher,
+}
+
+/// A destination that a host and port fit.
+#[derive(Clone, Debug)]
+pub(crate) struct Fit {
+    pub(crate) destination: Arc<Destination>,
+    pub(crate) specificity: HostSpecificity,
+}
+
+impl Destinations {
+    /// What fits: each destination once, by its closest host.
+    pub(crate) fn find(&self, host: &CanonicalHost, port: u16) -> Vec<Fit> {
+        let mut fits: Vec<Fit> = Vec::new();
+        for found in self.hosts.find(host) {
+            let Some(destination) = usize::try_from(found.value).ok().and_then(|i| self.all.get(i)) else { continue };
+            let known = fits.iter().any(|fit| Arc::ptr_eq(&fit.destination, destination));
+            if !known && destination.ports.contains(&port) {
+                fits.push(Fit { destination: Arc::clone(destination), specificity: found.specificity });
+            }
+        }
+        fits
+    }
+
+    /// Whether the policy names the host, so that special-use names and closed literals are open.
+    pub(crate) fn grant(&self, host: &CanonicalHost, port: u16) -> HostGrant {
+        HostGrant { named: self.find(host, port).iter().any(|fit| fit.specificity.names()), metadata: false }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// By index.
+    pub(crate) fn get(&self, index: u32) -> Option<&Destination> {
+        usize::try_from(index).ok().and_then(|i| self.all.get(i)).map(Arc::as_ref)
+    }
+
+    /// Enters every id into the directory first, so that a destination that is wrong is not unknown as well.
+    pub(crate) fn compile(
+        documents: &Named<DestinationDocument>,
+        scheme: Scheme,
+        tenants: Option<&[&str]>,
+        directory: &mut Directory,
+        problems: &mut Problems,
+    ) -> Self {
+        let root = Place::root(Document::Policy);
+        let place = root.key("destinations");
+        for ((id, _), index) in documents.iter().zip(0..) {
+            directory.ids.insert(id.to_owned(), index);
+        }
+        let (mut all, mut patterns) = (Vec::with_capacity(documents.0.len()), Vec::new());
+        for ((id, document), index) in documents.iter().zip(0..) {
+            let place = place.key(id);
+            let compiled = Destination::compile(id, document, scheme, directory, tenants, &place);
+            all.extend(problems.take(compiled).map(Arc::new));
+            let hosts = place.key("hosts");
+            for (i, text) in document.hosts.0.iter().enumerate() {
+                patterns.extend(problems.take(host(text, &hosts.index(i))).map(|pattern| (pattern, index)));
+            }
+        }
+        let hosts =
+            HostMatcher::build(patterns).map_err(|error| place.error(error.to_string(), "name fewer hosts", ""));
+        Self { all, hosts: problems.take(hosts).unwrap_or_default() }
+    }
+}
+
+fn host(text: &str, place: &Place<'_>) -> Result<HostPattern, PolicyError> {
+    match HostPattern::parse(text) {
+        Ok(HostPattern::Any) => Err(place.error("* is not supported yet", "name the hosts", "")),
+        Ok(pattern) => Ok(pattern),
+        Err(error) => {
+            let text = error.to_string();
+            // Host errors read `what is wrong; what to write`.
+            let (problem, remedy) = text.split_once("; ").unwrap_or((&text, "write a host name like api.example.com"));
+            Err(place.error(problem, remedy, ""))
+        }
+    }
+}

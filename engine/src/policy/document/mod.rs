@@ -1,0 +1,13 @@
+//! The documents people write, with every key of the schema `exeat/v1`.
+//!
+//! A key that is known but not built yet has the type [`NotYet`]: it is refused where it stands, so that nobody can
+//! believe it holds. What can only be judged with the rest of the document in view is left to the compile step.
+
+pub mod gateway;
+pub mod policy;
+pub mod rule;
+pub mod values;
+
+pub use gateway::GatewayDocument;
+pub use policy::PolicyDocument;
+pub use values::{ByteSize, Duration, Moment, Named, NotYet, OneOrMany};

@@ -1,0 +1,226 @@
+//! The merged policy: one document, whatever folder of files it came from.
+
+use super::rule::{AllowDocument, CeilingDenyDocument, DenyDocument, LimitsDocument, Selector, SizesDocument};
+use super::values::{Moment, Named, NotYet, OneOrMany};
+use crate::context::{DataClass, Provenance};
+use crate::policy::Mode;
+use crate::policy::node::Node;
+use serde::Deserialize;
+
+/// The merged policy.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyDocument {
+    /// `exeat/v1`.
+    pub schema: String,
+    /// Name of this state of the policy, recorded with every decision.
+    pub revision: String,
+    /// The change that brought it, recorded.
+    pub change: Option<String>,
+    /// Whether refusals are enforced where agent and rule say nothing. Absent: as the gateway says.
+    pub mode: Option<Mode>,
+    /// Who may state facts.
+    #[serde(default)]
+    pub signers: Vec<SignerDocument>,
+    /// What holds where nothing nearer is said.
+    #[serde(default)]
+    pub defaults: DefaultsDocument,
+    /// What no agent can exceed.
+    #[serde(default)]
+    pub ceilings: CeilingsDocument,
+    /// Tenants and what they may use. Absent: tenants are bounded by destinations alone.
+    pub tenants: Option<Named<TenantDocument>>,
+    /// Where requests may go.
+    #[serde(default)]
+    pub destinations: Named<DestinationDocument>,
+    /// Rules that agents share.
+    #[serde(default)]
+    pub profiles: Named<ProfileDocument>,
+    /// Agents, by the name they are known by.
+    #[serde(default)]
+    pub agents: Named<AgentDocument>,
+    /// Overlays for environments.
+    pub environments: Option<NotYet>,
+    /// Exceptions with an end.
+    pub exceptions: Option<NotYet>,
+}
+
+/// One signer and what it may speak for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerDocument {
+    /// Name.
+    pub id: String,
+    /// Public keys.
+    pub keys: Vec<SignerKeyDocument>,
+    /// Agents it may name.
+    #[serde(default)]
+    pub agents: Vec<String>,
+    /// Tenants it may name.
+    #[serde(default)]
+    pub tenants: Vec<String>,
+    /// Users it may name.
+    #[serde(default)]
+    pub users: Vec<String>,
+    /// Tools it may name.
+    #[serde(default)]
+    pub tools: Vec<String>,
+    /// Sources it may state.
+    #[serde(default)]
+    pub provenance: Vec<Provenance>,
+    /// Identity its connection must have.
+    pub spiffe: Option<NotYet>,
+}
+
+/// One key of a signer.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerKeyDocument {
+    /// `keyid`. Absent: the signer's id.
+    pub id: Option<String>,
+    /// Ed25519: base64 of 32 bytes, or a JWK.
+    pub public: PublicText,
+    /// Valid from.
+    pub not_before: Option<Moment>,
+    /// Valid to, inclusive.
+    pub not_after: Option<Moment>,
+}
+
+/// Text of a public key; a JWK written as a map is kept as JSON text.
+#[derive(Clone, Debug)]
+pub struct PublicText(pub String);
+
+impl<'de> Deserialize<'de> for PublicText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Node::deserialize(deserializer)? {
+            Node::Text(text) => Ok(Self(text)),
+            jwk @ Node::Map(_) => serde_json::to_string(&jwk).map(Self).map_err(serde::de::Error::custom),
+            other => Err(serde::de::Error::custom(format_args!(
+                "expected a public key, found {}\nwrite base64 of 32 bytes in quotes, or a JWK",
+                other.kind()
+            ))),
+        }
+    }
+}
+
+/// `defaults`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DefaultsDocument {
+    /// Sizes where neither rule nor destination states one.
+    #[serde(default)]
+    pub limits: SizesDocument,
+    /// Sizes by source, likewise.
+    #[serde(default)]
+    pub provenance: Named<SizesDocument, Provenance>,
+}
+
+/// `ceilings`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CeilingsDocument {
+    /// What nobody may do.
+    #[serde(default)]
+    pub deny: Vec<CeilingDenyDocument>,
+    /// Sizes nobody may exceed.
+    #[serde(default)]
+    pub limits: LimitsDocument,
+}
+
+/// One tenant.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantDocument {
+    /// Destinations it may use. Absent: none.
+    pub destinations: Option<Selector>,
+}
+
+/// One destination.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DestinationDocument {
+    /// Host names, `*.name`, addresses, ranges.
+    pub hosts: OneOrMany<String>,
+    /// Ports. Absent: the scheme's default.
+    pub ports: Option<Vec<u16>>,
+    /// Kind: a word of the author's choosing, such as internal, model, saas.
+    pub kind: Option<String>,
+    /// Category: the word that scopes and tenants name.
+    pub category: Option<String>,
+    /// Highest class it may receive. Absent: public.
+    pub accepts: Option<DataClass>,
+    /// Tenants it is open to. Absent: all.
+    pub tenants: Option<OneOrMany<String>>,
+    /// Teams it is open to. Absent: all.
+    pub teams: Option<OneOrMany<String>>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// What it is for.
+    pub purpose: Option<String>,
+    /// The change that brought it.
+    pub change: Option<String>,
+    /// When somebody must look at it again: past it, tools warn.
+    pub review: Option<Moment>,
+    /// Past it, requests there are refused.
+    pub expires: Option<Moment>,
+    /// Sizes.
+    #[serde(default)]
+    pub limits: LimitsDocument,
+    /// Credentials that agents may send there.
+    pub credentials: Option<CredentialsDocument>,
+    /// Models that may be named.
+    pub models: Option<NotYet>,
+    /// Addresses its names may resolve to although they are closed.
+    pub addresses: Option<NotYet>,
+    /// Any host.
+    pub open: Option<NotYet>,
+    /// Protocols a connection may be upgraded to.
+    pub upgrade: Option<NotYet>,
+    /// Whether CONNECT is allowed.
+    pub tunnel: Option<NotYet>,
+    /// Whether a cloud metadata service may be reached.
+    pub metadata: Option<NotYet>,
+}
+
+/// `credentials`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialsDocument {
+    /// Headers that go on.
+    pub keep: OneOrMany<String>,
+    /// Lower-case hex SHA-256 of the values that go on. Absent: any.
+    pub sha256: Option<OneOrMany<String>>,
+}
+
+/// Rules that agents share.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileDocument {
+    /// The team that wrote it. Set by the merge; never in a file of the platform.
+    pub team: Option<String>,
+    /// What is allowed.
+    #[serde(default)]
+    pub allow: Vec<AllowDocument>,
+    /// What is denied.
+    #[serde(default)]
+    pub deny: Vec<DenyDocument>,
+}
+
+/// One agent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentDocument {
+    /// The team that wrote it. Set by the merge; never in a file of the platform.
+    pub team: Option<String>,
+    /// Profiles.
+    #[serde(rename = "use", default)]
+    pub profiles: Vec<String>,
+    /// Whether refusals of this agent are enforced.
+    pub mode: Option<Mode>,
+    /// What is allowed.
+    #[serde(default)]
+    pub allow: Vec<AllowDocument>,
+    /// What is denied.
+    #[serde(default)]
+    pub deny: Vec<DenyDocument>,
+}

@@ -1,0 +1,329 @@
+//! The head: who, where to, how.
+
+use super::super::agent::Agent;
+use super::super::compiled::CompiledPolicy;
+use super::super::destination::{Destination, Fit};
+use super::super::rule::AllowRule;
+use super::firmness::{Firmness, Modes};
+use super::payload::{Candidate, Candidates};
+use super::specificity::Specificity;
+use super::{HeadVerdict, Refusal, Refusals, Subject};
+use crate::context::AgentContext;
+use crate::decision::Reason;
+use crate::destination::CanonicalDestination;
+use crate::evidence::record::Binding;
+use crate::facts::Timestamp;
+use crate::policy::Mode;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl CompiledPolicy {
+    /// Judges the head of a request whose context was verified. `method` is as it was received.
+    pub fn judge_head(
+        &self,
+        subject: &Subject<'_>,
+        destination: &CanonicalDestination,
+        method: &str,
+        now: Timestamp,
+    ) -> HeadVerdict {
+        let agent = self.agents.get(&subject.context.agent);
+        let fits = self.destinations.find(&destination.host, destination.port);
+        let trial = Trial {
+            policy: self,
+            subject,
+            context: subject.context,
+            destination,
+            method,
+            now,
+            agent,
+            modes: Modes::new(self.mode, agent),
+            fits,
+        };
+        trial.run()
+    }
+}
+
+/// One request before the policy.
+struct Trial<'a> {
+    policy: &'a CompiledPolicy,
+    subject: &'a Subject<'a>,
+    context: &'a AgentContext,
+    destination: &'a CanonicalDestination,
+    method: &'a str,
+    now: Timestamp,
+    agent: Option<&'a Agent>,
+    modes: Modes,
+    /// Closest first.
+    fits: Vec<Fit>,
+}
+
+/// An allow rule that still fits, with the closest destination through which it does.
+#[derive(Clone)]
+struct Claim<'a> {
+    rule: &'a Arc<AllowRule>,
+    fit: &'a Fit,
+    specificity: Specificity,
+}
+
+impl Trial<'_> {
+    fn run(&self) -> HeadVerdict {
+        let mut refusals = Refusals::default();
+        self.judge_standing(&mut refusals);
+        self.judge_denials(&mut refusals);
+        let (claims, covering) = self.judge_claims(&mut refusals);
+        self.judge_class(&claims, &mut refusals);
+        match refusals.enforced {
+            Some(refusal) => HeadVerdict::Refused(refusal),
+            None => HeadVerdict::Open(self.open(claims, &covering, refusals.observed)),
+        }
+    }
+
+    /// Signer, agent, and whether there is such a destination at all.
+    fn judge_standing(&self, refusals: &mut Refusals) {
+        let signer = self.policy.signer(self.subject.signer);
+        let uncovered = match signer {
+            Some(signer) => signer.uncovered(self.context).map(|member| (signer.id(), member)),
+            None => Some(("", "")),
+        };
+        if let Some((signer, member)) = uncovered {
+            // What the signer may not say must not choose the mode: the agent's own counts for nothing here.
+            let mode = if signer.is_empty() { Mode::Enforce } else { self.policy.mode };
+            let condition = format!("signers/{signer}/{member}");
+            refusals.add(Refusal { mode, condition: Some(condition), ..self.refusal(Reason::GrantDenied) });
+        }
+        if self.agent.is_none() {
+            refusals.add(Refusal { mode: self.policy.mode, ..self.refusal(Reason::AgentUnknown) });
+        }
+        if self.destination.path.is_none() {
+            refusals.add(Refusal { mode: Mode::Enforce, ..self.refusal(Reason::TunnelDenied) });
+        }
+        let mode = self.modes.of(Firmness::Platform);
+        if self.fits.is_empty() {
+            refusals.add(Refusal { mode, ..self.refusal(Reason::DestinationUnlisted) });
+        }
+        // One that expired refuses even where another fits: what was closed by the closer must not fall open.
+        if let Some(expired) = self.find(|destination| destination.expires.is_some_and(|end| self.now > end)) {
+            let condition = Some("expires".to_owned());
+            let destination = Some(expired);
+            refusals.add(Refusal { mode, condition, destination, ..self.refusal(Reason::DestinationUnlisted) });
+        }
+    }
+
+    /// Deny rules, over every destination that fits.
+    fn judge_denials(&self, refusals: &mut Refusals) {
+        let path = self.destination.path.as_ref();
+        let fits = |rule: &super::super::rule::DenyRule| {
+            self.fits.iter().any(|fit| rule.to.contains(fit.destination.label))
+                && rule.fits(self.method, path, self.context, self.now)
+        };
+        let ceiling = self.policy.ceilings.deny.iter().filter(|rule| fits(rule)).min_by_key(|rule| &rule.id);
+        if let Some(rule) = ceiling {
+            refusals.add(Refusal {
+                mode: self.modes.of(Firmness::Ceiling),
+                rule: Some(format!("ceilings/{}", rule.id)),
+                ..self.refusal(Reason::RuleDenied)
+            });
+        }
+        let own = self.agent.iter().flat_map(|agent| &agent.deny).filter(|rule| fits(rule));
+        let mut own: Vec<_> = own.collect();
+        own.sort_by(|a, b| a.id.cmp(&b.id));
+        for rule in own {
+            let (mode, name) = (self.modes.of_rule(rule.mode), Some(self.rule_name(&rule.id)));
+            refusals.add(Refusal { mode, rule: name, ..self.refusal(Reason::RuleDenied) });
+        }
+    }
+
+    /// Allow rules: what is left of them, and those that cover destination, method and path.
+    fn judge_claims<'t>(&'t self, refusals: &mut Refusals) -> (Vec<Claim<'t>>, Vec<Claim<'t>>) {
+        let mut claims = self.claims(refusals);
+        self.judge_tenant_and_scope(refusals);
+        let (platform, rules) = (self.modes.of(Firmness::Platform), self.modes.of(Firmness::Rules));
+        self.narrow(&mut claims, Reason::DelegationDenied, platform, refusals, |claim| {
+            if self.delegators_may(&claim.fit.destination) { Ok(claim) } else { Err("delegated_by".to_owned()) }
+        });
+        // Of each rule the closest destination that is left.
+        let mut seen = BTreeSet::new();
+        claims.retain(|claim| seen.insert(claim.rule.id.clone()));
+        if self.subject.binding != Binding::Request {
+            self.narrow(&mut claims, Reason::BindingDenied, Mode::Enforce, refusals, |_| Err("binding".to_owned()));
+        }
+        self.narrow(&mut claims, Reason::MethodDenied, rules, refusals, |claim| {
+            if claim.rule.fits_method(self.method) { Ok(claim) } else { Err("methods".to_owned()) }
+        });
+        let path = self.destination.path.as_ref();
+        self.narrow(&mut claims, Reason::PathDenied, rules, refusals, |mut claim| {
+            claim.specificity.path = path.and_then(|path| claim.rule.fits_path(path));
+            if claim.specificity.path.is_some() { Ok(claim) } else { Err("paths".to_owned()) }
+        });
+        claims.sort_by(|a, b| b.specificity.cmp(&a.specificity));
+        let covering = claims.clone();
+        let mode = self.modes.of_rules(covering.iter().map(|claim| claim.rule.mode));
+        self.narrow(&mut claims, Reason::ConditionDenied, mode, refusals, |claim| {
+            claim.rule.unmet(self.context).map_or(Ok(claim), |member| Err(format!("when/{member}")))
+        });
+        (claims, covering)
+    }
+
+    /// Every living rule to every destination that is open to the agent's team, closest first.
+    fn claims(&self, refusals: &mut Refusals) -> Vec<Claim<'_>> {
+        let Some(agent) = self.agent else { return Vec::new() };
+        let open: Vec<&Fit> =
+            self.fits.iter().filter(|fit| fit.destination.open_to_team(agent.team.as_deref())).collect();
+        let mut claims = Vec::new();
+        for rule in agent.allow.iter().filter(|rule| rule.is_alive(self.now)) {
+            for fit in open.iter().filter(|fit| rule.to.contains(fit.destination.label)) {
+                let specificity = Specificity {
+                    host: fit.specificity,
+                    path: None,
+                    destination: Reverse(fit.destination.id.clone()),
+                    rule: Reverse(rule.id.clone()),
+                };
+                claims.push(Claim { rule, fit, specificity });
+            }
+        }
+        claims.sort_by(|a, b| b.specificity.cmp(&a.specificity));
+        if claims.is_empty() && !self.fits.is_empty() {
+            let (firmness, condition) = match open.is_empty() {
+                true => (Firmness::Platform, Some("teams".to_owned())),
+                false => (Firmness::Rules, None),
+            };
+            let mode = self.modes.of(firmness);
+            refusals.add(Refusal { mode, condition, ..self.refusal(Reason::DestinationUnlisted) });
+        }
+        claims
+    }
+
+    fn judge_tenant_and_scope(&self, refusals: &mut Refusals) {
+        let mode = self.modes.of(Firmness::Platform);
+        if let Some(closed) = self.find(|destination| !self.tenant_may(destination)) {
+            let (condition, destination) = (Some("tenants".to_owned()), Some(closed));
+            refusals.add(Refusal { mode, condition, destination, ..self.refusal(Reason::TenantDenied) });
+        }
+        let outside = |destination: &Destination| match &self.context.scope {
+            Some(scope) => !destination.category().is_some_and(|category| scope.iter().any(|named| named == category)),
+            None => false,
+        };
+        if let Some(closed) = self.find(outside) {
+            let (condition, destination) = (Some("scope".to_owned()), Some(closed));
+            refusals.add(Refusal { mode, condition, destination, ..self.refusal(Reason::ScopeDenied) });
+        }
+    }
+
+    fn tenant_may(&self, destination: &Destination) -> bool {
+        let tenant = self.context.tenant.as_deref();
+        let open = destination
+            .tenants
+            .as_ref()
+            .is_none_or(|open| tenant.is_some_and(|tenant| open.iter().any(|named| named == tenant)));
+        let may = match (tenant, &self.policy.tenants) {
+            (Some(tenant), Some(tenants)) => {
+                tenants.get(tenant).and_then(Option::as_ref).is_some_and(|set| set.contains(destination.label))
+            }
+            _ => true,
+        };
+        open && may
+    }
+
+    /// Whether each agent that handed on the work has some living allow rule to the destination.
+    fn delegators_may(&self, destination: &Destination) -> bool {
+        self.context.delegated_by.iter().all(|name| {
+            self.policy.agents.get(name).is_some_and(|agent| {
+                destination.open_to_team(agent.team.as_deref())
+                    && agent.allow.iter().any(|rule| rule.is_alive(self.now) && rule.to.contains(destination.label))
+            })
+        })
+    }
+
+    /// The class, against every destination that fits.
+    fn judge_class(&self, claims: &[Claim<'_>], refusals: &mut Refusals) {
+        let class = self.context.effective_data_class();
+        if let Some(closed) = self.find(|destination| class > destination.accepts) {
+            refusals.add(Refusal {
+                mode: self.modes.of(Firmness::Platform),
+                rule: claims.first().map(|claim| self.rule_name(&claim.rule.id)),
+                condition: Some("accepts".to_owned()),
+                destination: Some(closed),
+                ..self.refusal(Reason::ClassDenied)
+            });
+        }
+    }
+
+    /// Keeps the claims that pass. When none is left, that is a refusal, which names the closest that was.
+    fn narrow<'t>(
+        &self,
+        claims: &mut Vec<Claim<'t>>,
+        reason: Reason,
+        mode: Mode,
+        refusals: &mut Refusals,
+        test: impl Fn(Claim<'t>) -> Result<Claim<'t>, String>,
+    ) {
+        let mut closest = None;
+        let mut kept = Vec::with_capacity(claims.len());
+        for claim in claims.drain(..) {
+            let (rule, fit) = (claim.rule, claim.fit);
+            match test(claim) {
+                Ok(claim) => kept.push(claim),
+                Err(condition) => {
+                    closest.get_or_insert((rule, fit, condition));
+                }
+            }
+        }
+        *claims = kept;
+        if let (true, Some((rule, fit, condition))) = (claims.is_empty(), closest) {
+            refusals.add(Refusal {
+                mode,
+                rule: Some(self.rule_name(&rule.id)),
+                condition: Some(condition),
+                destination: Some(Arc::clone(&fit.destination)),
+                ..self.refusal(reason)
+            });
+        }
+    }
+
+    fn open(&self, claims: Vec<Claim<'_>>, covering: &[Claim<'_>], observed: Option<Refusal>) -> Candidates {
+        let removals = covering.iter().flat_map(|claim| claim.rule.headers.remove.iter().cloned()).collect();
+        let candidate = |claim: Claim<'_>| Candidate {
+            name: self.rule_name(&claim.rule.id),
+            mode: self.modes.of_rule(claim.rule.mode),
+            set: self.headers_set(claim.rule),
+            rule: Arc::clone(claim.rule),
+            destination: Arc::clone(&claim.fit.destination),
+        };
+        Candidates {
+            candidates: claims.into_iter().map(candidate).collect(),
+            fits: self.fits.iter().map(|fit| Arc::clone(&fit.destination)).collect(),
+            removals,
+            sources: self.context.provenance.clone(),
+            defaults: Arc::clone(&self.policy.defaults),
+            ceilings: Arc::clone(&self.policy.ceilings),
+            modes: self.modes,
+            observed,
+        }
+    }
+
+    /// What the rule sets: name, and the value where the context has it.
+    fn headers_set(&self, rule: &AllowRule) -> Vec<(String, Option<String>)> {
+        let set = rule.headers.set.iter();
+        set.map(|(name, value)| (name.clone(), value.resolve(self.context).map(str::to_owned))).collect()
+    }
+
+    /// The closest destination of those that fit and for which this holds.
+    fn find(&self, holds: impl Fn(&Destination) -> bool) -> Option<Arc<Destination>> {
+        self.fits.iter().find(|fit| holds(&fit.destination)).map(|fit| Arc::clone(&fit.destination))
+    }
+
+    fn rule_name(&self, id: &str) -> String {
+        format!("{}/{id}", self.context.agent)
+    }
+
+    fn refusal(&self, reason: Reason) -> Refusal {
+        Refusal {
+            reason,
+            rule: None,
+            condition: None,
+            mode: Mode::Enforce,
+            destination: self.fits.first().map(|fit| Arc::clone(&fit.destination)),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What the request carries: sizes and credentials.
+
+use super::super::Mode;
+use super::super::compiled::Ceilings;
+use super::super::destination::Destination;
+use super::super::headers;
+use super::super::limits::{Dimension, Excess, Holding, Limits, Measured, StatedBy};
+use super::super::rule::AllowRule;
+use super::firmness::{Firmness, Modes};
+use super::{Refusal, Refusals};
+use crate::context::Provenance;
+use crate::decision::Reason;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What a request carries.
+#[derive(Clone, Copy, Debug)]
+pub struct Payload<'a> {
+    /// Bytes of the body.
+    pub body: u64,
+    /// Bytes of path and query, the `?` included.
+    pub url: u64,
+    /// Header fields as they were received, names in lower case.
+    pub fields: &'a [(String, Vec<u8>)],
+}
+
+/// What is decided in the end.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// A rule fits whole.
+    Allowed(Grant),
+    /// None does.
+    Refused(Refusal),
+}
+
+/// Rules that fit but for what the request carries.
+#[derive(Clone, Debug)]
+pub struct Candidates {
+    /// Closest first.
+    pub(super) candidates: Vec<Candidate>,
+    /// Every destination that the host fits, closest first.
+    pub(super) fits: Vec<Arc<Destination>>,
+    pub(super) removals: BTreeSet<String>,
+    pub(super) sources: Vec<Provenance>,
+    pub(super) defaults: Arc<Limits>,
+    pub(super) ceilings: Arc<Ceilings>,
+    pub(super) modes: Modes,
+    /// The head was refused, but only observed.
+    pub(super) observed: Option<Refusal>,
+}
+
+/// One rule that fits but for what the request carries.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub(super) name: String,
+    pub(super) mode: Mode,
+    pub(super) set: Vec<(String, Option<String>)>,
+    pub(super) rule: Arc<AllowRule>,
+    pub(super) destination: Arc<Destination>,
+}
+
+/// What a rule lets go, and how.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    candidate: Candidate,
+    removals: BTreeSet<String>,
+}
+
+impl Grant {
+    /// The rule: `<agent>/<rule>`.
+    pub fn rule(&self) -> &str {
+        &self.candidate.name
+    }
+
+    /// The destination.
+    pub fn destination(&self) -> &Arc<Destination> {
+        &self.candidate.destination
+    }
+
+    /// The mode that would have held for a refusal by this rule.
+    pub fn mode(&self) -> Mode {
+        self.candidate.mode
+    }
+
+    /// Whether a header of the request goes on; `name` in lower case. One that the rule sets does not: its value is the
+    /// rule's.
+    pub fn keeps(&self, name: &str) -> bool {
+        self.candidate.keeps(name, &self.removals)
+    }
+
+    /// Headers the gateway sets.
+    pub fn set(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.candidate.set.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
+    }
+}
+
+impl Candidate {
+    fn keeps(&self, name: &str, removals: &BTreeSet<String>) -> bool {
+        let kept = headers::BUILT_IN.contains(&name)
+            || self.rule.headers.keep.iter().any(|kept| kept == name)
+            || self.destination.credentials().is_some_and(|credentials| credentials.keeps(name));
+        let set = self.set.iter().any(|(set, _)| set == name);
+        kept && !set && !removals.contains(name) && !headers::is_reserved(name)
+    }
+}
+
+/// Why a candidate does not fit after all.
+struct Objection {
+    reason: Reason,
+    condition: String,
+    mode: Mode,
+}
+
+impl Candidates {
+    /// The most body bytes of which a verdict other than too large is possible.
+    pub fn largest_body(&self) -> u64 {
+        let limits = self.destination_limits();
+        let rules = self.candidates.iter().map(|candidate| Some(&candidate.rule.limits));
+        let without_rule = self.candidates.is_empty().then_some(None);
+        let largest = |rule| self.holding(rule, &limits).largest_body(&self.sources);
+        rules.chain(without_rule).map(largest).max().unwrap_or(0)
+    }
+
+    /// The closest destination that the host fits.
+    pub fn destination(&self) -> Option<&Arc<Destination>> {
+        self.candidates.first().map(|candidate| &candidate.destination).or_else(|| self.fits.first())
+    }
+
+    /// Judges what the request carries. Never less is allowed for more bytes left out: a body that is read only in part
+    /// may be judged by what was read, to refuse early.
+    pub fn judge_payload(&self, payload: &Payload<'_>) -> Verdict {
+        let limits = self.destination_limits();
+        let mut refusals = Refusals::default();
+        let mut observable = false;
+        for candidate in &self.candidates {
+            let objections = self.objections(Some(candidate), payload, &limits);
+            let Some(first) = objections.first() else {
+                if self.observed.is_some() {
+                    observable = true;
+                    continue;
+                }
+                let grant = Grant { candidate: candidate.clone(), removals: self.removals.clone() };
+                return Verdict::Allowed(grant);
+            };
+            let enforced = objections.iter().find(|objection| objection.mode == Mode::Enforce);
+            observable |= enforced.is_none();
+            refusals.add(self.refusal(Some(candidate), enforced.unwrap_or(first)));
+        }
+        if self.candidates.is_empty() {
+            let objections = self.objections(None, payload, &limits);
+            match objections.iter().find(|objection| objection.mode == Mode::Enforce) {
+                Some(objection) => refusals.add(self.refusal(None, objection)),
+                None => observable = true,
+            }
+        }
+        // Observed only where some rule has nothing but observations against it.
+        let observed = self.observed.clone().or(refusals.observed);
+        match (observable, observed, refusals.enforced) {
+            (true, Some(refusal), _) | (_, _, Some(refusal)) => Verdict::Refused(refusal),
+            // Without candidates the head has refused; this is not reached, and closed.
+            _ => Verdict::Refused(self.undecided()),
+        }
+    }
+
+    /// All that speaks against a candidate, or, without one, against a request that is only observed.
+    fn objections(&self, candidate: Option<&Candidate>, payload: &Payload<'_>, limits: &[&Limits]) -> Vec<Objection> {
+        let goes_on = |name: &str| match candidate {
+            Some(candidate) => candidate.keeps(name, &self.removals),
+            None => !headers::is_reserved(name),
+        };
+        let kept = || payload.fields.iter().filter(|(name, _)| goes_on(name));
+        let mut objections = Vec::new();
+        if let Some((candidate, credentials)) =
+            candidate.and_then(|candidate| Some((candidate, candidate.destination.credentials()?)))
+        {
+            let refused = kept().find(|(name, value)| credentials.keeps(name) && !credentials.accepts(value));
+            objections.extend(refused.map(|(name, _)| Objection {
+                reason: Reason::CredentialDenied,
+                condition: format!("destinations/{}/credentials/{name}", candidate.destination.id()),
+                mode: self.modes.of(Firmness::Platform),
+            }));
+        }
+        let set = candidate.iter().flat_map(|candidate| &candidate.set).filter_map(|(_, value)| value.as_ref());
+        let bytes = kept().map(|(_, value)| value.len()).chain(set.map(String::len));
+        let headers = bytes.fold(0_u64, |sum, bytes| sum.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX)));
+        let measured = Measured { url: payload.url, headers, body: payload.body };
+        let excesses = self.holding(candidate.map(|c| &c.rule.limits), limits).excesses(measured, &self.sources);
+        objections.extend(excesses.into_iter().map(|excess| self.size_objection(candidate, excess)));
+        objections
+    }
+
+    fn size_objection(&self, candidate: Option<&Candidate>, excess: Excess) -> Objection {
+        let mode = match (excess.stated_by, candidate) {
+            (StatedBy::Rule, Some(candidate)) => candidate.mode,
+            (StatedBy::Rule, None) => self.modes.of(Firmness::Rules),
+            (StatedBy::Destination, _) => self.modes.of(Firmness::Platform),
+            (StatedBy::Ceiling, _) => self.modes.of(Firmness::Ceiling),
+        };
+        let place = if excess.stated_by == StatedBy::Ceiling { "ceilings/limits" } else { "limits" };
+        let dimension = excess.dimension.as_str();
+        let (reason, condition) = match excess.source {
+            None => (Reason::PayloadTooLarge, format!("{place}/{dimension}")),
+            Some(source) => (Reason::PayloadProvenance, format!("{place}/provenance/{}/{dimension}", source.word())),
+        };
+        Objection { reason, condition, mode }
+    }
+
+    fn refusal(&self, candidate: Option<&Candidate>, objection: &Objection) -> Refusal {
+        Refusal {
+            reason: objection.reason,
+            rule: candidate.map(|candidate| candidate.name.clone()),
+            condition: Some(objection.condition.clone()),
+            mode: objection.mode,
+            destination: candidate.map_or_else(|| self.fits.first(), |c| Some(&c.destination)).map(Arc::clone),
+        }
+    }
+
+    fn undecided(&self) -> Refusal {
+        Refusal {
+            reason: Reason::InternalError,
+            rule: None,
+            condition: None,
+            mode: Mode::Enforce,
+            destination: self.fits.first().map(Arc::clone),
+        }
+    }
+
+    fn destination_limits(&self) -> Vec<&Limits> {
+        self.fits.iter().map(|destination| &destination.limits).collect()
+    }
+
+    fn holding<'a>(&'a self, rule: Option<&'a Limits>, destinations: &'a [&'a Limits]) -> Holding<'a> {
+        Holding { rule, destinations, defaults: &self.defaults, ceilings: &self.ceilings.limits }
+    }
+}
+
+impl Candidates {
+    /// The smallest size that holds for the closest rule and this request's sources; `None`: any.
+    pub fn limit(&self, dimension: Dimension) -> Option<u64> {
+        let limits = self.destination_limits();
+        let holding = self.holding(self.candidates.first().map(|candidate| &candidate.rule.limits), &limits);
+        let sources = std::iter::once(None).chain(self.sources.iter().copied().map(Some));
+        sources.filter_map(|source| holding.size(source, dimension)).min()
+    }
+}

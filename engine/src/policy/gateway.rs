@@ -1,0 +1,192 @@
+//! The gateway's own part of the configuration, checked.
+
+use super::Mode;
+use super::document::gateway::{Delivery, Feedback, GatewayDocument, WhenFull};
+use super::error::{Place, PolicyError, quoted};
+use crate::context::Freshness;
+use crate::destination::Scheme;
+
+/// One deployment of the gateway.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    id: String,
+    environment: Option<String>,
+    deployment: Option<String>,
+    mode: Mode,
+    key_env: String,
+    collector: Collector,
+    queue: u32,
+    scheme: Scheme,
+    freshness: Freshness,
+    feedback: Feedback,
+}
+
+/// Where evidence goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collector {
+    /// Envoy cluster.
+    pub cluster: String,
+    /// Path of the request.
+    pub path: String,
+    /// Milliseconds an answer may take.
+    pub timeout: u64,
+}
+
+impl Gateway {
+    /// Name of the gateway: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Environment, recorded.
+    pub fn environment(&self) -> Option<&str> {
+        self.environment.as_deref()
+    }
+
+    /// Deployment, recorded.
+    pub fn deployment(&self) -> Option<&str> {
+        self.deployment.as_deref()
+    }
+
+    /// Whether refusals are enforced where the policy says nothing nearer.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Environment variable that holds the base64 of the 32-byte seed of the evidence key.
+    pub fn key_env(&self) -> &str {
+        &self.key_env
+    }
+
+    /// Where evidence goes.
+    pub fn collector(&self) -> &Collector {
+        &self.collector
+    }
+
+    /// Records that wait for delivery at most; when they do, requests are refused.
+    pub fn queue(&self) -> u32 {
+        self.queue
+    }
+
+    /// Scheme towards upstreams; also gives the port where an authority names none.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// How old a signature may be.
+    pub fn freshness(&self) -> Freshness {
+        self.freshness
+    }
+
+    /// What a refused agent is told.
+    pub fn feedback(&self) -> Feedback {
+        self.feedback
+    }
+
+    pub(super) fn compile(document: GatewayDocument, place: &Place<'_>) -> Result<Self, PolicyError> {
+        name(&document.id, &place.key("id"))?;
+        for (key, text) in [("environment", &document.environment), ("deployment", &document.deployment)] {
+            if let Some(text) = text {
+                printable(text, &place.key(key))?;
+            }
+        }
+        environment_variable(&document.key.env, &place.key("key").key("env"))?;
+        if document.hold == Some(false) {
+            return Err(not_yet(&place.key("hold"), "remove it: heads are held until the body is judged"));
+        }
+        let collector = {
+            let place = place.key("collector");
+            printable(&document.collector.cluster, &place.key("cluster"))?;
+            let path = document.collector.path.unwrap_or_else(|| "/v1/evidence".to_owned());
+            if !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic()) || path.contains('#') {
+                let problem = format!("{} is not a path", quoted(&path));
+                return Err(place.key("path").error(problem, "write it as in /v1/evidence", ""));
+            }
+            let timeout = document.collector.timeout.map_or(2_000, |timeout| timeout.0);
+            within(timeout, 1..=60_000, &place.key("timeout"), "1ms to 60s")?;
+            Collector { cluster: document.collector.cluster, path, timeout }
+        };
+        let queue = {
+            let place = place.key("audit");
+            match document.audit.delivery.unwrap_or(Delivery::Async) {
+                Delivery::Async => {}
+                Delivery::WriteAhead => return Err(not_yet(&place.key("delivery"), "use async")),
+            }
+            match document.audit.when_full.unwrap_or(WhenFull::Deny) {
+                WhenFull::Deny => {}
+                WhenFull::Drop => return Err(not_yet(&place.key("when_full"), "use deny")),
+            }
+            let queue = document.audit.queue.unwrap_or(4_096);
+            within(queue.into(), 16..=1_048_576, &place.key("queue"), "16 to 1048576")?;
+            queue
+        };
+        let freshness = {
+            let place = place.key("context");
+            let max_age = document.context.max_age.map_or(60_000, |age| age.0);
+            within(max_age, 1_000..=3_600_000, &place.key("max_age"), "1s to 1h")?;
+            let skew = document.context.skew.map_or(5_000, |skew| skew.0);
+            within(skew, 0..=300_000, &place.key("skew"), "0s to 5m")?;
+            Freshness { max_age, skew }
+        };
+        Ok(Self {
+            id: document.id,
+            environment: document.environment,
+            deployment: document.deployment,
+            mode: document.mode.unwrap_or(Mode::Enforce),
+            key_env: document.key.env,
+            collector,
+            queue,
+            scheme: document.upstream.scheme.unwrap_or(Scheme::Https),
+            freshness,
+            feedback: document.feedback.unwrap_or(Feedback::Minimal),
+        })
+    }
+}
+
+/// A value of the schema that is not built.
+fn not_yet(place: &Place<'_>, remedy: &str) -> PolicyError {
+    place.error("not supported yet", remedy, "")
+}
+
+/// The id stands in origins (`<id>/<boot>/<vm>`) and is the key name of signed notes, which admit neither space nor `+`.
+fn name(text: &str, place: &Place<'_>) -> Result<(), PolicyError> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(place.error(
+        format!("{} is not a gateway id", quoted(text)),
+        "write 1 to 64 letters, digits, dots, underscores or hyphens",
+        "it is part of the names of logs and keys",
+    ))
+}
+
+fn printable(text: &str, place: &Place<'_>) -> Result<(), PolicyError> {
+    if (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(place.error(format!("{} is not a name", quoted(text)), "write 1 to 128 visible ASCII characters", ""))
+}
+
+fn environment_variable(text: &str, place: &Place<'_>) -> Result<(), PolicyError> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    if (1..=128).contains(&text.len())
+        && text.bytes().all(fits)
+        && !text.as_bytes().first().is_some_and(u8::is_ascii_digit)
+    {
+        return Ok(());
+    }
+    // The value is not repeated: people put the key itself here.
+    Err(place.error(
+        "this is not the name of an environment variable",
+        "name the variable that holds the key, such as EXEAT_GATEWAY_KEY",
+        "a key in a configuration file would be readable to all who read it",
+    ))
+}
+
+fn within(value: u64, range: std::ops::RangeInclusive<u64>, place: &Place<'_>, words: &str) -> Result<(), PolicyError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(place.error("out of range", format!("write {words}"), ""))
+}

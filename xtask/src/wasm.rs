@@ -1,0 +1,69 @@
+//! Builds the module so that the same sources and compiler give the same bytes on every machine, and says which bytes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::process::{probe, run, say};
+use crate::toolchain::{WasmToolchain, cargo_home};
+use crate::workspace::Workspace;
+
+/// Builds crate exeat-filter and leaves it as target/exeat.wasm.
+pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<PathBuf> {
+    run(
+        "wasm: building the filter (first time about 1.5 min, later a few seconds)",
+        toolchain
+            .cargo(workspace, "build")
+            .args(["--package", "exeat-filter", "--profile", "wasm", "--locked"])
+            .env("CARGO_ENCODED_RUSTFLAGS", encoded_rustflags(workspace, toolchain)?)
+            .env("EXEAT_GIT_HASH", git_hash(workspace)),
+    )?;
+    let built = workspace.target().join("wasm").join(crate::toolchain::TARGET).join("wasm/exeat_filter.wasm");
+    let bytes = std::fs::read(&built).with_context(|| format!("{} was not built", built.display()))?;
+    refuse_paths_of_this_machine(workspace, &bytes)?;
+    let module = workspace.module();
+    // Written beside and renamed: an Envoy that reads the module meanwhile sees the old or the new one, whole.
+    let unfinished = module.with_extension("wasm.new");
+    std::fs::write(&unfinished, &bytes)
+        .and_then(|()| std::fs::rename(&unfinished, &module))
+        .with_context(|| format!("cannot write {}", module.display()))?;
+    say(&format!(
+        "wasm: target/exeat.wasm, {} KiB, sha256 {}",
+        bytes.len().div_ceil(1024),
+        hex(&Sha256::digest(&bytes))
+    ));
+    Ok(module)
+}
+
+/// Names for the folders of this machine, so that panic locations read the same everywhere.
+fn encoded_rustflags(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<String> {
+    let mut flags = vec![remap(&cargo_home()?, "/cargo"), remap(workspace.root(), "/exeat")];
+    flags.extend(toolchain.source_folders(workspace).iter().map(|folder| remap(folder, "/rust")));
+    Ok(flags.join("\u{1f}"))
+}
+
+fn remap(folder: &Path, name: &str) -> String {
+    format!("--remap-path-prefix={}={name}", folder.display())
+}
+
+/// A module that names this machine's folders would differ on the next one, and tell about this one.
+fn refuse_paths_of_this_machine(workspace: &Workspace, module: &[u8]) -> Result<()> {
+    for folder in [workspace.root().to_path_buf(), cargo_home()?] {
+        let name = folder.display().to_string();
+        if module.windows(name.len()).any(|window| window == name.as_bytes()) {
+            bail!("the module contains the path {name}; a --remap-path-prefix is missing in xtask/src/wasm.rs");
+        }
+    }
+    Ok(())
+}
+
+/// The commit, with `-dirty` when tracked files differ from it; `unknown` outside git.
+fn git_hash(workspace: &Workspace) -> String {
+    let describe = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"];
+    probe(workspace.command("git").args(describe)).unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
