@@ -154,6 +154,7 @@ fn a_body_over_the_buffer_limit_is_answered_with_413() {
     let reply = outcome.local_reply.unwrap();
     assert_eq!((reply.status, reply.origin), (413, ReplyOrigin::Gateway));
     assert_eq!(outcome.response.unwrap().status(), 413);
+    assert_eq!(lines(&worker)[3..], ["1234", "123456789", "Payload Too Large"], "the filter still sees the overflow");
 }
 
 #[test]

@@ -66,6 +66,7 @@ fn properties_come_from_the_test_the_stream_and_the_plugin() {
         ("plugin_vm_id", "vm7"),
         ("upstream/address", "-"),
         ("nothing", "-"),
+        ("filter_state/wasm.mark", "-"),
     ] {
         assert_eq!(property(get(), path), value, "{path}");
     }
@@ -79,6 +80,7 @@ fn filter_state_passes_from_one_filter_to_the_next_on_the_same_stream() {
     assert_eq!(outcome.filter_state["wasm.mark"], b"left");
     let next = Request::from_forwarded(&outcome.upstream.unwrap());
     assert_eq!(property(next.clone(), "mark"), "left");
+    assert_eq!(property(next.clone(), "filter_state/wasm.mark"), "left");
     assert_eq!(property(next, "mark/x"), "-", "only the first part names filter state");
 }
 
@@ -136,19 +138,42 @@ fn bytes_that_are_not_utf8_pass_as_they_are() {
     assert_eq!(upstream.headers.get("k").unwrap(), b"\xff\x80 \x01");
 }
 
+/// Whether the filter met an empty map.
+#[cfg(test)]
+fn saw_nothing(capped: bool, request: Request) -> bool {
+    let worker = host(HEAD).capped_maps(capped).build().unwrap().worker().unwrap();
+    run(&worker, request);
+    worker.log().iter().any(|entry| entry.level == Level::Warn)
+}
+
 #[test]
-fn a_map_over_a_limit_is_handed_over_empty() {
-    let warned = |request: Request| {
-        let worker = worker(HEAD);
-        run(&worker, request);
-        worker.log().iter().any(|entry| entry.level == Level::Warn)
-    };
+fn large_maps_are_handed_over_whole_unless_capped() {
     let six = Request::get("api.example", "/");
     let fill = |n: usize| (0..n).fold(six.clone(), |r, i| r.header(&format!("h{i}"), "v"));
-    assert!(!warned(fill(MAX_PAIRS - 6)));
-    assert!(warned(fill(MAX_PAIRS - 5)));
-    assert!(!warned(six.clone().header("big", vec![b'v'; MAX_PAIRS_BYTES - 1000])));
-    assert!(warned(six.header("big", vec![b'v'; MAX_PAIRS_BYTES])));
+    let big = |n: usize| six.clone().header("big", vec![b'v'; n]);
+    for (request, over) in [
+        (fill(MAX_PAIRS - 6), false),
+        (fill(MAX_PAIRS - 5), true),
+        (big(MAX_PAIRS_BYTES - 1000), false),
+        (big(MAX_PAIRS_BYTES), true),
+    ] {
+        assert!(!saw_nothing(false, request.clone()));
+        assert_eq!(saw_nothing(true, request), over);
+    }
+}
+
+#[test]
+fn a_map_over_a_limit_from_the_module_is_empty() {
+    // 1,025 pairs of empty names and values: four bytes of count, eight of sizes each, two NULs each.
+    let body = r#"
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (local $p i32)
+            (local.set $p (call $malloc (i32.const 10254)))
+            (i32.store (local.get $p) (i32.const 1025))
+            (call $ok (call $set_pairs (i32.const 0) (local.get $p) (i32.const 10254)))
+            (i32.const 0))"#;
+    let outcome = run(&worker(body), Request::get("api.example", "/"));
+    assert_eq!((outcome.left(), outcome.status()), (false, 404), "no path is left to route by");
 }
 
 /// Counts requests in shared data with compare-and-swap, trying until it succeeds.
