@@ -14,6 +14,7 @@ pub mod context;
 pub mod decision;
 pub mod destination;
 pub mod evidence;
+pub mod exchange;
 pub mod facts;
 pub mod ledger;
 pub mod payload;

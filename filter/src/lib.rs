@@ -14,9 +14,11 @@ mod shared;
 mod vm;
 mod wasi;
 
-// The entry point that the host calls. Without a log level the SDK installs no panic hook, and a panic would be a bare
-// "unreachable" in the host's log.
-proxy_wasm::main! {{
-    proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
-    proxy_wasm::set_root_context(|id| Box::new(root::Root::new(id)));
-}}
+// Without a log level the SDK installs no panic hook, and a panic would be a bare "unreachable" in the host's log.
+#[expect(missing_docs, reason = "the macro makes a function that nobody but the host calls")]
+mod entry {
+    proxy_wasm::main! {{
+        proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
+        proxy_wasm::set_root_context(|_| Box::new(crate::root::Root::new()));
+    }}
+}

@@ -4,11 +4,11 @@
 //! request's context, which may be gone by then.
 
 use crate::http::Http;
-use crate::vm::{self, Log, Plugin, Vm};
+use crate::vm::{self, Plugin, Vm};
 use crate::{host, wasi};
 use exeat_engine::evidence::LogHead;
 use exeat_engine::facts::Timestamp;
-use exeat_engine::policy::{Collector, Configuration, Role};
+use exeat_engine::policy::{Collector, Configuration};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel, MapType};
@@ -33,15 +33,14 @@ pub(crate) struct Delivery {
 
 /// A root context: one plugin of one listener, in one worker VM.
 pub(crate) struct Root {
-    id: u32,
     plugin: Option<Plugin>,
     draining: bool,
 }
 
 impl Root {
-    pub(crate) fn new(id: u32) -> Self {
+    pub(crate) fn new() -> Self {
         vm::with(Vm::root_created);
-        Self { id, plugin: None, draining: false }
+        Self { plugin: None, draining: false }
     }
 
     fn configure(&mut self) -> Result<String, String> {
@@ -56,7 +55,7 @@ impl Root {
             configuration.gateway().id(),
             configuration.policy().revision(),
             configuration.policy().digest(),
-            configuration.gateway().mode()
+            configuration.gateway().mode().as_str()
         );
         let plugin = (name, configuration.role());
         vm::with(|vm| vm.accept(&plugin.0, configuration, now))?;

@@ -83,12 +83,12 @@ impl SharedData {
         }
     }
 
-    /// Writes unless somebody else wrote in between; `Ok(false)` then.
-    fn write(&self, name: &str, content: &[u8], cas: u32) -> Result<bool, SharedError> {
+    /// Writes; with a number, only unless somebody else wrote in between: `Ok(false)` then.
+    fn write(&self, name: &str, content: &[u8], cas: Option<u32>) -> Result<bool, SharedError> {
         let mut value = Vec::with_capacity(TAG + content.len());
         value.extend_from_slice(&self.tag(name, content));
         value.extend_from_slice(content);
-        match hostcalls::set_shared_data(name, Some(&value), Some(cas)) {
+        match hostcalls::set_shared_data(name, Some(&value), cas) {
             Ok(()) => Ok(true),
             Err(Status::CasMismatch) => Ok(false),
             Err(status) => Err(SharedError::Host(status)),
@@ -111,7 +111,7 @@ impl SharedData {
             match new {
                 None => return Ok(answer),
                 Some(new) => {
-                    if self.write(name, &new, cas)? {
+                    if self.write(name, &new, Some(cas))? {
                         return Ok(answer);
                     }
                 }
@@ -149,12 +149,11 @@ impl SharedData {
         })
     }
 
-    /// Publishes the head of a VM's log for the others to cite.
+    /// Publishes the head of a VM's log for the others to cite. Only that VM writes there.
     pub(crate) fn publish_head(&self, vm: u32, size: u64, root: &[u8; 32]) -> Result<(), SharedError> {
-        let name = format!("{}head/{vm}", self.prefix);
         let mut content = size.to_le_bytes().to_vec();
         content.extend_from_slice(root);
-        self.update(&name, |_| Ok((Some(content.clone()), ())))
+        self.write(&format!("{}head/{vm}", self.prefix), &content, None).map(|_| ())
     }
 
     /// The published head of a VM's log.

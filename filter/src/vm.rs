@@ -3,10 +3,10 @@
 //! A listener update adds a root context to the VM and leaves the old one to its open connections. Every request is judged
 //! by the newest configuration accepted for its plugin, whichever root context its connection arrived on.
 
-use crate::shared::{Boot, SharedData, SharedError};
+use crate::shared::{Boot, SharedData};
 use crate::{host, wasi};
 use exeat_engine::evidence::key::{GatewayKey, SHARED_STATE};
-use exeat_engine::evidence::{Capacity, ConfigRecord, GenesisRecord, Journal, LogHead, ModuleReference, Origin};
+use exeat_engine::evidence::{Capacity, ConfigRecord, GenesisRecord, Hash, Journal, LogHead, ModuleReference, Origin};
 use exeat_engine::facts::Timestamp;
 use exeat_engine::policy::{Configuration, Role};
 use proxy_wasm::types::LogLevel;
@@ -195,7 +195,7 @@ impl Log {
     /// cited; the log itself is none the worse.
     pub(crate) fn publish(&self) {
         let head = self.journal.head();
-        let _ = self.shared.publish_head(self.number, head.size, head.root.as_bytes());
+        let _ = self.shared.publish_head(self.number, head.size, &head.root.0);
     }
 
     /// The heads of the other VMs' logs.
@@ -204,15 +204,9 @@ impl Log {
         let heard = |number| {
             let (size, root) = self.shared.head(number).ok().flatten()?;
             let origin = Origin::new(own.gateway(), own.boot(), &number.to_string()).ok()?;
-            Some(LogHead { origin, size, root: root.into() })
+            Some(LogHead { origin, size, root: Hash(root) })
         };
         let count = self.shared.vms().unwrap_or(0);
         (1..=count).filter(|number| *number != self.number).filter_map(heard).collect()
-    }
-}
-
-impl From<SharedError> for String {
-    fn from(error: SharedError) -> Self {
-        format!("{error:?}")
     }
 }

@@ -3,17 +3,6 @@
 use super::reason::{Reason, Retry};
 use serde::Serialize;
 
-/// How much a verified agent is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Feedback {
-    /// The reason and what to do about it.
-    #[default]
-    Minimal,
-    /// The rule and the condition that failed besides.
-    Full,
-}
-
 /// A refusal, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -47,7 +36,7 @@ const ACCEPT_SIGNATURE: &str = "exeat=(\"@method\" \"@authority\" \"@path\" \"@q
 /// Seconds after which a request refused with 503 may be tried again.
 const RETRY_AFTER: &str = "5";
 
-/// Builds the answer. `rule` and `condition` are for verified requests under [`Feedback::Full`] only; the caller sees to it.
+/// Builds the answer. `rule` and `condition` are for verified requests under [`crate::policy::Feedback::Full`] only; the caller sees to it.
 pub fn answer(reason: Reason, decision: &str, rule: Option<&str>, condition: Option<&str>) -> Answer {
     let problem = Problem {
         r#type: format!("urn:exeat:reason:{}", reason.code()),

@@ -4,5 +4,5 @@ pub mod answer;
 pub mod headers;
 pub mod reason;
 
-pub use answer::{Answer, Feedback};
+pub use answer::Answer;
 pub use reason::{Reason, Retry};

@@ -2,9 +2,8 @@
 //! as collector and auditors hold it.
 
 use super::note::key_id;
-use base64::alphabet;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
-use base64::engine::{DecodePaddingMode, Engine as _};
+use crate::context::keyring::{PublicKey, PublicKeyError, decode_base64};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_sign};
 use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -20,10 +19,10 @@ pub const SHARED_STATE: &str = "exeat/v1 shared state";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// Not the base64 (standard or URL-safe, padded or not) of 32 bytes.
-    Form,
-    /// 32 bytes that are no usable Ed25519 public key: not a point, or one of small order.
-    Point,
+    /// A seed that is not the base64 (standard or URL-safe, padded or not) of 32 bytes.
+    Seed,
+    /// A public key.
+    Public(PublicKeyError),
     /// A key name that is empty or holds spaces, `+` or controls, which a signed note forbids.
     Name,
 }
@@ -31,9 +30,9 @@ pub enum KeyError {
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Form => "not the base64 of 32 bytes",
-            Self::Point => "not a usable Ed25519 public key",
-            Self::Name => "a key name must not be empty and holds no spaces, + or controls",
+            Self::Seed => "the gateway's key is not the base64 of a 32-byte seed",
+            Self::Public(error) => return write!(f, "the public key {error}"),
+            Self::Name => "the key's name is empty or holds spaces, + or controls",
         })
     }
 }
@@ -63,7 +62,8 @@ impl GatewayKey {
 
     /// From the base64 of the seed, either alphabet.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        decode_32(text).map(Self::from_seed)
+        let seed = decode_base64(text).and_then(|bytes| bytes.try_into().ok());
+        seed.map(Self::from_seed).ok_or(KeyError::Seed)
     }
 
     /// The public key.
@@ -112,19 +112,22 @@ pub struct CheckpointKey {
 impl CheckpointKey {
     /// A key with its name, which is the gateway id.
     pub fn new(name: &str, public: [u8; 32]) -> Result<Self, KeyError> {
+        Self::named(name, &PublicKey::from_bytes(public).map_err(KeyError::Public)?)
+    }
+
+    /// A key as text: base64 in either alphabet, or a JWK.
+    pub fn parse(name: &str, public: &str) -> Result<Self, KeyError> {
+        Self::named(name, &PublicKey::parse(public).map_err(KeyError::Public)?)
+    }
+
+    fn named(name: &str, public: &PublicKey) -> Result<Self, KeyError> {
         if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+') {
             return Err(KeyError::Name);
         }
-        let id = key_id(name, &public);
-        match VerifyingKey::from_bytes(&public) {
-            Ok(public) if !public.is_weak() => Ok(Self { name: name.to_owned(), id, public }),
-            _ => Err(KeyError::Point),
-        }
-    }
-
-    /// A key in base64, either alphabet.
-    pub fn parse(name: &str, public: &str) -> Result<Self, KeyError> {
-        Self::new(name, decode_32(public)?)
+        let id = key_id(name, public.as_bytes());
+        let public =
+            VerifyingKey::from_bytes(public.as_bytes()).map_err(|_| KeyError::Public(PublicKeyError::Point))?;
+        Ok(Self { name: name.to_owned(), id, public })
     }
 
     /// Its name.
@@ -154,16 +157,6 @@ fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
         *to = *from;
     }
     Hmac::new(&block.into())
-}
-
-/// 32 bytes from base64, either alphabet, padded or not; trailing bits must be zero.
-fn decode_32(text: &str) -> Result<[u8; 32], KeyError> {
-    const CONFIG: GeneralPurposeConfig =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let url_safe = text.bytes().any(|b| matches!(b, b'-' | b'_'));
-    let alphabet = if url_safe { &alphabet::URL_SAFE } else { &alphabet::STANDARD };
-    let bytes = GeneralPurpose::new(alphabet, CONFIG).decode(text).map_err(|_| KeyError::Form)?;
-    bytes.try_into().map_err(|_| KeyError::Form)
 }
 
 #[cfg(test)]
@@ -212,9 +205,9 @@ mod tests {
             assert_eq!(GatewayKey::parse(text).unwrap().public(), GatewayKey::from_seed(seed).public(), "{text}");
         }
         for text in ["", "=", "+/v7", "+_v7+/v7+/v7+/v7+/v7+/v7+/v7+/v7+/v7+/v7+/s=", &format!("{SEED}\n")] {
-            assert_eq!(GatewayKey::parse(text).unwrap_err(), KeyError::Form, "{text}");
+            assert_eq!(GatewayKey::parse(text).unwrap_err(), KeyError::Seed, "{text}");
         }
-        assert_eq!(CheckpointKey::new("g", [0; 32]).unwrap_err(), KeyError::Point);
+        assert_eq!(CheckpointKey::new("g", [0; 32]).unwrap_err(), KeyError::Public(PublicKeyError::Point));
         assert_eq!(CheckpointKey::new("a b", key().public()).unwrap_err(), KeyError::Name);
     }
 

@@ -1,15 +1,15 @@
 //! What the head alone decides: identity, destination, form and the policy's answer to them.
 
+use super::Surroundings;
 use super::report::Denial;
-use super::{Judged, Surroundings};
 use crate::context::{ContextError, Expectations, VerifiedContext, verify};
 use crate::decision::{Reason, headers};
-use crate::destination::{Authority, CanonicalDestination, DestinationError, Scheme};
+use crate::destination::{Authority, CanonicalDestination, DestinationError, PathOpenings, Scheme};
 use crate::evidence::record::Binding;
 use crate::facts::Facts;
 use crate::ledger::Spend;
 use crate::payload::digest::ContentDigests;
-use crate::policy::{Candidates, CompiledPolicy, Configuration, HeadVerdict, Mode, PayloadSizes, Refusal, Subject};
+use crate::policy::{Candidates, Configuration, Grant, HeadVerdict, Payload, Refusal, Subject};
 use crate::request::RequestHead;
 
 /// The longest method that is read at all: HTTP/2 takes any token, which could carry data out.
@@ -22,8 +22,6 @@ pub(super) struct Examined {
     pub(super) method: String,
     pub(super) verified: VerifiedContext,
     pub(super) destination: CanonicalDestination,
-    /// Id, kind and category of the closest destination of the policy.
-    pub(super) named: Option<(String, String, String)>,
 }
 
 /// Why the head is refused, and how far it came.
@@ -45,12 +43,12 @@ impl Fault {
             Self::Unverified { reason, why, head } => Denial::unverified(*reason, why.clone(), Some(head)),
             Self::Unread { reason, why, head, verified } => Denial::unread(*reason, why.clone(), head, verified),
             Self::Form { reason, why, request } => Denial::floor(*reason, why.clone(), request, None),
-            Self::Policy { refusal, request } => Denial::policy(refusal.clone(), request, None),
+            Self::Policy { refusal, request } => Denial::policy(refusal, request, None),
         }
     }
 }
 
-type Judgement = (Examined, Judged, Option<ContentDigests>);
+type Judgement = (Examined, Candidates, Option<ContentDigests>);
 
 /// Takes the head through every check that needs no body. Boxed faults keep the good path's values small.
 pub(super) fn examine(
@@ -65,19 +63,13 @@ pub(super) fn examine(
         Err((reason, why)) => return Err(Box::new(Fault::Unverified { reason, why, head: Box::new(head) })),
     };
     let request = locate(configuration, head, verified)?;
-    if let Err((reason, why)) = check_form(&request, configuration.gateway().scheme()) {
+    if let Err((reason, why)) = check_form(&request) {
         return Err(Box::new(Fault::Form { reason, why, request: Box::new(request) }));
     }
-    let subject = Subject {
-        context: &request.verified.context,
-        signer: request.verified.signer,
-        binding: Binding::Request,
-    };
+    let subject =
+        Subject { context: &request.verified.context, signer: request.verified.signer, binding: Binding::Request };
     match configuration.policy().judge_head(&subject, &request.destination, &request.method, around.now) {
-        HeadVerdict::Open(candidates) => Ok((request, Judged::Open(candidates), expected)),
-        HeadVerdict::Refused(refusal) if refusal.mode == Mode::Monitor => {
-            Ok((request, Judged::WouldDeny(refusal), expected))
-        }
+        HeadVerdict::Open(candidates) => Ok((request, candidates, expected)),
         HeadVerdict::Refused(refusal) => Err(Box::new(Fault::Policy { refusal, request: Box::new(request) })),
     }
 }
@@ -106,26 +98,21 @@ fn identify(
         Spend::Fresh => {
             // A length announces a body; without one its first byte tells.
             let announced = !end && head.single("content-length").is_some_and(|length| length != b"0");
-            let expected = if announced {
-                verified.require_body_coverage().map(Some)
-            } else {
-                verified.covered_digests()
-            };
+            let expected =
+                if announced { verified.require_body_coverage().map(Some) } else { verified.covered_digests() };
             return expected.map(|expected| (verified, expected)).map_err(told);
         }
         Spend::Replayed => (Reason::SignatureReplayed, "the nonce was used before"),
         Spend::Full => (Reason::InternalError, "there is no room for another nonce until older ones expire"),
-        Spend::Unavailable => (Reason::InternalError, "the state that the workers share cannot be read or is not authentic"),
+        Spend::Unavailable => {
+            (Reason::InternalError, "the state that the workers share cannot be read or is not authentic")
+        }
     };
     Err((reason, why.to_owned()))
 }
 
 /// Reads the destination; what the policy names and opens there comes first.
-fn locate(
-    configuration: &Configuration,
-    head: RequestHead,
-    verified: VerifiedContext,
-) -> Result<Examined, Box<Fault>> {
+fn locate(configuration: &Configuration, head: RequestHead, verified: VerifiedContext) -> Result<Examined, Box<Fault>> {
     let unread = |reason, why, head, verified| {
         Box::new(Fault::Unread { reason, why, head: Box::new(head), verified: Box::new(verified) })
     };
@@ -136,29 +123,23 @@ fn locate(
             return Err(unread(Reason::RequestMalformed, why, head, verified));
         }
     };
-    let read = read_destination(configuration, &head, &method);
-    match read {
-        Ok((destination, named)) => Ok(Examined { head, method, verified, destination, named }),
+    match read_destination(configuration, &head, &method) {
+        Ok(destination) => Ok(Examined { head, method, verified, destination }),
         Err(error) => Err(unread(error.reason(), error.to_string(), head, verified)),
     }
 }
-
-type Named = Option<(String, String, String)>;
 
 fn read_destination(
     configuration: &Configuration,
     head: &RequestHead,
     method: &str,
-) -> Result<(CanonicalDestination, Named), DestinationError> {
+) -> Result<CanonicalDestination, DestinationError> {
     let authority = Authority::parse(&head.authority)?;
-    let policy = configuration.policy();
-    let (grant, openings) = policy.host_grant(&authority.host);
     let target = if method == "CONNECT" { None } else { Some(head.path.as_deref().unwrap_or_default()) };
     let scheme = configuration.gateway().scheme();
-    let destination = CanonicalDestination::new(authority, scheme, target, openings)?;
-    destination.check_host(grant)?;
-    let named = policy.describe(&destination).map(|d| (d.id().to_owned(), d.kind().to_owned(), d.category().to_owned()));
-    Ok((destination, named))
+    let destination = CanonicalDestination::new(authority, scheme, target, PathOpenings::default())?;
+    destination.check_host(configuration.policy().host_grant(&destination.host, destination.port))?;
+    Ok(destination)
 }
 
 fn is_method(method: &str) -> bool {
@@ -166,7 +147,7 @@ fn is_method(method: &str) -> bool {
 }
 
 /// Forms that are refused in every mode, because what follows the head could not be judged, or servers would differ.
-fn check_form(request: &Examined, _scheme: Scheme) -> Result<(), (Reason, String)> {
+fn check_form(request: &Examined) -> Result<(), (Reason, String)> {
     if request.method == "CONNECT" {
         return Err((Reason::TunnelDenied, "a tunnel hides what is sent".to_owned()));
     }
@@ -189,43 +170,45 @@ impl Examined {
         text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
     }
 
-    /// The sizes that limits speak of.
-    pub(super) fn sizes(&self, _policy: &CompiledPolicy, _candidates: &Candidates, body: u64) -> PayloadSizes {
+    /// What limits speak of, with so many bytes of body.
+    pub(super) fn payload(&self, body: u64) -> Payload<'_> {
         let url = self.head.path.as_ref().map_or(0, Vec::len) as u64;
-        PayloadSizes { body, url }
+        Payload { body, url, fields: &self.head.fields }
     }
 
-    /// The header map that goes on: canonical authority, configured scheme, the path as it was judged, then `fields`
-    /// and what the rule sets.
-    pub(super) fn forward(
-        &self,
-        scheme: Scheme,
-        fields: Vec<(&str, &[u8])>,
-        set: &[(String, String)],
-        own_agent: bool,
-    ) -> Vec<(String, Vec<u8>)> {
-        let mut map = Vec::with_capacity(fields.len() + set.len() + 6);
-        let mut put = |name: &str, value: &[u8]| map.push((name.to_owned(), value.to_vec()));
-        put(":method", self.method.as_bytes());
-        put(":scheme", scheme.as_str().as_bytes());
-        put(":authority", self.destination.authority(scheme).as_bytes());
-        if let Some(path) = &self.head.path {
-            put(":path", path);
+    /// The header map that goes on under a rule: nothing but what is listed, and what the gateway sets.
+    pub(super) fn forward(&self, scheme: Scheme, grant: &Grant) -> Vec<(String, Vec<u8>)> {
+        let mut map = self.pseudo_headers(scheme);
+        map.extend(self.fields(|name| grant.keeps(name)));
+        map.extend(grant.set().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
+        if !map.iter().any(|(name, _)| name == "user-agent") {
+            map.push(("user-agent".to_owned(), headers::USER_AGENT.as_bytes().to_vec()));
         }
-        let mut named_agent = false;
-        for (name, value) in fields {
-            named_agent |= name == "user-agent";
-            put(name, value);
-        }
-        for (name, value) in set {
-            named_agent |= name == "user-agent";
-            put(name, value.as_bytes());
-        }
-        if own_agent && !named_agent {
-            put("user-agent", headers::USER_AGENT.as_bytes());
-        }
-        // The host chooses no route without it; the client's own was removed with the other reserved fields.
-        put("x-forwarded-proto", scheme.as_str().as_bytes());
         map
+    }
+
+    /// The header map that goes on in monitor mode: the request's own, less the reserved ones.
+    pub(super) fn forward_own(&self, scheme: Scheme) -> Vec<(String, Vec<u8>)> {
+        let mut map = self.pseudo_headers(scheme);
+        map.extend(self.fields(|name| !headers::is_reserved(name)));
+        map
+    }
+
+    /// Canonical authority, configured scheme, and the path exactly as it was judged.
+    fn pseudo_headers(&self, scheme: Scheme) -> Vec<(String, Vec<u8>)> {
+        let mut map = Vec::with_capacity(self.head.fields.len().saturating_add(6));
+        map.push((":method".to_owned(), self.method.clone().into_bytes()));
+        map.push((":scheme".to_owned(), scheme.as_str().as_bytes().to_vec()));
+        map.push((":authority".to_owned(), self.destination.authority(scheme).into_bytes()));
+        map.extend(self.head.path.clone().map(|path| (":path".to_owned(), path)));
+        // The host chooses no route without it; the client's own is reserved and never kept.
+        map.push(("x-forwarded-proto".to_owned(), scheme.as_str().as_bytes().to_vec()));
+        map
+    }
+
+    fn fields(&self, keep: impl Fn(&str) -> bool) -> impl Iterator<Item = (String, Vec<u8>)> {
+        // RFC 9110 section 10.1.4: of TE, only this much means the same to every hop.
+        let goes_on = move |name: &str, value: &[u8]| keep(name) && (name != "te" || value == b"trailers");
+        self.head.fields.iter().filter(move |(name, value)| goes_on(name, value)).cloned()
     }
 }

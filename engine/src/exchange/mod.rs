@@ -12,16 +12,14 @@ mod tests;
 
 pub use step::{Decision, End, Step, Surroundings, Verdict, Wait};
 
-use crate::context::ContextError;
-use crate::decision::headers::{self, HeaderRules};
-use crate::decision::{Feedback, Reason, answer::answer};
+use crate::decision::{Reason, answer::answer};
 use crate::evidence::record::{CompletionRecord, Ending, Outcome, Released};
 use crate::facts::Facts;
 use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
-use crate::policy::{Candidates, Configuration, Grant, Mode, PayloadVerdict, Refusal};
+use crate::policy::{Candidates, Configuration, Feedback, Grant, Mode, Refusal, Verdict as PolicyVerdict};
 use crate::request::{MalformedHead, RequestHead};
-use examine::{Examined, Fault};
-use report::{Denial, Report, sha256_text};
+use examine::Examined;
+use report::{Denial, Report, Who, sha256_text};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -53,19 +51,10 @@ enum Stage {
 #[derive(Debug)]
 struct Held {
     request: Examined,
-    judged: Judged,
+    candidates: Candidates,
     expected: Option<ContentDigests>,
     hasher: BodyHasher,
     bytes: u64,
-}
-
-/// What the policy said to the head.
-#[derive(Debug)]
-enum Judged {
-    /// Some rule may allow it, if the payload fits.
-    Open(Candidates),
-    /// Refused, but monitor mode lets it go.
-    WouldDeny(Refusal),
 }
 
 /// A request that was let go.
@@ -109,28 +98,18 @@ impl Exchange {
         }
         let configuration = Arc::clone(&self.configuration);
         match examine::examine(&configuration, &self.facts, around, head, end) {
-            Err(fault) => self.refuse_fault(around, &fault),
-            Ok((request, judged, expected)) => self.hold(around, request, judged, expected, end),
+            Err(fault) => self.refuse(around, fault.denial()),
+            Ok((request, candidates, expected)) => {
+                let hasher = BodyHasher::new(expected.as_ref());
+                let held = Box::new(Held { request, candidates, expected, hasher, bytes: 0 });
+                if end {
+                    return self.decide(around, held);
+                }
+                // Url, headers and an announced length may refuse it already; nothing of the body need then be read.
+                let announced = held.request.content_length().unwrap_or(0);
+                self.next_piece(around, held, announced)
+            }
         }
-    }
-
-    /// The head is in order: decide at once when nothing follows, else ask for the body.
-    fn hold(
-        &mut self,
-        around: &mut Surroundings<'_>,
-        request: Examined,
-        judged: Judged,
-        expected: Option<ContentDigests>,
-        end: bool,
-    ) -> Step {
-        let hasher = BodyHasher::new(expected.as_ref());
-        let held = Box::new(Held { request, judged, expected, hasher, bytes: 0 });
-        if end {
-            return self.decide(around, held);
-        }
-        // Url, headers and an announced length may refuse it already; nothing of the body need then be read.
-        let announced = held.request.content_length().unwrap_or(0);
-        self.next_piece(around, held, announced)
     }
 
     /// The next piece of the body. `end` says that nothing follows it.
@@ -144,7 +123,10 @@ impl Exchange {
                             held.hasher = BodyHasher::new(Some(&digests));
                             held.expected = Some(digests);
                         }
-                        Err(error) => return self.refuse_context(around, &error, &held.request, None),
+                        Err(error) => {
+                            let (reason, why) = (error.reason(), error.to_string());
+                            return self.refuse(around, Denial::identity(reason, why, &held.request, None));
+                        }
                     }
                 }
                 held.hasher.update(chunk);
@@ -214,27 +196,22 @@ impl Exchange {
     }
 
     /// More of the body is to come, and at least `bytes` in all: refuse, let go early, or ask for it.
-    fn next_piece(&mut self, around: &mut Surroundings<'_>, mut held: Box<Held>, bytes: u64) -> Step {
-        if let Judged::Open(candidates) = &held.judged {
-            let sizes = held.request.sizes(self.configuration.policy(), candidates, bytes);
-            if let Some(refusal) = candidates.refuse_already(self.configuration.policy(), &sizes) {
-                if refusal.mode == Mode::Enforce {
-                    let digest = (held.bytes > 0).then(|| held.hasher.finish());
-                    return self.refuse(around, Denial::policy(refusal, &held.request, digest.as_ref()));
-                }
-                held.judged = Judged::WouldDeny(refusal);
+    fn next_piece(&mut self, around: &mut Surroundings<'_>, held: Box<Held>, bytes: u64) -> Step {
+        match held.candidates.judge_payload(&held.request.payload(bytes)) {
+            PolicyVerdict::Refused(refusal) if refusal.mode == Mode::Enforce => {
+                let Held { request, hasher, bytes: seen, .. } = *held;
+                let digest = (seen > 0).then(|| hasher.finish());
+                self.refuse(around, Denial::policy(&refusal, &request, digest.as_ref()))
             }
-        }
-        match held.judged {
-            Judged::WouldDeny(refusal) if held.bytes > MONITOR_HOLD => {
+            PolicyVerdict::Refused(refusal) if held.bytes > MONITOR_HOLD => {
                 let Held { request, expected, hasher, bytes, .. } = *held;
                 let flight = Flight { rest: Some((hasher, expected)), bytes, ..Flight::default() };
                 self.let_go(around, &request, refusal, Released::Head, None, flight)
             }
-            _ => {
-                let up_to = match &held.judged {
-                    Judged::Open(candidates) => candidates.largest_body(),
-                    Judged::WouldDeny(_) => MONITOR_HOLD,
+            verdict => {
+                let up_to = match verdict {
+                    PolicyVerdict::Allowed(_) => held.candidates.largest_body(),
+                    PolicyVerdict::Refused(_) => MONITOR_HOLD,
                 };
                 self.stage = Stage::Body(held);
                 Step::NeedBody { up_to }
@@ -244,7 +221,7 @@ impl Exchange {
 
     /// The whole request has been seen.
     fn decide(&mut self, around: &mut Surroundings<'_>, held: Box<Held>) -> Step {
-        let Held { request, judged, expected, hasher, bytes } = *held;
+        let Held { request, candidates, expected, hasher, bytes } = *held;
         let digest = hasher.finish();
         if let Some(mismatch) = expected.as_ref().and_then(|expected| digest.check(expected).err()) {
             let denial = Denial::identity(mismatch.reason(), mismatch.to_string(), &request, Some(&digest));
@@ -254,30 +231,19 @@ impl Exchange {
             let why = "the body is not as long as content-length says".to_owned();
             return self.refuse(around, Denial::floor(Reason::RequestMalformed, why, &request, Some(&digest)));
         }
-        let refusal = match judged {
-            Judged::WouldDeny(refusal) => refusal,
-            Judged::Open(candidates) => {
-                let policy = self.configuration.policy();
-                let sizes = request.sizes(policy, &candidates, bytes);
-                match candidates.judge_payload(policy, &sizes) {
-                    PayloadVerdict::Allowed(grant) => return self.allow(around, &request, &grant, &digest),
-                    PayloadVerdict::Refused(refusal) => refusal,
-                }
+        match candidates.judge_payload(&request.payload(bytes)) {
+            PolicyVerdict::Allowed(grant) => self.allow(around, &request, &grant, &digest),
+            PolicyVerdict::Refused(refusal) if refusal.mode == Mode::Monitor => {
+                let flight = Flight::whole(&digest);
+                self.let_go(around, &request, refusal, Released::HeadAndBody, Some(&digest), flight)
             }
-        };
-        if refusal.mode == Mode::Enforce {
-            return self.refuse(around, Denial::policy(refusal, &request, Some(&digest)));
+            PolicyVerdict::Refused(refusal) => self.refuse(around, Denial::policy(&refusal, &request, Some(&digest))),
         }
-        let flight = Flight::whole(&digest);
-        self.let_go(around, &request, refusal, Released::HeadAndBody, Some(&digest), flight)
     }
 
     /// A rule allows it.
     fn allow(&mut self, around: &mut Surroundings<'_>, request: &Examined, grant: &Grant, digest: &BodyDigest) -> Step {
-        let set = grant.set_headers(&request.verified.context);
-        let rules = HeaderRules { keep: grant.keep(), set: &set, remove: grant.remove() };
-        let fields = headers::kept(&request.head, &rules);
-        let forward = request.forward(self.configuration.gateway().scheme(), fields, &set, true);
+        let forward = request.forward(self.configuration.gateway().scheme(), grant);
         let report = Report {
             outcome: Outcome::Allow,
             reason: Reason::Permitted,
@@ -285,8 +251,8 @@ impl Exchange {
             mode: grant.mode(),
             rule: Some(grant.rule().to_owned()),
             condition: None,
-            request: Some(request),
-            head: Some(&request.head),
+            destination: Some(Arc::clone(grant.destination())),
+            who: Who::Request(request),
             payload: Some(digest),
         };
         self.release(around, &report, forward, Flight::whole(digest))
@@ -302,7 +268,7 @@ impl Exchange {
         digest: Option<&BodyDigest>,
         flight: Flight,
     ) -> Step {
-        let forward = request.forward(self.configuration.gateway().scheme(), headers::own(&request.head), &[], false);
+        let forward = request.forward_own(self.configuration.gateway().scheme());
         let report = Report {
             outcome: Outcome::WouldDeny,
             reason: refusal.reason,
@@ -310,8 +276,8 @@ impl Exchange {
             mode: Mode::Monitor,
             rule: refusal.rule,
             condition: refusal.condition,
-            request: Some(request),
-            head: Some(&request.head),
+            destination: refusal.destination,
+            who: Who::Request(request),
             payload: digest,
         };
         self.release(around, &report, forward, flight)
@@ -332,8 +298,8 @@ impl Exchange {
                 rule: None,
                 condition: Some(error.to_string()),
                 mode: report.mode,
-                request: report.request,
-                head: report.head,
+                destination: report.destination.clone(),
+                who: report.who,
                 payload: report.payload,
                 told: false,
             };
@@ -348,20 +314,6 @@ impl Exchange {
         }))
     }
 
-    fn refuse_fault(&self, around: &mut Surroundings<'_>, fault: &Fault) -> Step {
-        self.refuse(around, fault.denial())
-    }
-
-    fn refuse_context(
-        &self,
-        around: &mut Surroundings<'_>,
-        error: &ContextError,
-        request: &Examined,
-        payload: Option<&BodyDigest>,
-    ) -> Step {
-        self.refuse(around, Denial::identity(error.reason(), error.to_string(), request, payload))
-    }
-
     /// Records and answers a refusal. A denial that finds no room in the journal is counted in a summary there.
     fn refuse(&self, around: &mut Surroundings<'_>, denial: Denial<'_>) -> Step {
         let full = denial.told && self.configuration.gateway().feedback() == Feedback::Full;
@@ -369,8 +321,7 @@ impl Exchange {
         let (record, openings) = report.record(self, around);
         // A refusal needs no room: what cannot be recorded one by one is folded, and a closed log lets nothing go.
         let _ = around.journal.append_decision(&record, openings);
-        let (rule, condition) =
-            if full { (report.rule.as_deref(), report.condition.as_deref()) } else { (None, None) };
+        let (rule, condition) = if full { (report.rule.as_deref(), report.condition.as_deref()) } else { (None, None) };
         Step::Decided(Box::new(Decision {
             id: self.id.clone(),
             outcome: Outcome::Deny,

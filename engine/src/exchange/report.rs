@@ -9,10 +9,11 @@ use crate::evidence::record::{
     Binding, DecisionRecord, DestinationReference, Outcome, PayloadReference, PolicyReference, Released,
 };
 use crate::payload::digest::BodyDigest;
-use crate::policy::{Mode, Refusal};
+use crate::policy::{Destination, Mode, Refusal};
 use crate::request::RequestHead;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// Bytes of a destination that is recorded as it was sent, because it could not be read or nobody vouches for it.
 const UNREAD_BYTES: usize = 256;
@@ -23,6 +24,7 @@ pub(super) struct Denial<'a> {
     pub(super) rule: Option<String>,
     pub(super) condition: Option<String>,
     pub(super) mode: Mode,
+    pub(super) destination: Option<Arc<Destination>>,
     pub(super) who: Who<'a>,
     pub(super) payload: Option<&'a BodyDigest>,
     /// Whether rule and condition may be told to the agent.
@@ -43,38 +45,46 @@ pub(super) enum Who<'a> {
 }
 
 impl<'a> Denial<'a> {
+    fn new(reason: Reason, why: String, who: Who<'a>, told: bool) -> Self {
+        let condition = Some(why);
+        Self { reason, rule: None, condition, mode: Mode::Enforce, destination: None, who, payload: None, told }
+    }
+
     /// Of a request that nobody vouches for: it is told the reason only.
     pub(super) fn unverified(reason: Reason, why: String, head: Option<&'a RequestHead>) -> Self {
-        let who = head.map_or(Who::Nobody, Who::Unverified);
-        Self { reason, rule: None, condition: Some(why), mode: Mode::Enforce, who, payload: None, told: false }
+        Self::new(reason, why, head.map_or(Who::Nobody, Who::Unverified), false)
     }
 
     /// Of a verified request whose destination could not be read.
     pub(super) fn unread(reason: Reason, why: String, head: &'a RequestHead, verified: &'a VerifiedContext) -> Self {
-        let who = Who::Sender(head, verified);
-        Self { reason, rule: None, condition: Some(why), mode: Mode::Enforce, who, payload: None, told: true }
+        Self::new(reason, why, Who::Sender(head, verified), true)
     }
 
     /// Of a form that is refused in every mode.
     pub(super) fn floor(reason: Reason, why: String, request: &'a Examined, payload: Option<&'a BodyDigest>) -> Self {
-        let who = Who::Request(request);
-        Self { reason, rule: None, condition: Some(why), mode: Mode::Enforce, who, payload, told: true }
+        Self { payload, ..Self::new(reason, why, Who::Request(request), true) }
     }
 
     /// Of a body that is not what was signed. Told like every failed identity: the reason only.
-    pub(super) fn identity(reason: Reason, why: String, request: &'a Examined, payload: Option<&'a BodyDigest>) -> Self {
-        Self { told: false, ..Self::floor(reason, why, request, payload) }
+    pub(super) fn identity(
+        reason: Reason,
+        why: String,
+        request: &'a Examined,
+        payload: Option<&'a BodyDigest>,
+    ) -> Self {
+        Self { payload, ..Self::new(reason, why, Who::Request(request), false) }
     }
 
     /// By the policy.
-    pub(super) fn policy(refusal: Refusal, request: &'a Examined, payload: Option<&'a BodyDigest>) -> Self {
-        let Refusal { reason, rule, condition, mode } = refusal;
-        Self { reason, rule, condition, mode, who: Who::Request(request), payload, told: true }
+    pub(super) fn policy(refusal: &Refusal, request: &'a Examined, payload: Option<&'a BodyDigest>) -> Self {
+        let Refusal { reason, rule, condition, mode, destination } = refusal.clone();
+        Self { reason, rule, condition, mode, destination, who: Who::Request(request), payload, told: true }
     }
 
     pub(super) fn into_report(self) -> Report<'a> {
-        let Self { reason, rule, condition, mode, who, payload, .. } = self;
-        Report { outcome: Outcome::Deny, reason, released: Released::None, mode, rule, condition, who, payload }
+        let Self { reason, rule, condition, mode, destination, who, payload, .. } = self;
+        let (outcome, released) = (Outcome::Deny, Released::None);
+        Report { outcome, reason, released, mode, rule, condition, destination, who, payload }
     }
 }
 
@@ -86,17 +96,14 @@ pub(super) struct Report<'a> {
     pub(super) mode: Mode,
     pub(super) rule: Option<String>,
     pub(super) condition: Option<String>,
+    pub(super) destination: Option<Arc<Destination>>,
     pub(super) who: Who<'a>,
     pub(super) payload: Option<&'a BodyDigest>,
 }
 
 impl Report<'_> {
     /// The record, and the openings of what it only commits to.
-    pub(super) fn record(
-        &self,
-        exchange: &Exchange,
-        around: &Surroundings<'_>,
-    ) -> (DecisionRecord, Vec<FieldOpening>) {
+    pub(super) fn record(&self, exchange: &Exchange, around: &Surroundings<'_>) -> (DecisionRecord, Vec<FieldOpening>) {
         let (gateway, policy) = (exchange.configuration.gateway(), exchange.configuration.policy());
         let facts = &exchange.facts;
         let (head, verified) = match self.who {
@@ -148,9 +155,9 @@ impl Report<'_> {
             delegated_by: context.map(|c| c.delegated_by.clone()).unwrap_or_default(),
             scope: context.and_then(|c| c.scope.clone()),
             tool: context.and_then(|c| c.tool.clone()),
-            session_type: context.and_then(|c| c.session_type).map(|t| t.as_str().to_owned()),
-            data_class: context.map(|c| c.effective_data_class().as_str().to_owned()),
-            provenance: context.map(|c| c.provenance.iter().map(|p| p.as_str().to_owned()).collect()).unwrap_or_default(),
+            session_type: context.and_then(|c| c.session_type).map(|t| t.word().to_owned()),
+            data_class: context.map(|c| c.effective_data_class().word().to_owned()),
+            provenance: context.map(|c| c.provenance.iter().map(|p| p.word().to_owned()).collect()).unwrap_or_default(),
             stated_reason,
             attributes: context.map(|c| c.attributes.clone()).unwrap_or_default(),
             destination: self.destination(around),
@@ -165,7 +172,7 @@ impl Report<'_> {
     }
 
     fn destination(&self, around: &Surroundings<'_>) -> DestinationReference {
-        let keyed = |query: &str| around.journal.key().keyed_hash(query.as_bytes());
+        let keyed = |query: &str| around.journal.keyed_hash(query.as_bytes());
         match self.who {
             Who::Nobody => DestinationReference::default(),
             Who::Unverified(head) | Who::Sender(head, _) => {
@@ -178,20 +185,17 @@ impl Report<'_> {
                     host: Some(escaped(&head.authority)),
                     method: Some(escaped(&head.method)),
                     path: Some(escaped(path)),
-                    query_digest: query.map(|query| around.journal.key().keyed_hash(query)),
+                    query_digest: query.map(|query| around.journal.keyed_hash(query)),
                     ..DestinationReference::default()
                 }
             }
             Who::Request(request) => {
                 let destination = &request.destination;
-                let (id, kind, category) = match &request.named {
-                    Some(named) => (Some(named.id.clone()), named.kind.clone(), named.category.clone()),
-                    None => (None, None, None),
-                };
+                let named = self.destination.as_deref();
                 DestinationReference {
-                    id,
-                    kind,
-                    category,
+                    id: named.map(|named| named.id().to_owned()),
+                    kind: named.and_then(Destination::kind).map(str::to_owned),
+                    category: named.and_then(Destination::category).map(str::to_owned),
                     host: Some(destination.host.to_string()),
                     port: Some(destination.port),
                     method: Some(request.method.clone()),

@@ -1,8 +1,8 @@
 //! What an exchange asks of its caller, and what it gives back.
 
 use crate::decision::{Answer, Reason};
-use crate::evidence::record::{Ending, Outcome};
 use crate::evidence::Journal;
+use crate::evidence::record::{Ending, Outcome};
 use crate::facts::Timestamp;
 use crate::ledger::Ledger;
 

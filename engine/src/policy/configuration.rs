@@ -10,10 +10,19 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
 /// Which part of the way out this instance of the module stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Before the router: decides.
     Filter,
+}
+
+impl Role {
+    /// The word in the plugin's configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+        }
+    }
 }
 
 /// A configuration that was accepted: immutable, complete, every reference resolved.

@@ -20,6 +20,7 @@ mod read;
 mod rule;
 mod selector;
 mod signer;
+mod warnings;
 
 pub use compiled::CompiledPolicy;
 pub use configuration::{Configuration, Role};
@@ -27,10 +28,11 @@ pub use destination::{Credentials, Destination};
 pub use document::gateway::Feedback;
 pub use error::{Document, PolicyError};
 pub use evaluate::{Candidates, Grant, HeadVerdict, Payload, Refusal, Subject, Verdict};
-pub use gateway::Gateway;
+pub use gateway::{Collector, Gateway};
 pub use limits::Dimension;
 pub use read::ValueError;
 pub use signer::Signer;
+pub use warnings::warnings;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,4 +44,14 @@ pub enum Mode {
     Enforce,
     /// A verified request that would be refused goes on and is recorded as `would-deny`.
     Monitor,
+}
+
+impl Mode {
+    /// The word in documents and records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Monitor => "monitor",
+        }
+    }
 }

@@ -163,6 +163,12 @@ impl Journal {
         &self.origin
     }
 
+    /// `hmac-sha256:<base64>` of a small value, under a key of this gateway: equal values can be seen to be equal, and
+    /// nobody without the key can try values out.
+    pub fn keyed_hash(&self, value: &[u8]) -> String {
+        self.key.keyed_hash(value)
+    }
+
     /// Size and root over all leaves, sealed or not: what the other VMs are told.
     pub fn head(&self) -> LogHead {
         LogHead { origin: self.origin.clone(), size: self.tree.size(), root: self.tree.root() }

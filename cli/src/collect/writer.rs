@@ -1,0 +1,99 @@
+//! The one thread that writes. Batches that wait at the same time share a transaction, and so one wait for the disk.
+
+use super::batch::Submission;
+use super::problem::Problem;
+use super::store::{Store, Verdict};
+use exeat_engine::evidence::LastHeads;
+use tokio::sync::{mpsc, oneshot};
+
+/// Most batches in one transaction.
+const GROUP: usize = 64;
+/// Most requests that wait for the thread.
+const WAITING: usize = 256;
+
+enum Job {
+    Batch(Box<Submission>, oneshot::Sender<Verdict>),
+    Stop,
+    Last { gateway: String, except: Option<String>, answer: oneshot::Sender<Result<LastHeads, Problem>> },
+}
+
+/// Hands work to the writing thread. The thread ends when the last of them is gone, or one says [`stop`](Writer::stop).
+#[derive(Clone, Debug)]
+pub struct Writer {
+    jobs: mpsc::Sender<Job>,
+}
+
+/// Starts the thread.
+pub fn start(mut store: Store) -> std::io::Result<(Writer, std::thread::JoinHandle<()>)> {
+    let (jobs, mut waiting) = mpsc::channel(WAITING);
+    let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+        let mut group = Vec::with_capacity(GROUP);
+        // Takes one, and all others that are there already.
+        while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
+            let stop = group.iter().any(|job| matches!(job, Job::Stop));
+            work(&mut store, &mut group);
+            if stop {
+                return;
+            }
+        }
+    })?;
+    Ok((Writer { jobs }, thread))
+}
+
+impl Writer {
+    /// Stores a batch. Answers once it is durable, or is not.
+    pub async fn store(&self, batch: Submission) -> Verdict {
+        self.ask(|answer| Job::Batch(Box::new(batch), answer)).await?
+    }
+
+    /// The last checkpoints of a gateway's newest boot other than `except`.
+    pub async fn last(&self, gateway: String, except: Option<String>) -> Result<LastHeads, Problem> {
+        self.ask(|answer| Job::Last { gateway, except, answer }).await?
+    }
+
+    /// Ends the thread once it has written what came before. Connections that are still open do not hold it up.
+    pub async fn stop(&self) {
+        // It fails only when the thread has ended.
+        let _ = self.jobs.send(Job::Stop).await;
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, Problem> {
+        let gone = || Problem::unavailable("the collector is stopping; send it again later");
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(job(answer)).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())
+    }
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Job")
+    }
+}
+
+fn work(store: &mut Store, group: &mut Vec<Job>) {
+    let (mut batches, mut answers) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
+    for job in group.drain(..) {
+        match job {
+            Job::Batch(batch, answer) => {
+                batches.push(*batch);
+                answers.push(answer);
+            }
+            Job::Last { gateway, except, answer } => {
+                let last = store.last(&gateway, except.as_deref()).map_err(|error| {
+                    eprintln!("exeat collect: cannot read: {error}");
+                    Problem::unavailable("the store cannot be read now")
+                });
+                // Whoever asked may have gone meanwhile.
+                let _ = answer.send(last);
+            }
+            Job::Stop => {}
+        }
+    }
+    if batches.is_empty() {
+        return;
+    }
+    for (verdict, answer) in store.write(&batches).into_iter().zip(answers) {
+        let _ = answer.send(verdict);
+    }
+}
