@@ -169,7 +169,13 @@ impl Journal {
         self.key.keyed_hash(value)
     }
 
-    /// Size and root over all leaves, sealed or not: what the other VMs are told.
+    /// Number of leaves, sealed or not.
+    pub fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    /// Size and root over all leaves, sealed or not: what the other VMs are told. Cost: up to 63 node hashes, on average half
+    /// as many as the size has binary digits.
     pub fn head(&self) -> LogHead {
         LogHead { origin: self.origin.clone(), size: self.tree.size(), root: self.tree.root() }
     }
