@@ -120,6 +120,8 @@ pub enum DestinationError {
         /// Where.
         at: usize,
     },
+    /// What is open in the path can be read in more ways than deny rules can be tried on.
+    ReadingsTooMany,
     /// A space, a control, a `#` or a byte over 0x7e in the query.
     QueryCharacter {
         /// The byte.
@@ -174,6 +176,7 @@ impl fmt::Display for DestinationError {
             Self::PathCharacter { byte, at } => write!(f, "byte 0x{byte:02x} in the path at byte {at}"),
             Self::PathNotUtf8 { at } => write!(f, "the path is not UTF-8 at byte {at}"),
             Self::PathClosed { opening, at } => write!(f, "{} in the path at byte {at}", opening.describe()),
+            Self::ReadingsTooMany => f.write_str("the path can be read in too many ways"),
             Self::QueryCharacter { byte, at } => write!(f, "byte 0x{byte:02x} in the query at byte {at}"),
             Self::AddressForbidden(class) => write!(f, "the host is an address of class {}", class.code()),
             Self::NameForbidden(special) => write!(f, "the host is a special-use name ({})", special.code()),

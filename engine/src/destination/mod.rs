@@ -11,6 +11,7 @@ pub mod authority;
 pub mod canonical;
 pub mod cidr;
 pub mod error;
+mod fold;
 pub mod host;
 pub mod hosts;
 mod lenient;
@@ -19,6 +20,7 @@ pub mod opening;
 pub mod path;
 pub mod paths;
 pub mod ranges;
+mod readings;
 pub mod special_use;
 
 pub use address::{AddressClass, classify};

@@ -52,6 +52,9 @@ openings! {
     BadEscape "bad-escape" "a percent sign without two hex digits";
     /// Escapes that do not decode to UTF-8: other character sets, or overlong forms of `/` and `.`.
     InvalidUtf8 "invalid-utf8" "escapes that are not UTF-8";
+    /// A character that is not `/`, `\` or `.` and becomes one when a server normalises (NFKC) or narrows its character
+    /// set: `／`, `⁄`, `＼`, `¥`, and segments of `．`, `‥` or `…`.
+    Lookalike "lookalike" "a character that some servers turn into a slash, a backslash or a dot";
     /// `\` raw: a separator to the URL Standard and on Windows.
     RawBackslash "raw-backslash" "a backslash";
     /// `"`, `<`, `>`, `|`, `^`, backtick, `{` or `}` raw, which RFC 3986 does not allow in a path.

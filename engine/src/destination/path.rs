@@ -4,7 +4,7 @@
 //! What the bytes decode to is decided here once: rules, parameters and records all use [`CanonicalPath::segments`].
 
 use super::opening::{PathOpening, PathOpenings};
-use super::{DestinationError, lenient};
+use super::{DestinationError, fold, lenient, readings};
 
 /// The most bytes of path and query. Policies set smaller limits (`url`); this one bounds the work of reading.
 pub const MAX_TARGET: usize = 65_536;
@@ -21,6 +21,7 @@ pub struct CanonicalPath {
     raw: String,
     segments: Vec<String>,
     used: PathOpenings,
+    other_readings: Vec<Vec<String>>,
 }
 
 impl CanonicalPath {
@@ -37,6 +38,11 @@ impl CanonicalPath {
     /// What the path contains that had to be open. Closed for nearly every path.
     pub fn used(&self) -> PathOpenings {
         self.used
+    }
+
+    /// The segments as other servers may see them. Empty unless something that had to be open was used.
+    pub(super) fn other_readings(&self) -> &[Vec<String>] {
+        &self.other_readings
     }
 }
 
@@ -103,7 +109,12 @@ fn parse_path(bytes: &[u8], openings: PathOpenings) -> Result<CanonicalPath, Des
         segments.push(scan.segment(segment, at)?);
         at = at.saturating_add(segment.len()).saturating_add(1);
     }
-    Ok(CanonicalPath { raw: text.to_owned(), segments, used: scan.used })
+    let other_readings = if scan.used.is_closed() {
+        Vec::new()
+    } else {
+        readings::others(text, &segments).ok_or(DestinationError::ReadingsTooMany)?
+    };
+    Ok(CanonicalPath { raw: text.to_owned(), segments, used: scan.used, other_readings })
 }
 
 struct Scan {
@@ -172,6 +183,16 @@ impl Scan {
                 String::from_utf8_lossy(error.as_bytes()).into_owned()
             }
         };
+        if let Some(narrowed) = fold::narrow(&text) {
+            let separators = |text: &str| text.bytes().filter(|b| matches!(b, b'/' | b'\\')).count();
+            let dots = lenient::reads_as_dots(narrowed.as_bytes());
+            if separators(&narrowed) > separators(&text) || dots {
+                self.need(PathOpening::Lookalike, start)?;
+            }
+            if dots {
+                self.need(PathOpening::DotSegment, start)?;
+            }
+        }
         // C1 controls (U+0080 to U+009F): NEL among them ends a line for some readers.
         if text.chars().any(|c| matches!(c, '\u{80}'..='\u{9f}')) {
             self.need(PathOpening::EncodedControl, start)?;

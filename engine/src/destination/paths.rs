@@ -3,6 +3,7 @@
 //! Patterns and paths are compared segment by segment after decoding. A pattern is written in canonical form: what needs no
 //! escape has none, what needs one has it in upper case.
 
+use super::fold::fold;
 use super::opening::{PathOpening, PathOpenings};
 use super::{CanonicalPath, DestinationError, RequestTarget};
 use std::fmt;
@@ -82,6 +83,7 @@ const IN_PATTERNS: &[PathOpening] = &[
     PathOpening::EncodedSlash,
     PathOpening::EncodedBackslash,
     PathOpening::EncodedPercent,
+    PathOpening::Lookalike,
     PathOpening::RawByte,
     PathOpening::RawCharacter,
     PathOpening::RawBackslash,
@@ -119,7 +121,7 @@ impl PathPattern {
                 _ if raw.contains('*') => return Err(PathPatternError::StarInSegment),
                 _ => {
                     push_encoded(&mut canonical, decoded);
-                    segments.push(Segment::Literal { text: decoded.clone(), folded: fold(decoded).collect() });
+                    segments.push(Segment::Literal { text: decoded.clone(), folded: fold(decoded).into_owned() });
                 }
             }
         }
@@ -142,17 +144,23 @@ impl PathPattern {
         self.needs
     }
 
-    /// Whether the pattern fits, and how closely. For allow rules: letters in their case.
+    /// Whether the pattern fits, and how closely. For allow rules: letters in their case, and where dot segments are
+    /// open every reading of the path, so that `/public/../admin` is not under `/public/**`.
     pub fn matches(&self, path: &CanonicalPath) -> Option<PathSpecificity> {
-        self.fits(path.segments(), |text, _, segment| text == segment).then(|| self.specificity())
+        let same = |text: &str, _: &str, segment: &str| text == segment;
+        let readings = if path.used().has(PathOpening::DotSegment) { path.other_readings() } else { &[] };
+        let fits = self.fits(path.segments(), same) && readings.iter().all(|reading| self.fits(reading, same));
+        fits.then(|| self.specificity())
     }
 
-    /// Whether the pattern fits when case is ignored. For deny rules: servers that ignore case must not be a way round.
+    /// Whether the pattern fits when case is ignored. For deny rules: servers that ignore case, fold compatible characters
+    /// or read an open path in another way must not be a way round.
     ///
-    /// Letters are compared by their upper case brought to lower case, so that all are equal that either mapping makes
-    /// equal: `ſ` is an `s`, the Kelvin sign a `k`, `ß` is `ss`.
+    /// Text is compared after NFKC and case folding in both directions: `ｅ`, `ⓔ` and `E` are `e`, `ſ` is `s`, the Kelvin
+    /// sign `k`, `ß` is `ss`. Any reading of the path counts.
     pub fn matches_ignoring_case(&self, path: &CanonicalPath) -> bool {
-        self.fits(path.segments(), |_, folded, segment| fold(segment).eq(folded.chars()))
+        let same = |_: &str, folded: &str, segment: &str| fold(segment) == folded;
+        self.fits(path.segments(), same) || path.other_readings().iter().any(|reading| self.fits(reading, same))
     }
 
     fn specificity(&self) -> PathSpecificity {
@@ -182,10 +190,6 @@ impl std::str::FromStr for PathPattern {
     fn from_str(text: &str) -> Result<Self, PathPatternError> {
         Self::parse(text)
     }
-}
-
-fn fold(text: &str) -> impl Iterator<Item = char> {
-    text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
 /// Appends a segment with the escapes it needs: all but `pchar` (RFC 3986 section 3.3) and brackets, and `*`, which is

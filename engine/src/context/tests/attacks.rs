@@ -10,3 +10,456 @@ fn a_good_request_verifies_and_says_who() {
     assert_eq!((verified.signer, verified.key.as_str(), verified.created), (1, "signer-1", NOW));
     assert_eq!(verified.nonce_until, Timestamp::from_seconds(NOW as u64 + 60));
 }
+
+#[test]
+fn the_reason_says_what_is_missing() {
+    let scene = scene();
+    assert_eq!(scene.verdict(&scene.unsigned()), "signature-missing");
+    let mut head = scene.signed();
+    head.fields.retain(|(name, _)| name != "agent-context");
+    assert_eq!(scene.verdict(&head), "context-missing");
+    for field in ["signature", "signature-input"] {
+        let mut head = scene.signed();
+        head.fields.retain(|(name, _)| name != field);
+        assert_eq!(scene.verdict(&head), "signature-missing", "without {field}");
+    }
+}
+
+/// Names of fields come in lower case (`RequestHead`), so a line that an agent wrote in upper case is a second line.
+#[test]
+fn a_second_agent_context_line_is_refused_whichever_was_signed() {
+    let scene = scene();
+    for at in [0, 2] {
+        let mut head = scene.signed();
+        head.fields.insert(at, ("agent-context".to_owned(), b"agent=\"admin\", session=\"s\"".to_vec()));
+        assert_eq!(scene.verdict(&head), "context-malformed");
+    }
+    let upper = vec![
+        (":method".to_owned(), b"GET".to_vec()),
+        (":authority".to_owned(), b"a.example".to_vec()),
+        ("Agent-Context".to_owned(), b"agent=\"admin\", session=\"s\"".to_vec()),
+    ];
+    assert!(RequestHead::from_pairs(upper).is_err());
+}
+
+/// An intermediary may join two lines into one: the members are then there twice.
+#[test]
+fn lines_that_an_intermediary_joined_are_refused() {
+    let scene = scene();
+    let mut head = scene.signed();
+    line(&mut head, "agent-context").extend_from_slice(b", agent=\"admin\"");
+    assert_eq!(scene.verdict(&head), "context-malformed");
+    let mut head = scene.signed();
+    line(&mut head, "agent-context").extend_from_slice(b", tenant=\"other\"");
+    assert_eq!(scene.verdict(&head), "signature-invalid");
+}
+
+#[test]
+fn a_large_context_is_refused_before_it_is_parsed() {
+    let scene = scene();
+    let mut head = scene.signed();
+    let filler = format!(", x=\"{}\"", "a".repeat(64 * 1024));
+    line(&mut head, "agent-context").extend_from_slice(filler.as_bytes());
+    let error = scene.verify(&head).unwrap_err();
+    assert_eq!(error.reason().code(), "context-malformed");
+    assert!(error.to_string().contains("at most 16384 are read"), "{error}");
+}
+
+#[test]
+fn exactly_one_signature_carries_the_tag() {
+    let scene = scene();
+    let second = SignatureInput { label: "other".to_owned(), nonce: Some("n-2".to_owned()), ..scene.input() };
+    let twice = add_signature(scene.signed(), &second, 1);
+    assert_eq!(scene.verdict(&twice), "context-malformed");
+    // The same label twice, in two lines: RFC 9651 would let the last win.
+    let same_label = add_signature(scene.signed(), &scene.input(), 1);
+    assert_eq!(scene.verdict(&same_label), "context-malformed");
+    // Somebody else's signature beside ours is ignored, whatever is in it and wherever it stands.
+    let other = SignatureInput {
+        label: "bot".to_owned(),
+        components: components(&["@authority"]),
+        nonce: None,
+        keyid: None,
+        alg: Some("rsa-pss-sha512".to_owned()),
+        tag: Some("web-bot-auth".to_owned()),
+        created: None,
+        expires: None,
+    };
+    assert_eq!(scene.verdict(&add_signature(scene.signed(), &other, 9)), "permitted");
+    let other_first = add_signature(add_signature(scene.unsigned(), &other, 9), &scene.input(), 1);
+    assert_eq!(scene.verdict(&other_first), "permitted");
+    let mut odd = scene.signed();
+    line(&mut odd, "signature-input").splice(0..0, *b"a=1, b=(\"x\" 1;y;y), ");
+    line(&mut odd, "signature").splice(0..0, *b"a=?0, c=(1), ");
+    assert_eq!(scene.verdict(&odd), "permitted");
+    // Alone, it is no signature of ours.
+    assert_eq!(scene.verdict(&add_signature(scene.unsigned(), &other, 1)), "signature-missing");
+}
+
+#[test]
+fn a_label_in_one_of_the_two_fields_only_is_refused() {
+    let scene = scene();
+    let mut head = scene.signed();
+    replace(&mut head, "signature", "exeat=", "exeat2=");
+    assert_eq!(scene.verdict(&head), "signature-missing");
+    let mut head = scene.signed();
+    line(&mut head, "signature").extend_from_slice(b", spare=:AAAA:");
+    assert_eq!(scene.verdict(&head), "permitted");
+    for junk in ["exeat=1", "exeat=\"x\"", "exeat=(:AAAA:)", "exeat"] {
+        let mut head = scene.signed();
+        *line(&mut head, "signature") = junk.as_bytes().to_vec();
+        assert_eq!(scene.verdict(&head), "context-malformed", "{junk}");
+    }
+}
+
+#[test]
+fn the_tag_cannot_be_written_so_that_readers_differ() {
+    let scene = scene();
+    for (tag, verdict) in [
+        (";tag=exeat", "signature-missing"),
+        (";tag=\"Exeat\"", "signature-missing"),
+        (";tag=\"exeat\";tag=\"other\"", "context-malformed"),
+        (";tag=\"other\";tag=\"exeat\"", "context-malformed"),
+    ] {
+        let mut head = scene.signed();
+        replace(&mut head, "signature-input", ";tag=\"exeat\"", tag);
+        assert_eq!(scene.verdict(&head), verdict, "{tag}");
+    }
+}
+
+#[test]
+fn the_key_is_the_one_named() {
+    let scene = scene();
+    assert_eq!(scene.verdict(&scene.signed_with(&scene.input(), 2)), "signature-invalid");
+    for (keyid, verdict) in [
+        ("signer-1", "permitted"),
+        ("signer-2", "signature-invalid"),
+        ("Signer-1", "key-unknown"),
+        ("signer-1 ", "key-unknown"),
+        ("", "key-unknown"),
+    ] {
+        let input = SignatureInput { keyid: Some(keyid.to_owned()), ..scene.input() };
+        assert_eq!(scene.verdict(&scene.signed_with(&input, 1)), verdict, "{keyid}");
+    }
+}
+
+#[test]
+fn a_key_counts_only_in_its_time() {
+    let mut scene = scene();
+    let now = scene.now;
+    let moment = |millis: i64| Some(Timestamp(now.millis().saturating_add_signed(millis)));
+    for (number, (from, to), verdict) in [
+        (3, (moment(0), moment(0)), "permitted"),
+        (4, (moment(1), None), "key-unknown"),
+        (5, (None, moment(-1)), "key-unknown"),
+    ] {
+        let keyid = format!("k-{number}");
+        scene.keys.insert(&keyid, SignerKey { not_before: from, not_after: to, ..signer_key(number) });
+        let input = SignatureInput { keyid: Some(keyid), ..scene.input() };
+        assert_eq!(scene.verdict(&scene.signed_with(&input, number)), verdict);
+    }
+}
+
+#[test]
+fn the_algorithm_fits_the_key_or_is_absent() {
+    let scene = scene();
+    for (alg, verdict) in [
+        (None, "permitted"),
+        (Some("ed25519"), "permitted"),
+        (Some("Ed25519"), "signature-invalid"),
+        (Some("hmac-sha256"), "signature-invalid"),
+        (Some(""), "signature-invalid"),
+    ] {
+        let input = SignatureInput { alg: alg.map(str::to_owned), ..scene.input() };
+        assert_eq!(scene.verdict(&scene.signed_with(&input, 1)), verdict, "{alg:?}");
+    }
+}
+
+#[test]
+fn parameters_have_their_types_and_come_once() {
+    let scene = scene();
+    for (from, to, verdict) in [
+        (";created=1763600000", "", "signature-incomplete"),
+        (";nonce=\"n-1\"", "", "signature-incomplete"),
+        (";keyid=\"signer-1\"", "", "signature-incomplete"),
+        (";created=1763600000", ";created=\"1763600000\"", "context-malformed"),
+        (";created=1763600000", ";created=1763600000.0", "context-malformed"),
+        (";created=1763600000", ";created=@1763600000", "context-malformed"),
+        (";created=1763600000", ";created=1763600000;created=1763600001", "context-malformed"),
+        (";nonce=\"n-1\"", ";nonce=\"n-1\";nonce=\"n-2\"", "context-malformed"),
+        (";nonce=\"n-1\"", ";nonce=n-1", "context-malformed"),
+        (";nonce=\"n-1\"", ";nonce=\"\"", "context-malformed"),
+        (";keyid=\"signer-1\"", ";keyid=signer-1", "context-malformed"),
+        (";alg=\"ed25519\"", ";alg=ed25519", "context-malformed"),
+        (";tag=\"exeat\"", ";tag=\"exeat\";expires=x", "context-malformed"),
+        // What nobody knows is covered, but means nothing.
+        (";tag=\"exeat\"", ";tag=\"exeat\";extra=1", "signature-invalid"),
+    ] {
+        let mut head = scene.signed();
+        replace(&mut head, "signature-input", from, to);
+        assert_eq!(scene.verdict(&head), verdict, "{to} for {from}");
+    }
+}
+
+#[test]
+fn a_nonce_has_1_to_128_bytes() {
+    let scene = scene();
+    for (length, verdict) in
+        [(1, "permitted"), (128, "permitted"), (129, "context-malformed"), (1 << 20, "context-malformed")]
+    {
+        let input = SignatureInput { nonce: Some("n".repeat(length)), ..scene.input() };
+        assert_eq!(scene.verdict(&scene.signed_with(&input, 1)), verdict, "{length}");
+    }
+}
+
+#[test]
+fn a_nonce_counts_under_its_key() {
+    let scene = scene();
+    let nonce = |keyid: &str, nonce: &str, key| {
+        let input = SignatureInput { keyid: Some(keyid.to_owned()), nonce: Some(nonce.to_owned()), ..scene.input() };
+        scene.verify(&scene.signed_with(&input, key)).unwrap().nonce
+    };
+    assert_eq!(nonce("signer-1", "n", 1), nonce("signer-1", "n", 1));
+    assert_ne!(nonce("signer-1", "n", 1), nonce("signer-2", "n", 2));
+    assert_ne!(nonce("signer-1", "n", 1), nonce("signer-1", "N", 1));
+    // Where the key id ends and the nonce begins is part of it.
+    let mut scene = scene.clone();
+    scene.keys.insert("a", signer_key(3));
+    scene.keys.insert("ab", signer_key(3));
+    let nonce = |keyid: &str, nonce: &str| {
+        let input = SignatureInput { keyid: Some(keyid.to_owned()), nonce: Some(nonce.to_owned()), ..scene.input() };
+        scene.verify(&scene.signed_with(&input, 3)).unwrap().nonce
+    };
+    assert_ne!(nonce("a", "bc"), nonce("ab", "c"));
+}
+
+#[test]
+fn a_signature_has_64_bytes() {
+    let scene = scene();
+    let good = scene.signed();
+    for length in (0..=63).chain(65..=130) {
+        let mut head = good.clone();
+        let [_, (_, value)] = scene.input().lines(&vec![7; length]).unwrap();
+        *line(&mut head, "signature") = value.into_bytes();
+        assert_eq!(scene.verdict(&head), "signature-invalid", "{length}");
+    }
+}
+
+#[test]
+fn every_request_covers_method_authority_path_query_and_context() {
+    let scene = scene();
+    let all = ["@method", "@authority", "@path", "@query", "agent-context"];
+    let verdict = |names: &[&str]| {
+        let input = SignatureInput { components: components(names), ..scene.input() };
+        scene.verify(&scene.signed_with(&input, 1)).err().map_or("permitted".to_owned(), |error| error.to_string())
+    };
+    for missing in 0..all.len() {
+        let rest: Vec<&str> = all.iter().enumerate().filter(|(n, _)| *n != missing).map(|(_, name)| *name).collect();
+        assert_eq!(verdict(&rest), format!("the signature lacks \"{}\"", all[missing]));
+    }
+    for (names, expected) in [
+        (&["agent-context", "@query", "@path", "@authority", "@method"][..], "permitted"),
+        (&["@method", "@target-uri", "agent-context"], "permitted"),
+        (&["@method", "@authority", "@request-target", "agent-context"], "permitted"),
+        (&["@method", "@request-target", "agent-context"], "the signature lacks \"@authority\""),
+        (
+            &["@method", "@authority", "@path", "\"@query-param\";name=\"id\"", "agent-context"],
+            "the signature lacks \"@query\"",
+        ),
+        (&["@method", "@target-uri", "\"agent-context\";bs"], "the signature lacks \"agent-context\""),
+        (&["@method", "@target-uri", "\"agent-context\";sf"], "the signature lacks \"agent-context\""),
+        (&["@method", "@target-uri", "\"agent-context\";key=\"agent\""], "the signature lacks \"agent-context\""),
+        (&[], "the signature lacks \"@method\""),
+    ] {
+        assert_eq!(verdict(names), expected, "{names:?}");
+    }
+}
+
+/// A lone question mark is a query; one that was not there when the request was signed must not slip in.
+#[test]
+fn a_query_is_covered_even_when_empty() {
+    let mut scene = scene();
+    scene.path = Some("/v1/orders".to_owned());
+    for query in ["?", "?x", "?id=8"] {
+        let mut head = scene.signed();
+        head.path = Some([b"/v1/orders", query.as_bytes()].concat());
+        assert_eq!(scene.verdict(&head), "signature-incomplete", "{query}");
+    }
+    scene.path = Some("/v1/orders?".to_owned());
+    assert_eq!(scene.verdict(&scene.signed()), "permitted");
+}
+
+#[test]
+fn a_component_is_listed_once() {
+    let scene = scene();
+    for (again, verdict) in [("@method", "signature-invalid"), ("accept", "permitted"), ("\"accept\";bs", "permitted")]
+    {
+        let mut input = scene.input();
+        input.components.extend(components(&[again]));
+        assert_eq!(scene.verdict(&scene.signed_with(&input, 1)), verdict, "{again}");
+    }
+    let mut input = scene.input();
+    input.components.extend(components(&["\"accept\";sf;key=\"a\"", "\"accept\";key=\"a\";sf"]));
+    let mut accepting = scene.clone();
+    accepting.fields[0].1 = b"a=1".to_vec();
+    let head = accepting.signed_with(&input, 1);
+    assert!(scene.verify(&head).unwrap_err().to_string().contains("is listed twice"));
+}
+
+#[test]
+fn components_that_cannot_be_derived_are_refused() {
+    let scene = scene();
+    for (identifier, problem) in [
+        ("\"x-absent\"", "the request has no such field"),
+        ("\"@status\"", "is no derived component of a request"),
+        ("\"accept\";req", "has parameters other than"),
+        ("\"accept\";tr", "has parameters other than"),
+        ("\"Accept\"", "is no field name in lower case"),
+        ("accept", "is not a string"),
+        ("1", "is not a string"),
+        ("\"@signature-params\"", "is no derived component of a request"),
+    ] {
+        let mut head = scene.signed();
+        replace(&mut head, "signature-input", "exeat=(", &format!("exeat=({identifier} "));
+        let error = scene.verify(&head).unwrap_err();
+        assert_eq!(error.reason().code(), "signature-invalid");
+        assert!(error.to_string().contains(problem), "{identifier}: {error}");
+    }
+}
+
+#[test]
+fn a_signature_is_good_for_one_request_only() {
+    let scene = scene();
+    let good = scene.signed();
+    let change = |change: &dyn Fn(&mut RequestHead)| {
+        let mut head = good.clone();
+        change(&mut head);
+        scene.verdict(&head)
+    };
+    assert_eq!(change(&|head| head.method = b"PUT".to_vec()), "signature-invalid");
+    assert_eq!(change(&|head| head.method = b"get".to_vec()), "signature-invalid");
+    assert_eq!(change(&|head| head.authority = b"evil.example".to_vec()), "signature-invalid");
+    assert_eq!(change(&|head| head.authority = b"api.crm.acme.example:8080".to_vec()), "signature-invalid");
+    assert_eq!(change(&|head| head.authority = b"api.crm.acme.example,evil.example".to_vec()), "signature-invalid");
+    assert_eq!(change(&|head| head.path = Some(b"/v1/orders?id=8".to_vec())), "signature-invalid");
+    assert_eq!(change(&|head| head.path = Some(b"/v1/orders/?id=7".to_vec())), "signature-invalid");
+    assert_eq!(change(&|head| head.path = Some(b"/v1/orders#?id=7".to_vec())), "signature-invalid");
+    assert_eq!(change(&|head| head.path = None), "signature-invalid");
+    // Not covered, and none of the context's business: header rules deal with it.
+    assert_eq!(change(&|head| head.fields[0].1 = b"text/html".to_vec()), "permitted");
+}
+
+/// `@authority` and `@path` are two components: no byte can move from one to the other, nor a line be smuggled in.
+#[test]
+fn components_do_not_run_into_each_other() {
+    let scene = scene();
+    for (authority, path) in [
+        ("api.crm.acme.example/v1", "/orders?id=7"),
+        ("api.crm.acme.example\n\"@path\": /v1/orders", "/v1/orders?id=7"),
+        ("api.crm.acme.example ", "/v1/orders?id=7"),
+        ("", "/v1/orders?id=7"),
+        ("api.crm.acme.example", "/v1/orders\n?id=7"),
+        ("api.crm.acme.example", "/v1/orders?id=7\u{e9}"),
+    ] {
+        let mut head = scene.signed();
+        (head.authority, head.path) = (authority.as_bytes().to_vec(), Some(path.as_bytes().to_vec()));
+        assert_eq!(scene.verdict(&head), "signature-invalid", "{authority} {path}");
+    }
+}
+
+#[test]
+fn the_authority_may_come_with_the_default_port_of_the_scheme() {
+    for (scheme, signed, sent, verdict) in [
+        (Some("http"), "a.example", "A.example:80", "permitted"),
+        (Some("http"), "a.example:80", "a.example", "permitted"),
+        (Some("http"), "a.example", "a.example:443", "signature-invalid"),
+        (Some("https"), "a.example", "a.example:443", "permitted"),
+        (Some("HTTPS"), "a.example", "a.example:443", "permitted"),
+        (Some("https"), "a.example", "a.example:80", "signature-invalid"),
+        (Some("ftp"), "a.example", "a.example:21", "signature-invalid"),
+        (None, "a.example", "a.example:80", "signature-invalid"),
+        (None, "a.example", "A.EXAMPLE", "permitted"),
+    ] {
+        let mut scene = scene();
+        (scene.scheme, scene.authority) = (scheme, signed.to_owned());
+        let mut head = scene.signed();
+        head.authority = sent.as_bytes().to_vec();
+        assert_eq!(scene.verdict(&head), verdict, "{scheme:?} {signed} {sent}");
+    }
+}
+
+#[test]
+fn a_context_for_another_gateway_is_refused_after_its_signature() {
+    let mut scene = scene();
+    scene.context.gateway = Some("egress-us-1".to_owned());
+    let mut head = scene.signed();
+    assert_eq!(scene.verdict(&head), "audience-mismatch");
+    assert_eq!(
+        scene.verify(&head).unwrap_err().to_string(),
+        "the context is for gateway \"egress-us-1\", this is \"egress-eu-1\""
+    );
+    replace(&mut head, "agent-context", "egress-us-1", "egress-us-2");
+    assert_eq!(scene.verdict(&head), "signature-invalid");
+    scene.context.gateway = None;
+    assert_eq!(scene.verdict(&scene.signed()), "permitted");
+    scene.context.gateway = Some("Egress-eu-1".to_owned());
+    assert_eq!(scene.verdict(&scene.signed()), "audience-mismatch");
+}
+
+#[test]
+fn connect_covers_method_authority_and_context() {
+    let mut scene = scene();
+    (scene.method, scene.scheme, scene.path) = ("CONNECT", None, None);
+    scene.authority = "api.crm.acme.example:443".to_owned();
+    let good = scene.signed();
+    assert_eq!(scene.verdict(&good), "permitted");
+    let mut head = good.clone();
+    head.authority = b"api.crm.acme.example".to_vec();
+    assert_eq!(scene.verdict(&head), "signature-invalid");
+    // The port of a tunnel stays in the authority, whatever scheme a host makes up for it.
+    let mut head = good.clone();
+    head.scheme = Some(b"https".to_vec());
+    assert_eq!(scene.verdict(&head), "permitted");
+    // A CONNECT that grew a path is a request with a path.
+    let mut head = good.clone();
+    head.path = Some(b"/".to_vec());
+    assert_eq!(scene.verdict(&head), "signature-incomplete");
+    for names in [&["@method", "agent-context"][..], &["@method", "@request-target", "agent-context"]] {
+        let input = SignatureInput { components: components(names), ..scene.input() };
+        assert_eq!(scene.verdict(&scene.signed_with(&input, 1)), "signature-incomplete");
+    }
+}
+
+#[test]
+fn folded_and_padded_lines_are_read_as_they_were_signed() {
+    let scene = scene();
+    let mut head = scene.signed();
+    replace(&mut head, "agent-context", ", session", ",\r\n\t session");
+    line(&mut head, "agent-context").splice(0..0, *b" \t");
+    assert_eq!(scene.verdict(&head), "permitted");
+    for (from, to) in [(", session", ",\tsession"), (", session", ",  session"), (", session", ",session")] {
+        let mut head = scene.signed();
+        replace(&mut head, "agent-context", from, to);
+        assert_eq!(scene.verdict(&head), "signature-invalid", "{to:?}");
+    }
+    for (from, to) in [(", session", ",\nsession"), (", session", ",\r\nsession"), ("agent=", "\0agent=")] {
+        let mut head = scene.signed();
+        replace(&mut head, "agent-context", from, to);
+        assert_eq!(scene.verdict(&head), "context-malformed", "{to:?}");
+    }
+}
+
+/// Cut short by an intermediary, or on purpose: never a request that passes.
+#[test]
+fn a_field_cut_at_any_byte_is_refused() {
+    let scene = scene();
+    let good = scene.signed();
+    for field in ["agent-context", "signature-input", "signature"] {
+        let whole = good.single(field).unwrap().to_vec();
+        for end in 0..whole.len() {
+            let mut head = good.clone();
+            line(&mut head, field).truncate(end);
+            assert_ne!(scene.verdict(&head), "permitted", "{field} cut at {end}");
+        }
+    }
+}

@@ -34,6 +34,11 @@ const ACCEPTED: &[(&str, &[&str], Option<&str>)] = &[
     ("/%3f", &["?"], None),
     ("/%23", &["#"], None),
     ("/%2A", &["*"], None),
+    // Characters of writing that normalise to nothing dangerous.
+    ("/%EF%BC%9F", &["？"], None),
+    ("/a%E2%80%A6", &["a…"], None),
+    ("/%C2%BD", &["½"], None),
+    ("/%E5%90%8D%E5%89%8D%E3%80%82", &["名前。"], None),
 ];
 
 #[test]
@@ -94,6 +99,11 @@ const CLOSED: &[Closed<'_>] = &[
     (b"/a%e9", &[O::InvalidUtf8], 1, &["a\u{fffd}"]),
     (b"/%c0%af", &[O::InvalidUtf8], 1, &["\u{fffd}\u{fffd}"]),
     (b"/%ed%a0%80", &[O::InvalidUtf8], 1, &["\u{fffd}\u{fffd}\u{fffd}"]),
+    (b"/a%EF%BC%8Fb", &[O::Lookalike], 1, &["a／b"]),
+    (b"/a%E2%81%84b", &[O::Lookalike], 1, &["a⁄b"]),
+    (b"/a%E2%84%80", &[O::Lookalike], 1, &["a℀"]),
+    (b"/a%EF%BC%BCb", &[O::Lookalike], 1, &["a＼b"]),
+    (b"/a%C2%A5b", &[O::Lookalike], 1, &["a¥b"]),
     (b"/a\\b", &[O::RawBackslash], 2, &["a\\b"]),
     (b"/a\"b", &[O::RawCharacter], 2, &["a\"b"]),
     (b"/a<b", &[O::RawCharacter], 2, &["a<b"]),
@@ -125,6 +135,11 @@ const HIDDEN_DOTS: &[(&[u8], &[O])] = &[
     (b"/%e0%80%ae/a", &[O::InvalidUtf8]),
     (b"/%f0%80%80%ae./a", &[O::InvalidUtf8]),
     (b"/%%32e%%32e/a", &[O::BadEscape]),
+    (b"/%EF%BC%8E%EF%BC%8E/a", &[O::Lookalike]),
+    (b"/%E2%80%A5/a", &[O::Lookalike]),
+    (b"/.%E2%80%A4/a", &[O::Lookalike]),
+    (b"/%E2%80%A6/a", &[O::Lookalike]),
+    (b"/..%EF%BC%8Fa", &[O::Lookalike]),
 ];
 
 #[test]

@@ -60,6 +60,16 @@ const FITS: &[(&str, &str, bool, bool)] = &[
     ("/file", "/f%C4%B1le", false, true),
     ("/%CE%BF%CF%83", "/%CE%9F%CE%A3", false, true),
     ("/%CE%BF%CF%82", "/%CE%BF%CF%83", false, true),
+    // What compatibility folding makes equal, and what cannot be seen.
+    ("/export", "/%EF%BD%85xport", false, true),
+    ("/export", "/%E2%93%94xport", false, true),
+    ("/export", "/%F0%9D%90%9Export", false, true),
+    ("/export", "/ex%C2%ADport", false, true),
+    ("/export", "/ex%E2%80%8Bport", false, true),
+    ("/file", "/%EF%AC%81le", false, true),
+    ("/file", "/f%C4%B0le", false, true),
+    ("/caf%C3%A9", "/cafe%CC%81", false, true),
+    ("/export", "/%D0%B5xport", false, false),
     ("/group%2Fproject", "/group%2fproject", true, true),
     ("/a;b", "/a;b", true, true),
     ("/a;b", "/a%3bb", true, true),
@@ -73,6 +83,77 @@ fn patterns_fit() {
         assert_eq!(pattern.matches(&path(on)).is_some(), *exact, "{text} on {on}");
         assert_eq!(pattern.matches_ignoring_case(&path(on)), *folded, "{text} on {on}, ignoring case");
     }
+}
+
+/// Deny pattern, path that uses an opening, whether the rule fits. The other reading decides.
+const OPENED: &[(&str, &str, bool)] = &[
+    ("/admin/**", "//admin/x", true),
+    ("/admin/**", "/admin//x", true),
+    ("/admin/x", "/admin//x", true),
+    ("/admin/**", "/admin;x/y", true),
+    ("/admin/**", "/;/admin/y", true),
+    ("/admin/**", "/admin%3bx/y", true),
+    ("/admin/**", "/admin%2fx", true),
+    ("/admin/x", "/admin%2fx", true),
+    ("/admin/*", "/admin;x/a%2fb", true),
+    ("/admin/**", "/admin%5cx", true),
+    ("/admin/**", "/admin\\x", true),
+    ("/admin/**", "/%2561dmin/x", true),
+    ("/admin/**", "/%252561dmin/x", true),
+    ("/admin/**", "/public/../admin/x", true),
+    ("/admin/**", "/public/%2e%2e/ADMIN/x", true),
+    ("/admin/**", "/./admin", true),
+    ("/admin/**", "/public%2f..%2fadmin", true),
+    ("/admin/**", "/public/..;/admin", true),
+    ("/admin/**", "/public/..%20/admin", true),
+    ("/admin", "/admin%00.png", true),
+    ("/admin", "/admin%00/x/y", true),
+    ("/admin", "/ad%0dmin", true),
+    ("/admin/**", "/%u0061dmin/x", true),
+    ("/admin/**", "/ad%min/x", true),
+    ("/admin/**", "/%%361dmin/x", true),
+    ("/admin/**", "/admin%c0%afx", true),
+    ("/admin/**", "/%c1%a1dmin/x", true),
+    ("/caf%C3%A9", "/caf%e9", true),
+    ("/admin/**", "/admin%EF%BC%8Fx", true),
+    ("/admin/**", "/admin%C2%A5x", true),
+    ("/admin/**", "/public/%EF%BC%8E%EF%BC%8E/admin", true),
+    ("/admin/**", "/public//x", false),
+    ("/admin/**", "/public;admin/x", false),
+    ("/admin", "/administrator%00", false),
+];
+
+#[test]
+fn deny_rules_meet_every_reading_of_an_open_path() {
+    for (text, on, expected) in OPENED {
+        assert!(!path(on).used().is_closed(), "{on} uses no opening");
+        assert_eq!(pattern(text).matches_ignoring_case(&path(on)), *expected, "{text} on {on}");
+    }
+}
+
+#[test]
+fn allow_rules_follow_dot_segments() {
+    for (text, on, expected) in [
+        ("/public/**", "/public/../admin", false),
+        ("/public/**", "/public/a/../b", true),
+        ("/public/**", "/public/./b", true),
+        ("/public/**", "/public/..;/admin", false),
+        ("/public/**", "/public/x%2f..%2f..%2fadmin", false),
+        ("/public/**", "/public/%252e%252e/admin", false),
+        ("/**", "/public/../admin", true),
+        // Without dots an opening means what RFC 3986 says.
+        ("/projects/*/issues", "/projects/group%2Fproject/issues", true),
+        ("/projects/*/*/issues", "/projects/group%2Fproject/issues", false),
+    ] {
+        assert_eq!(pattern(text).matches(&path(on)).is_some(), expected, "{text} on {on}");
+    }
+}
+
+#[test]
+fn paths_with_too_many_readings_are_refused() {
+    let all: PathOpenings = O::ALL.iter().copied().collect();
+    let text = "/a;b/%252e%252e//c%5c%00/%u0061%c0%af%2fx/../%EF%BC%8Fy%25%zz/%01";
+    assert_eq!(RequestTarget::parse(text.as_bytes(), all), Err(DestinationError::ReadingsTooMany));
 }
 
 fn not_canonical(canonical: &str) -> E {
