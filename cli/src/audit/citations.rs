@@ -1,6 +1,8 @@
 //! What signed statements say of logs other than their own: `vm` lines of checkpoints, the previous boot in a genesis
 //! record, and checkpoints that a collector refused. A log must have come at least so far, with that root.
 
+use super::coverage::Window;
+use super::time;
 use exeat_engine::evidence::{Hash, LogHead};
 use std::collections::BTreeMap;
 
@@ -37,10 +39,36 @@ impl Citation {
             Kind::Refused => "a signed checkpoint that the collector refused".to_owned(),
         }
     }
+
+    /// Whether the log must have come that far. A refused checkpoint always asks to be explained.
+    pub fn obliges(&self, window: &Window) -> bool {
+        self.kind == Kind::Refused || window.obliges(self.time)
+    }
+
+    /// What is wrong when the log has `stored` leaves of the `size` it speaks of.
+    pub fn beyond(&self, size: u64, stored: u64) -> String {
+        let (source, time) = (self.source(), time::show(self.time));
+        match self.kind {
+            Kind::Refused => format!(
+                "{source} is of {time} and size {size}, and the log, of which {stored} leaves are stored, never came there: \
+                 it was forked, or damaged on the way and not sent again"
+            ),
+            _ => format!(
+                "{source} of {time} knows {size} leaves, but {stored} are stored: the rest is missing, or was not delivered yet"
+            ),
+        }
+    }
 }
 
 /// Statements by size.
 pub type BySize = BTreeMap<u64, Vec<Citation>>;
+
+/// The statement that asks for most, beyond the leaves that are stored.
+pub fn furthest<'a>(sizes: &'a BySize, stored: u64, window: &Window) -> Option<(u64, &'a Citation)> {
+    sizes.range(stored.saturating_add(1)..).rev().find_map(|(size, cited)| {
+        cited.iter().find(|citation| citation.obliges(window)).map(|citation| (*size, citation))
+    })
+}
 
 /// All statements, by the log that they are of.
 #[derive(Clone, Debug, Default)]

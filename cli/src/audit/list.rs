@@ -10,7 +10,7 @@ use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use exeat_engine::decision::Reason;
 use exeat_engine::evidence::Opening;
 use exeat_engine::evidence::line::{display, to_line};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write as _;
 
 /// Arguments of `exeat audit list`.
@@ -30,22 +30,22 @@ pub struct ListArgs {
 
 /// What to show. Everything that is given must fit.
 #[derive(Clone, Debug, Default, clap::Args)]
-pub struct Filter {
+struct Filter {
     /// Only this agent.
     #[arg(long)]
-    pub agent: Option<String>,
+    agent: Option<String>,
     /// Only this session.
     #[arg(long)]
-    pub session: Option<String>,
+    session: Option<String>,
     /// Only this outcome.
     #[arg(long, value_parser = PossibleValuesParser::new(["allow", "deny", "would-deny"]))]
-    pub outcome: Option<String>,
+    outcome: Option<String>,
     /// Only this reason.
     #[arg(long, value_parser = PossibleValuesParser::new(Reason::ALL.iter().map(|reason| reason.code())), hide_possible_values = true)]
-    pub reason: Option<String>,
+    reason: Option<String>,
     /// Only this host.
     #[arg(long)]
-    pub host: Option<String>,
+    host: Option<String>,
 }
 
 impl Filter {
@@ -81,7 +81,8 @@ pub struct Row {
 /// Runs `exeat audit list`.
 pub fn run(args: &ListArgs) -> anyhow::Result<()> {
     let store = EvidenceStore::open(&args.store.db)?;
-    let rows = rows(&store, &args.filter, args.limit).context("the store cannot be read; is it damaged?")?;
+    let rows = rows(&store, |decision| args.filter.fits(decision), args.limit)
+        .context("the store cannot be read; is it damaged?")?;
     let mut out = std::io::stdout().lock();
     if args.json {
         for row in &rows {
@@ -95,29 +96,25 @@ pub fn run(args: &ListArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Decisions that fit, oldest first; of more than `limit` the newest.
-pub fn rows(store: &EvidenceStore, filter: &Filter, limit: usize) -> rusqlite::Result<Vec<Row>> {
+/// Decisions that fit, oldest first; of more than `limit` the newest. Memory: twice that many.
+pub fn rows(store: &EvidenceStore, fits: impl Fn(&DecisionView) -> bool, limit: usize) -> rusqlite::Result<Vec<Row>> {
     let limit = if limit == 0 { usize::MAX } else { limit };
     let mut all: Vec<Row> = Vec::new();
     for log in store.logs()? {
-        let (mut kept, mut places): (Vec<Row>, HashMap<String, usize>) = (Vec::new(), HashMap::new());
+        let mut kept = Newest::new(limit);
         store.leaves::<rusqlite::Error>(log.id, |index, line| {
             match RecordView::parse(line) {
-                Some(RecordView::Decision(decision)) if filter.fits(&decision) => {
-                    places.insert(decision.id.clone(), kept.len());
-                    kept.push(Row {
-                        origin: log.origin.clone(),
-                        log: log.id,
-                        index,
-                        decision: *decision,
-                        leaf: line.to_vec(),
-                        completion: None,
-                        completion_leaf: None,
-                    });
-                }
+                Some(RecordView::Decision(decision)) if fits(&decision) => kept.push(Row {
+                    origin: log.origin.clone(),
+                    log: log.id,
+                    index,
+                    decision: *decision,
+                    leaf: line.to_vec(),
+                    completion: None,
+                    completion_leaf: None,
+                }),
                 Some(RecordView::Completion(completion)) => {
-                    let place = places.get(&completion.decision).and_then(|at| kept.get_mut(*at));
-                    if let Some(row) = place {
+                    if let Some(row) = kept.decision(&completion.decision) {
                         (row.completion, row.completion_leaf) = (Some(completion), Some(line.to_vec()));
                     }
                 }
@@ -125,15 +122,42 @@ pub fn rows(store: &EvidenceStore, filter: &Filter, limit: usize) -> rusqlite::R
             }
             Ok(true)
         })?;
-        all.append(&mut kept);
-        newest(&mut all, limit);
+        all.extend(kept.rows);
+        all.sort_by_key(|row| row.decision.time);
+        all.drain(..all.len().saturating_sub(limit));
     }
     Ok(all)
 }
 
-fn newest(rows: &mut Vec<Row>, limit: usize) {
-    rows.sort_by_key(|row| row.decision.time);
-    rows.drain(..rows.len().saturating_sub(limit));
+/// The last rows of a log, found by the ids of their decisions.
+struct Newest {
+    rows: VecDeque<Row>,
+    /// Decision to its number, counted from the first that was ever pushed.
+    numbers: HashMap<String, usize>,
+    dropped: usize,
+    limit: usize,
+}
+
+impl Newest {
+    fn new(limit: usize) -> Self {
+        Self { rows: VecDeque::new(), numbers: HashMap::new(), dropped: 0, limit }
+    }
+
+    fn push(&mut self, row: Row) {
+        if self.rows.len() >= self.limit
+            && let Some(oldest) = self.rows.pop_front()
+        {
+            self.numbers.remove(&oldest.decision.id);
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        self.numbers.insert(row.decision.id.clone(), self.dropped.saturating_add(self.rows.len()));
+        self.rows.push_back(row);
+    }
+
+    fn decision(&mut self, id: &str) -> Option<&mut Row> {
+        let number = *self.numbers.get(id)?;
+        self.rows.get_mut(number.checked_sub(self.dropped)?)
+    }
 }
 
 /// The natural person, where an opening is stored and opens the leaf.

@@ -1,6 +1,6 @@
 //! One log, from its bytes: leaves without a hole, roots as signed, records that fit each other, openings that open.
 
-use super::citations::{BySize, Kind};
+use super::citations::{BySize, furthest};
 use super::coverage::{Timeline, Window};
 use super::report::Report;
 use super::store::EvidenceStore;
@@ -244,20 +244,8 @@ impl Checker<'_> {
     /// Others have seen more of the log than is stored.
     fn cited_beyond(&mut self, size: u64) {
         let Some(citations) = self.claims.citations else { return };
-        let beyond = citations.range(size.saturating_add(1)..).rev().find_map(|(size, cited)| {
-            let citation = cited.iter().find(|citation| {
-                // What was refused is no proof that it was ever acknowledged; it still goes on from here.
-                citation.kind != Kind::Refused && self.claims.window.obliges(citation.time)
-            });
-            citation.map(|citation| (*size, citation.clone()))
-        });
-        if let Some((cited, citation)) = beyond {
-            let what = format!(
-                "{} of {} knows {cited} leaves, but {size} are stored: the rest is missing, or was not delivered yet",
-                citation.source(),
-                time::show(citation.time)
-            );
-            self.find(None, what);
+        if let Some((cited, citation)) = furthest(citations, size, self.claims.window) {
+            self.find(None, citation.beyond(cited, size));
         }
     }
 

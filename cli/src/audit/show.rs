@@ -1,7 +1,7 @@
 //! `exeat audit show`: all that is stored of one decision.
 
 use super::StoreArgs;
-use super::list::{Filter, Row, rows};
+use super::list::{Row, rows};
 use super::store::EvidenceStore;
 use super::time;
 use anyhow::{Context as _, bail};
@@ -26,8 +26,7 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
         bail!("{:?} is too short for an id: give 8 digits at least", args.id);
     }
     let store = EvidenceStore::open(&args.store.db)?;
-    let mut found = rows(&store, &Filter::default(), 0).context(unreadable)?;
-    found.retain(|row| row.decision.id.starts_with(&args.id));
+    let found = rows(&store, |decision| decision.id.starts_with(&args.id), 0).context(unreadable)?;
     match found.as_slice() {
         [row] => print(&store, row),
         [] => bail!("no decision {} in {}", args.id, args.store.db.display()),

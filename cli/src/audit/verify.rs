@@ -1,6 +1,6 @@
 //! `exeat audit verify`: everything that is stored, from bytes, against the keys of the gateways.
 
-use super::citations::{Citations, Kind};
+use super::citations::{Citations, Kind, furthest};
 use super::coverage::{self, Timeline, Window};
 use super::log::{self, Claims, SignedHead};
 use super::report::Report;
@@ -18,8 +18,12 @@ pub fn verify(store: &EvidenceStore, keys: &Keyring, window: &Window) -> anyhow:
     let mut citations = Citations::default();
     let unreadable = "the store cannot be read; is it damaged?";
     let mut logs = Vec::new();
+    let mut names = BTreeSet::new();
     for stored in store.logs().context(unreadable)? {
         if let Some(origin) = known(&stored, keys, &mut report) {
+            if !names.insert(origin.clone()) {
+                report.add(origin.as_str(), None, "stored twice: one of the two is another story of the same log");
+            }
             let signed = checkpoints(store, &stored, &origin, keys, &mut citations, &mut report).context(unreadable)?;
             previous(store, &stored, &origin, &mut citations).context(unreadable)?;
             logs.push((stored, origin, signed));
@@ -144,18 +148,8 @@ fn forks(
 fn not_stored(logs: &[Timeline], citations: &Citations, keys: &Keyring, window: &Window, report: &mut Report) {
     let stored: BTreeSet<&str> = logs.iter().map(|log| log.origin().as_str()).collect();
     for (origin, sizes) in citations.origins().filter(|(origin, _)| !stored.contains(origin)) {
-        let cited = sizes.iter().rev().find_map(|(size, cited)| {
-            let obliging =
-                cited.iter().find(|citation| citation.kind != Kind::Refused && window.obliges(citation.time));
-            obliging.filter(|_| *size > 0).map(|citation| (size, citation))
-        });
-        if let Some((size, citation)) = cited {
-            let what = format!(
-                "nothing is stored, but {} of {} knows {size} leaves of it",
-                citation.source(),
-                time::show(citation.time)
-            );
-            report.add(origin, None, what);
+        if let Some((size, citation)) = furthest(sizes, 0, window) {
+            report.add(origin, None, citation.beyond(size, 0));
         }
     }
     let gateways: BTreeSet<&str> = keys.keys().iter().map(|key| key.name()).collect();

@@ -36,7 +36,7 @@ fn sql(dir: &Path, statement: &str) {
     assert!(db.execute(statement, []).unwrap() > 0, "{statement} changed nothing");
 }
 
-/// A log of 12 leaves: genesis, four exchanges, a denial, an exchange, in batches of 3; closed with the 13th.
+/// A log of 13 leaves: genesis, four exchanges, a configuration, an exchange, closed. In batches of 3.
 fn stored() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let collector = Collector::start(dir.path());
@@ -44,7 +44,7 @@ fn stored() -> tempfile::TempDir {
     for _ in 0..4 {
         vm.exchange();
     }
-    vm.deny();
+    vm.configure();
     vm.exchange();
     vm.close();
     vm.deliver(collector.address, 3);
@@ -263,7 +263,12 @@ fn other_vms_and_the_next_boot_miss_what_was_cut_off() {
     for table in ["leaves", "checkpoints", "openings"] {
         sql(dir.path(), &format!("DELETE FROM {table} WHERE log = 1"));
     }
-    assert_found(dir.path(), &["egress-eu-1/b1/w0: nothing is stored, but a checkpoint of egress-eu-1/b1/w1"]);
+    assert_found(
+        dir.path(),
+        &[
+            "egress-eu-1/b1/w0: a checkpoint of egress-eu-1/b1/w1 of 2025-11-20T00:53:20.000Z knows 5 leaves, but 0 are stored",
+        ],
+    );
 
     // The next boot states where this one ended.
     let dir = tempfile::tempdir().unwrap();
@@ -306,6 +311,34 @@ fn forks_are_found_whoever_shows_them() {
         dir.path(),
         &["w0: a checkpoint of egress-eu-1/b1/w1 states another root for size 3: the log was forked"],
     );
+
+    // One of which the collector saw no more than that its end does not fit.
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    let (mut one, mut two) = (Vm::new("b1", "w0"), Vm::new("b1", "w0"));
+    one.exchange();
+    one.deliver(collector.address, 10);
+    two.deny();
+    two.deny();
+    let first = two.batch(10).unwrap();
+    two.journal.acknowledged(first.head()).unwrap();
+    two.deny();
+    assert_eq!(post(collector.address, two.batch(10).unwrap().bytes()).problem(), "root-mismatch");
+    assert_found(
+        dir.path(),
+        &["w0: a signed checkpoint that the collector refused is of 2025-11-20T00:53:20.030Z and size 4"],
+    );
+
+    // One that somebody hides in a second log of the same name.
+    let dir = stored();
+    let db = rusqlite::Connection::open(dir.path().join("evidence.db")).unwrap();
+    db.pragma_update(None, "foreign_keys", false).unwrap();
+    db.execute_batch("CREATE TABLE o AS SELECT * FROM logs; DROP TABLE logs; ALTER TABLE o RENAME TO logs").unwrap();
+    drop(db);
+    sql(dir.path(), "INSERT INTO logs SELECT 2, origin, gateway, boot FROM logs");
+    sql(dir.path(), "INSERT INTO leaves SELECT 2, position, line FROM leaves");
+    sql(dir.path(), "INSERT INTO checkpoints SELECT id + 100, 2, size, root, time, note, received FROM checkpoints");
+    assert_found(dir.path(), &["egress-eu-1/b1/w0: stored twice"]);
 
     // What was only damaged on the way is none.
     let dir = tempfile::tempdir().unwrap();
@@ -443,6 +476,7 @@ fn the_list_shows_decisions_and_hides_what_an_agent_would_smuggle_in() {
         (vec!["--host", "api.crm.acme.example", "--outcome", "allow"], 1),
         (vec!["--host", "example.com"], 0),
         (vec!["--limit", "2"], 2),
+        (vec!["--limit", "1", "--outcome", "allow"], 1),
     ] {
         let json = out(&[&["list", "--json"], filter.as_slice()].concat());
         assert_eq!(json.lines().count(), expected, "{filter:?}: {json}");

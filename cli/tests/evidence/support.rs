@@ -1,7 +1,7 @@
 //! What the tests of collector and audit share: a gateway that writes evidence, the real binary, and a small HTTP client.
 
 use exeat_engine::decision::Reason;
-use exeat_engine::evidence::lifecycle::ModuleReference;
+use exeat_engine::evidence::lifecycle::{ConfigRecord, ModuleReference};
 use exeat_engine::evidence::record::{
     Binding, CompletionRecord, DecisionRecord, DestinationReference, Ending, Outcome, PayloadReference, Released,
 };
@@ -157,6 +157,18 @@ impl Vm {
             ending: Ending::Complete,
         };
         self.journal.append_completion(&record).unwrap();
+    }
+
+    pub(crate) fn configure(&mut self) {
+        let record = ConfigRecord {
+            time: Timestamp(self.now),
+            plugin: "exeat".into(),
+            role: "filter".into(),
+            mode: Mode::Enforce,
+            revision: Some("r1".into()),
+            policy: Some("sha256:00".into()),
+        };
+        self.journal.append_config(&record).unwrap();
     }
 
     /// One request that goes through.
