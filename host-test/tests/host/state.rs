@@ -1,9 +1,6 @@
 //! What filters read and leave behind: properties, filter state, headers, shared data, queues, metrics, WASI.
 
-#[cfg(test)] // Clippy lets helpers unwrap only under this attribute.
-mod common;
-
-use common::{filter, host, lines, run, worker};
+use crate::common::{filter, host, lines, run, worker};
 use exeat_host_test::{
     Clock, Headers, Host, Level, MAX_PAIRS, MAX_PAIRS_BYTES, Metric, Process, Request, Response, Status,
 };
@@ -41,7 +38,6 @@ const READS: &str = r#"
     (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (call $show) (i32.const 0))
 "#;
 
-#[cfg(test)]
 fn property(request: Request, path: &str) -> String {
     let host = host(READS).vm_id("vm7").property(["node", "id"], "n1");
     let worker = host.build().unwrap().worker().unwrap();
@@ -54,6 +50,7 @@ fn properties_come_from_the_test_the_stream_and_the_plugin() {
     let get = || Request::get("api.example", "/a?b=c").property(["source", "address"], "10.0.0.9:999");
     for (path, value) in [
         ("source/address", "10.0.0.9:999"),
+        ("destination/address", "127.0.0.1:15001"),
         ("node/id", "n1"),
         ("request/path", "/a?b=c"),
         ("request/url_path", "/a"),
@@ -139,7 +136,6 @@ fn bytes_that_are_not_utf8_pass_as_they_are() {
 }
 
 /// Whether the filter met an empty map.
-#[cfg(test)]
 fn saw_nothing(capped: bool, request: Request) -> bool {
     let worker = host(HEAD).capped_maps(capped).build().unwrap().worker().unwrap();
     run(&worker, request);
@@ -192,7 +188,6 @@ const COUNTER: &str = r#"
         (i32.const 0))
 "#;
 
-#[cfg(test)]
 fn counter(host: &Host) -> u32 {
     u32::from_le_bytes(host.shared_data("counter").unwrap().try_into().unwrap())
 }

@@ -1,9 +1,6 @@
 //! Local replies: how they travel, and how the filter meets its own.
 
-#[cfg(test)] // Clippy lets helpers unwrap only under this attribute.
-mod common;
-
-use common::{lines, run, worker};
+use crate::common::{lines, run, worker};
 use exeat_host_test::{Event, Headers, ReplyOrigin, Request};
 
 /// Refuses in the phase that the first digit of the path says; logs what it meets on the way back.

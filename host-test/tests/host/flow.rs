@@ -1,27 +1,20 @@
 //! What a pause holds back and what a continue lets go, in both directions.
 
-#[cfg(test)] // Clippy lets helpers unwrap only under this attribute.
-mod common;
-
-use common::{VERDICTS, host, lines, run};
+use crate::common::{VERDICTS, host, lines, run};
 use exeat_host_test::{Error, Event, Framing, Headers, HostBuilder, Outcome, ReplyOrigin, Request, Response, Worker};
 
-#[cfg(test)]
 fn verdicts(digits: &str) -> HostBuilder {
     host(VERDICTS).configuration(digits)
 }
 
-#[cfg(test)]
 fn worker(builder: HostBuilder) -> Worker {
     builder.build().unwrap().worker().unwrap()
 }
 
-#[cfg(test)]
 fn chunked() -> Request {
     Request::new("POST", "api.example", "/").chunks(["one", "two", "three"])
 }
 
-#[cfg(test)]
 fn callbacks(outcome: &Outcome) -> Vec<(&'static str, u32)> {
     outcome
         .events
@@ -33,7 +26,6 @@ fn callbacks(outcome: &Outcome) -> Vec<(&'static str, u32)> {
         .collect()
 }
 
-#[cfg(test)]
 fn position(outcome: &Outcome, event: &Event) -> usize {
     outcome.events.iter().position(|e| e == event).unwrap_or_else(|| panic!("no {event:?} in {:?}", outcome.events))
 }
