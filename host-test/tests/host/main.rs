@@ -14,4 +14,6 @@ mod lifecycle;
 #[cfg(test)]
 mod reply;
 #[cfg(test)]
+mod shared;
+#[cfg(test)]
 mod state;
