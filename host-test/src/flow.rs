@@ -86,9 +86,11 @@ impl Vm {
         if over {
             self.over_limit(id, direction);
         }
+        if let Some(stream) = self.state_mut().stream_mut(id) {
+            stream.half_mut(direction).buffering = false;
+        }
         if let Some(stream) = self.open(id, direction) {
             let half = stream.half_mut(direction);
-            half.buffering = false;
             match code {
                 CONTINUE => {
                     half.show_data = false;
@@ -160,16 +162,9 @@ impl Vm {
         self.send_replies(later);
     }
 
-    /// `proxy_continue_stream`, after the module returned.
-    pub(crate) fn continue_stream(&mut self, id: u32, direction: Direction) {
-        let Some(stream) = self.open(id, direction) else { return };
-        if stream.half(direction).iteration != Iteration::Continue {
-            self.common_continue(id, direction);
-        }
-    }
-
-    /// Sends on what a pause held back.
-    fn common_continue(&mut self, id: u32, direction: Direction) {
+    /// Sends on what a pause held back; `proxy_continue_stream` does so once the module returned, even where the filter
+    /// called it inside its own callback and what that returned is looked at only later.
+    pub(crate) fn common_continue(&mut self, id: u32, direction: Direction) {
         let Some(stream) = self.open(id, direction) else { return };
         let half = stream.half_mut(direction);
         // After a stop for everything the filter has not seen the later frames yet.
@@ -212,9 +207,6 @@ impl Vm {
         };
         let all = (id, size(count), u32::from(end));
         let two = (id, size(count));
-        if let Some(stream) = self.state_mut().stream_mut(id) {
-            stream.running = Some(direction);
-        }
         let x = &self.exports;
         let (name, result) = match (direction, phase) {
             (Direction::Request, Phase::Headers) => {
@@ -243,11 +235,8 @@ impl Vm {
             }
         };
         let stopped = std::mem::take(&mut self.state_mut().stop);
-        if let Some(stream) = self.state_mut().stream_mut(id) {
-            stream.running = None;
-            if let Ok(Some(returned)) = result {
-                stream.events.push(Event::Callback { name, returned });
-            }
+        if let (Some(stream), Ok(Some(returned))) = (self.state_mut().stream_mut(id), &result) {
+            stream.events.push(Event::Callback { name, returned: *returned });
         }
         match result {
             Ok(None) => CONTINUE,
@@ -303,6 +292,10 @@ impl Vm {
                 headers.add(Kind::Request, ":scheme", b"http");
             }
         }
+        if stream.half(direction).out.headers.is_some() {
+            return self
+                .violation("it continued inside its headers callback, then returned Continue: the head goes twice");
+        }
         stream.events.push(match direction {
             Direction::Request => Event::HeadForwarded,
             Direction::Response => Event::ResponseStarted(status(&headers)),
@@ -315,6 +308,9 @@ impl Vm {
     fn release_data(&mut self, id: u32, direction: Direction, data: Vec<u8>, end: bool) {
         let Some(stream) = self.open(id, direction) else { return };
         if !data.is_empty() {
+            if stream.half(direction).out.complete {
+                return self.violation("it continued inside its last data callback: the data follows the end");
+            }
             stream.events.push(match direction {
                 Direction::Request => Event::BodyForwarded(data.len()),
                 Direction::Response => Event::ResponseBody(data.len()),
@@ -343,6 +339,10 @@ impl Vm {
         if self.open(id, direction).is_some_and(added) {
             self.release_trailers(id, direction);
         }
+    }
+
+    fn violation(&mut self, what: &str) {
+        self.failures.push(Error::Abi(what.to_owned()));
     }
 
     pub(crate) fn open(&mut self, id: u32, direction: Direction) -> Option<&mut Stream> {

@@ -106,8 +106,6 @@ pub(crate) struct Stream {
     pub(crate) logging: bool,
     /// Envoy keeps one such flag for both directions; it allows adding trailers in the last data callback.
     pub(crate) end_of_stream: bool,
-    /// The callback that is running, for the misuse check of `proxy_continue_stream`.
-    pub(crate) running: Option<Direction>,
     /// The gateway answered 503 for a dead VM: the filter must not see that reply.
     pub(crate) failed: bool,
     /// A local reply ended the request's way.
@@ -132,7 +130,6 @@ impl Stream {
             destroyed: false,
             logging: false,
             end_of_stream: false,
-            running: None,
             failed: false,
             aborted: false,
             reset: false,

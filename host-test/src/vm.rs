@@ -239,9 +239,15 @@ impl Vm {
             }
             for action in actions {
                 match action {
-                    After::Reply(stream, ..) if Some(stream) == defer => later.push(action),
+                    After::Reply(id, ..) if Some(id) == defer => {
+                        // Already now the request goes no further.
+                        if let Some(stream) = self.state_mut().stream_mut(id) {
+                            stream.aborted = true;
+                        }
+                        later.push(action);
+                    }
                     After::Reply(stream, reply, grpc) => self.reply(stream, *reply, grpc),
-                    After::Continue(stream, direction) => self.continue_stream(stream, direction),
+                    After::Continue(stream, direction) => self.common_continue(stream, direction),
                     After::Close(stream) => self.reset_stream(stream),
                     After::DeleteRoot(root) => self.delete_root(root),
                 }

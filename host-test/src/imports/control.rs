@@ -76,16 +76,13 @@ fn continue_stream(ctx: &mut Ctx<'_>, stream: u32) -> Done {
     let state = ctx.data_mut();
     let id = state.context();
     let Some(target) = state.stream_mut(id) else { return Ok(()) };
-    let running = target.running == Some(direction);
     let early = target.half(direction).headers.is_none();
     // From here on the filter reaches the request no more, whichever direction continues.
     target.request.show_headers = false;
     target.request.show_data = false;
     target.request.show_trailers = false;
-    if running || early {
-        let what = if running { "inside that direction's own callback" } else { "before its headers arrived" };
-        let message =
-            format!("proxy_continue_stream({direction:?}) {what}: Envoy would send the frames twice or crash");
+    if early {
+        let message = format!("proxy_continue_stream({direction:?}) before its headers arrived: Envoy crashes");
         state.violation.get_or_insert(message);
         return Ok(());
     }

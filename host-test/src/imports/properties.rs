@@ -49,6 +49,11 @@ fn find(state: &State, path: &[u8]) -> Option<Vec<u8>> {
         (["plugin_vm_id"], _) => Some(state.settings.vm_id.clone().into_bytes()),
         (["request", rest @ ..], Some(stream)) => request(stream, rest),
         (["response", rest @ ..], Some(stream)) => response(stream, rest),
+        // A plain connection; a test that cares says otherwise.
+        (["source", "address"], Some(_)) => Some(b"127.0.0.1:40000".to_vec()),
+        (["destination", "address"], Some(_)) => Some(b"127.0.0.1:15001".to_vec()),
+        (["connection", "id"], Some(_)) => Some(number(1)),
+        (["connection", "mtls"], Some(_)) => Some(vec![0]),
         (["filter_state", name], Some(stream)) => stream.filter_state.get(*name).cloned(),
         ([name], Some(stream)) => stream.filter_state.get(&format!("wasm.{name}")).cloned(),
         _ => None,

@@ -1,5 +1,4 @@
 //! Small filters in WAT for the host's own tests: a prelude with every import under a short name, and helpers.
-#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use exeat_host_test::{Host, HostBuilder, Outcome, Request, Response, Worker};
 

@@ -1,11 +1,8 @@
 //! HTTP callouts, from streams and from the root context.
 
-#[cfg(test)] // Clippy lets helpers unwrap only under this attribute.
-mod common;
-
 use std::time::Duration;
 
-use common::{filter, host, lines, run};
+use crate::common::{filter, host, lines, run};
 use exeat_host_test::{Answer, Host, Request, Response, Worker};
 
 /// Pauses each request on a callout with timeout 2 s; a 200 resumes it, a reset refuses with 503, all else with 403.
@@ -51,7 +48,6 @@ const ASKS: &str = r#"
             (i32.const 0) (i32.const 0) (i32.const -1))))
 "#;
 
-#[cfg(test)]
 fn asking() -> Worker {
     host(ASKS).cluster("sink").build().unwrap().worker().unwrap()
 }

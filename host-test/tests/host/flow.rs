@@ -1,27 +1,20 @@
 //! What a pause holds back and what a continue lets go, in both directions.
 
-#[cfg(test)] // Clippy lets helpers unwrap only under this attribute.
-mod common;
+use crate::common::{VERDICTS, host, lines, run};
+use exeat_host_test::{Error, Event, Framing, Headers, HostBuilder, Outcome, ReplyOrigin, Request, Response, Worker};
 
-use common::{VERDICTS, host, lines, run};
-use exeat_host_test::{Event, Framing, Headers, HostBuilder, Outcome, ReplyOrigin, Request, Response, Worker};
-
-#[cfg(test)]
 fn verdicts(digits: &str) -> HostBuilder {
     host(VERDICTS).configuration(digits)
 }
 
-#[cfg(test)]
 fn worker(builder: HostBuilder) -> Worker {
     builder.build().unwrap().worker().unwrap()
 }
 
-#[cfg(test)]
 fn chunked() -> Request {
     Request::new("POST", "api.example", "/").chunks(["one", "two", "three"])
 }
 
-#[cfg(test)]
 fn callbacks(outcome: &Outcome) -> Vec<(&'static str, u32)> {
     outcome
         .events
@@ -33,7 +26,6 @@ fn callbacks(outcome: &Outcome) -> Vec<(&'static str, u32)> {
         .collect()
 }
 
-#[cfg(test)]
 fn position(outcome: &Outcome, event: &Event) -> usize {
     outcome.events.iter().position(|e| e == event).unwrap_or_else(|| panic!("no {event:?} in {:?}", outcome.events))
 }
@@ -257,4 +249,41 @@ fn upstreams_that_break_or_stay_silent_show() {
     assert_eq!(outcome.status(), 503);
     let outcome = worker.run(Request::get("api.example", "/"), |_| Upstream::Silent).unwrap();
     assert_eq!((outcome.status(), outcome.hung.as_deref()), (0, Some("the upstream did not answer")));
+}
+
+/// Continues the stream of the first digit of its configuration in the callback of the second (h or b), and returns the
+/// third from headers.
+const CONTINUES: &str = r#"
+    (global $config (mut i32) (i32.const 0))
+    (func (export "proxy_on_configure") (param i32 i32) (result i32)
+        (call $ok (call $get_buffer (i32.const 7) (i32.const 0) (i32.const -1) (i32.const 0) (i32.const 4)))
+        (global.set $config (i32.load (i32.const 0)))
+        (i32.const 1))
+    (func $continue_in (param $letter i32)
+        (if (i32.eq (i32.load8_u offset=1 (global.get $config)) (local.get $letter)) (then
+            (call $ok (call $continue (i32.sub (i32.load8_u (global.get $config)) (i32.const 48)))))))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (call $continue_in (i32.const 104))
+        (i32.sub (i32.load8_u offset=2 (global.get $config)) (i32.const 48)))
+    (func (export "proxy_on_request_body") (param i32 i32) (param $end i32) (result i32)
+        (call $continue_in (i32.const 98))
+        (i32.eqz (local.get $end)))
+"#;
+
+#[test]
+fn continuing_inside_a_callback_works_where_it_works_in_envoy() {
+    for config in ["0b1", "0h1"] {
+        let worker = worker(host(CONTINUES).configuration(config).hold(true));
+        let upstream = run(&worker, chunked()).upstream.unwrap();
+        assert_eq!((upstream.body(), upstream.complete), (b"onetwothree".to_vec(), true), "{config}");
+    }
+}
+
+#[test]
+fn continuing_where_envoy_sends_twice_or_crashes_is_a_violation() {
+    for (config, what) in [("0h0", "the head goes twice"), ("1h0", "Envoy crashes")] {
+        let worker = worker(host(CONTINUES).configuration(config).hold(true));
+        let error = worker.run(chunked(), |_| Response::new(200)).unwrap_err();
+        assert!(matches!(&error, Error::Abi(message) if message.contains(what)), "{config}: {error}");
+    }
 }

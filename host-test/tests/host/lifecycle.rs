@@ -1,11 +1,8 @@
 //! Contexts over time: creation and deletion, ticks, several root contexts in one VM, shutting down.
 
-#[cfg(test)] // Clippy lets helpers unwrap only under this attribute.
-mod common;
-
 use std::time::Duration;
 
-use common::{host, lines, run, worker};
+use crate::common::{host, lines, run, worker};
 use exeat_host_test::{Event, Plugin, Request, Response};
 
 /// Logs every step of every context as `<letter><context id>`: c(reate) s(tart) g (configure) h(eaders) l(og) d(one)
@@ -120,7 +117,6 @@ fn an_update_adds_a_root_context_and_old_streams_keep_theirs() {
     assert_eq!(lines(&worker), expected);
 }
 
-#[cfg(test)]
 fn run_on_old(worker: &exeat_host_test::Worker, root: exeat_host_test::RootId) {
     let mut exchange = worker.request_on(root, Request::get("api.example", "/"));
     exchange.send().unwrap();

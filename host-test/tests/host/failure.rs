@@ -1,11 +1,8 @@
 //! Traps, refused modules and configurations, and what becomes of requests afterwards.
 
-#[cfg(test)] // Clippy lets helpers unwrap only under this attribute.
-mod common;
-
 use std::time::Duration;
 
-use common::{filter, host, lines, run};
+use crate::common::{filter, host, lines, run};
 use exeat_host_test::{Error, FailPolicy, Host, HostBuilder, Module, ReplyOrigin, Request, Response, Worker};
 
 /// Traps where the path says: /head, /body, /answer, /log. `panic` is logged at level critical first.
@@ -26,12 +23,10 @@ const TRAPS: &str = r#"
     (func (export "proxy_on_log") (param i32) (call $bang (i32.const 108)))
 "#;
 
-#[cfg(test)]
 fn worker(builder: HostBuilder) -> Worker {
     builder.build().unwrap().worker().unwrap()
 }
 
-#[cfg(test)]
 fn answer(worker: &Worker, path: &str) -> Result<u16, Error> {
     worker.run(Request::get("api.example", path), |_| Response::new(200)).map(|o| o.status())
 }
