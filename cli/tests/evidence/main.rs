@@ -6,4 +6,6 @@ mod audit;
 #[cfg(test)]
 mod collect;
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod support;
