@@ -7,6 +7,7 @@ mod format;
 #[path = "../examples/signed_context_samples/samples/mod.rs"]
 mod samples;
 
+use exeat_engine::context::{DataClass, Provenance, SessionType};
 use exeat_engine::decision::Reason;
 use format::Sample;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,4 +50,22 @@ fn every_reason_of_the_signed_context_has_a_sample() {
     for reason in Reason::ALL.iter().filter(|reason| reason.status() == 401 && **reason != Reason::SignatureReplayed) {
         assert!(shown.contains(reason.code()), "{reason}");
     }
+}
+
+#[test]
+fn the_documentation_shows_sample_17_and_every_word() {
+    let docs = include_str!("../../docs/signed-context.md");
+    let sample = samples::all().unwrap().into_iter().find(|sample| sample.number == 17).unwrap();
+    let base = sample.signature_base.unwrap();
+    for block in [sample.request.headers.join("\n"), base] {
+        assert!(docs.contains(&format!("```\n{block}\n```")), "{block}");
+    }
+    let words = SessionType::WORDS.iter().map(|(_, word)| word).chain(DataClass::WORDS.iter().map(|(_, word)| word));
+    for word in words.chain(Provenance::WORDS.iter().map(|(_, word)| word)) {
+        assert!(docs.contains(&format!("`{word}`")), "{word}");
+    }
+    for reason in Reason::ALL.iter().filter(|reason| reason.status() == 401) {
+        assert!(docs.contains(&format!("`{reason}`")), "{reason}");
+    }
+    assert!(docs.contains(&sample.request.body) && docs.contains(&sample.request.path.unwrap()));
 }

@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use crate::headers::{Headers, Kind};
-use crate::message::{Event, ReplyOrigin, status};
+use crate::message::{Event, LocalReply, status};
 use crate::plugin::FailPolicy;
 use crate::reply;
 use crate::state::After;
@@ -78,12 +78,14 @@ impl Vm {
         let half = stream.half_mut(direction);
         half.data = data;
         half.show_data = true;
-        if half.buffering && half.keep_data() > limit {
-            return self.over_limit(id, direction);
-        }
+        // Envoy notices the overflow here, but still lets the filter see it before it answers.
+        let over = half.buffering && half.keep_data() > limit;
         let total = half.body().map_or(0, Vec::len);
         let code = self.callback(id, direction, Phase::Data, total, end);
         let later = self.run_after(Some(id));
+        if over {
+            self.over_limit(id, direction);
+        }
         if let Some(stream) = self.open(id, direction) {
             let half = stream.half_mut(direction);
             half.buffering = false;
@@ -112,8 +114,8 @@ impl Vm {
                     half.keep_data();
                 }
                 _ => {
+                    // The frame goes nowhere, but stays readable until the next one.
                     half.iteration = Iteration::StopSingle;
-                    half.data.clear();
                     if half.ended && half.trailers.is_none() {
                         // So that continuing later still ends the stream.
                         half.buffer.get_or_insert_default();
@@ -291,11 +293,15 @@ impl Vm {
 
     fn release_headers(&mut self, id: u32, direction: Direction, end: bool) {
         let Some(stream) = self.open(id, direction) else { return };
-        let Some(headers) = stream.half(direction).headers.clone() else { return };
-        if direction == Direction::Request
-            && let Some(reply) = unroutable(stream, &headers)
-        {
-            return self.reply(id, reply, None);
+        let Some(mut headers) = stream.half(direction).headers.clone() else { return };
+        if direction == Direction::Request {
+            if let Some(reply) = unroutable(stream, &headers) {
+                return self.reply(id, reply, None);
+            }
+            // The router names the scheme of its cluster where the filter took it away.
+            if !headers.contains(":scheme") && headers.contains(":path") {
+                headers.add(Kind::Request, ":scheme", b"http");
+            }
         }
         stream.events.push(match direction {
             Direction::Request => Event::HeadForwarded,
@@ -355,21 +361,13 @@ impl crate::stream::Half {
 }
 
 /// Why the router cannot send this head on.
-fn unroutable(stream: &Stream, headers: &Headers) -> Option<crate::message::LocalReply> {
-    let connect = headers.lookup(Kind::Request, ":method") == Some(b"CONNECT") && !headers.contains(":protocol");
-    for name in [":method", ":authority", ":path"] {
-        let needless = connect && name == ":path";
-        if !needless && !headers.contains(name) {
-            let mut reply = reply::gateway(
-                503,
-                &format!("missing required header: {name}"),
-                "filter_removed_required_request_headers",
-            );
-            reply.origin = ReplyOrigin::Gateway;
-            return Some(reply);
-        }
-    }
-    // Route selection needs the scheme of the downstream connection.
+fn unroutable(stream: &Stream, headers: &Headers) -> Option<LocalReply> {
+    let connect = headers.get(":method") == Some(b"CONNECT") && !headers.contains(":protocol");
+    // Routes match on the path, and their selection needs the scheme of the downstream connection.
     let lost = stream.had_forwarded_proto && !headers.contains("x-forwarded-proto");
-    lost.then(|| reply::gateway(404, "", "route_not_found"))
+    if lost || !(connect || headers.contains(":path")) {
+        return Some(reply::gateway(404, "", "route_not_found"));
+    }
+    let details = "filter_removed_required_request_headers{missing_required_header:_:method}";
+    (!headers.contains(":method")).then(|| reply::gateway(503, "missing required header: :method", details))
 }

@@ -145,6 +145,7 @@ impl Default for HostBuilder {
                 // Envoy's own limits: PROXY_WASM_HOST_MAX_WASM_MEMORY_SIZE_BYTES, per_connection_buffer_limit_bytes.
                 memory_limit: 1 << 30,
                 buffer_limit: 1 << 20,
+                capped_maps: false,
                 call_timeout: Duration::from_secs(60),
                 seed: None,
             },
@@ -284,6 +285,15 @@ impl HostBuilder {
     #[must_use]
     pub fn buffer_limit(mut self, bytes: usize) -> Self {
         self.settings.buffer_limit = bytes;
+        self
+    }
+
+    /// Whether a map over [`MAX_PAIRS`](crate::MAX_PAIRS) or [`MAX_PAIRS_BYTES`](crate::MAX_PAIRS_BYTES) reaches the
+    /// module as an empty one. Envoy 1.40 hands over every map and caps only what comes from the module; a filter must
+    /// refuse an empty request map all the same, and this shows whether it does.
+    #[must_use]
+    pub fn capped_maps(mut self, capped: bool) -> Self {
+        self.settings.capped_maps = capped;
         self
     }
 

@@ -40,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) log_level: Level,
     pub(crate) memory_limit: usize,
     pub(crate) buffer_limit: usize,
+    pub(crate) capped_maps: bool,
     pub(crate) call_timeout: Duration,
     pub(crate) seed: Option<u64>,
 }

@@ -377,7 +377,13 @@ fn trap(callback: &str, error: &wasmtime::Error, store: &mut Store<State>) -> Tr
     };
     let backtrace = error
         .downcast_ref::<WasmBacktrace>()
-        .map(|b| b.frames().iter().filter_map(|f| f.func_name()).map(str::to_owned).collect())
+        .map(|b| {
+            b.frames()
+                .iter()
+                .filter_map(|f| f.func_name())
+                .map(|name| format!("{:#}", rustc_demangle::demangle(name)))
+                .collect()
+        })
         .unwrap_or_default();
     Trap { callback: callback.to_owned(), message, panic: store.data_mut().panic.take(), backtrace }
 }

@@ -69,6 +69,10 @@ fn refuse_paths_of_this_machine(workspace: &Workspace, module: &[u8]) -> Result<
 
 /// The commit, with `-dirty` when tracked files differ from it; `unknown` outside git.
 fn git_hash(workspace: &Workspace) -> String {
+    // A copy without history may lie inside another repository, whose commit says nothing about it.
+    if !workspace.root().join(".git").exists() {
+        return "unknown".to_owned();
+    }
     let describe = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"];
     probe(workspace.command("git").args(describe)).unwrap_or_else(|| "unknown".to_owned())
 }

@@ -102,7 +102,9 @@ fn mutable(state: &mut State, map: Map) -> Option<&mut Headers> {
 }
 
 fn get_pairs(ctx: &mut Ctx<'_>, map: u32, ptr: u32, size: u32) -> Done {
-    let bytes = visible(ctx.data(), Map::from_abi(map)?).and_then(pairs::encode).unwrap_or_default();
+    let capped = ctx.data().settings.capped_maps;
+    let headers = visible(ctx.data(), Map::from_abi(map)?).filter(|h| !(capped && pairs::is_over(h)));
+    let bytes = headers.map(pairs::encode).unwrap_or_default();
     give(ctx, &bytes, ptr, size)
 }
 

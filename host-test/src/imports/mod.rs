@@ -77,5 +77,9 @@ pub(crate) fn imports(engine: &Engine) -> wasmtime::Result<Imports> {
     properties::register(&mut imports)?;
     shared::register(&mut imports)?;
     wasi::register(&mut imports)?;
+    // What modules built with Emscripten expect.
+    imports.names.extend([("env", "pthread_equal"), ("env", "emscripten_notify_memory_growth")]);
+    imports.linker.func_wrap("env", "pthread_equal", |left: u32, right: u32| u32::from(left == right))?;
+    imports.linker.func_wrap("env", "emscripten_notify_memory_growth", |_memory: u32| {})?;
     Ok(imports)
 }

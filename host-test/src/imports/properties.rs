@@ -49,6 +49,7 @@ fn find(state: &State, path: &[u8]) -> Option<Vec<u8>> {
         (["plugin_vm_id"], _) => Some(state.settings.vm_id.clone().into_bytes()),
         (["request", rest @ ..], Some(stream)) => request(stream, rest),
         (["response", rest @ ..], Some(stream)) => response(stream, rest),
+        (["filter_state", name], Some(stream)) => stream.filter_state.get(*name).cloned(),
         ([name], Some(stream)) => stream.filter_state.get(&format!("wasm.{name}")).cloned(),
         _ => None,
     }
@@ -69,7 +70,10 @@ fn request(stream: &Stream, rest: &[&str]) -> Option<Vec<u8>> {
         ["size"] => Some(number(half.out.chunks.iter().map(Vec::len).sum())),
         ["path"] => field(":path"),
         ["url_path"] => field(":path").map(|p| p.split(|b| *b == b'?').next().unwrap_or_default().to_vec()),
-        ["query"] => field(":path").map(|p| p.splitn(2, |b| *b == b'?').nth(1).unwrap_or_default().to_vec()),
+        ["query"] => {
+            let path = headers?.lookup(Kind::Request, ":path").unwrap_or_default();
+            Some(path.splitn(2, |b| *b == b'?').nth(1).unwrap_or_default().to_vec())
+        }
         ["host"] => field(":authority"),
         ["method"] => field(":method"),
         ["scheme"] => field(":scheme"),
@@ -83,11 +87,11 @@ fn request(stream: &Stream, rest: &[&str]) -> Option<Vec<u8>> {
 
 fn response(stream: &Stream, rest: &[&str]) -> Option<Vec<u8>> {
     let half = &stream.response;
-    let logged = half.out.headers.as_ref().or(half.headers.as_ref()).filter(|_| stream.logging);
-    let headers = logged.or(half.headers.as_ref().filter(|_| half.show_headers));
-    let sent = half.out.headers.as_ref();
+    let known = half.out.headers.as_ref().or(half.headers.as_ref());
+    // A head that a local reply replaced while the filter had it in hand stays the one that attributes show.
+    let headers = half.headers.as_ref().filter(|_| half.show_headers).or(known.filter(|_| stream.logging));
     match rest {
-        ["code"] => sent.map(|h| number(usize::from(crate::message::status(h)))),
+        ["code"] => known.map(|h| number(usize::from(crate::message::status(h)))),
         ["code_details"] => stream.local_reply.as_ref().map(|r| r.details.clone().into_bytes()),
         ["size"] => Some(number(half.out.chunks.iter().map(Vec::len).sum())),
         ["headers", rest @ ..] => fields(headers, Kind::Response, rest),
@@ -102,7 +106,7 @@ fn response(stream: &Stream, rest: &[&str]) -> Option<Vec<u8>> {
 /// A map attribute: whole, or one field with its values joined as CEL sees them.
 fn fields(headers: Option<&Headers>, kind: Kind, rest: &[&str]) -> Option<Vec<u8>> {
     match rest {
-        [] => headers.and_then(pairs::encode),
+        [] => headers.map(pairs::encode),
         [name] => {
             let values: Vec<&[u8]> = headers?.get_all(name).collect();
             if values.is_empty() {

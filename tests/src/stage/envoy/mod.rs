@@ -109,8 +109,8 @@ impl Setup {
         command.arg("--config-path").arg(&bootstrap);
         // Merged over the file: what the stage needs, whatever the configuration says.
         command.args(["--config-yaml", &overlay(admin, self.listeners.as_ref().map(|_| lds.as_path()))]);
-        // Each its own shared memory, so that several run side by side.
-        command.args(["--use-dynamic-base-id", "--concurrency", &self.concurrency.to_string()]);
+        // Several run side by side without hot restart, whose shared memory outlives each of them in /dev/shm.
+        command.args(["--disable-hot-restart", "--concurrency", &self.concurrency.to_string()]);
         command.args(["--log-level", level]);
         if !components.is_empty() {
             command.args(["--component-log-level", components]);
