@@ -1,6 +1,6 @@
 //! The collector, as the real binary over real HTTP.
 
-use crate::support::{Collector, GATEWAY, START, Vm, get, key, key_option, post, try_post};
+use crate::support::{Collector, GATEWAY, START, Vm, audit, get, key, key_option, post, try_post};
 use exeat_engine::evidence::{GatewayKey, LastHeads, LogHead};
 
 fn count(dir: &std::path::Path, what: &str) -> i64 {
@@ -258,11 +258,15 @@ fn what_was_acknowledged_survives_a_kill_at_any_moment() {
     let mut leaves = 0;
     for vm in &mut vms {
         vm.now += 60_000;
+        vm.close();
         vm.deliver(collector.address, 1_000);
         leaves += i64::try_from(vm.journal.head().size).unwrap();
     }
     assert_eq!(count(dir.path(), "leaves"), leaves);
     assert_eq!(count(dir.path(), "forks"), 0);
+    let output = audit(dir.path(), &["verify", "--key", &key_option()]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.starts_with(&format!("ok: 1 gateway, 4 logs, {leaves} records")), "{said}");
 }
 
 #[test]

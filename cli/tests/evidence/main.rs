@@ -6,4 +6,8 @@ mod audit;
 #[cfg(test)]
 mod collect;
 #[cfg(test)]
+mod list;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod support;

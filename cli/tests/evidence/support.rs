@@ -21,9 +21,13 @@ pub(crate) const GATEWAY: &str = "egress-eu-1";
 /// 2025-11-20T00:53:20Z.
 pub(crate) const START: u64 = 1_763_600_000_000;
 
-/// A test key, and no other.
+/// The seed of a test key, and of no other.
+pub(crate) fn seed() -> [u8; 32] {
+    [42; 32]
+}
+
 pub(crate) fn key() -> GatewayKey {
-    GatewayKey::from_seed([42; 32])
+    GatewayKey::from_seed(seed())
 }
 
 pub(crate) fn key_option() -> String {

@@ -99,7 +99,9 @@ impl Subject for Harness {
         }
         message = match (request.body.is_empty(), request.chunked) {
             (true, _) => message,
-            (false, None) => message.header("content-length", request.body.len().to_string()).body(request.body.clone()),
+            (false, None) => {
+                message.header("content-length", request.body.len().to_string()).body(request.body.clone())
+            }
             (false, Some(size)) => message.chunks(request.body.chunks(size.max(1)).map(<[u8]>::to_vec)),
         };
         if !request.trailers.is_empty() {

@@ -145,11 +145,7 @@ impl Subject for RealEnvoy {
     fn send(&mut self, request: &WireRequest) -> Result<Reply> {
         let response = client::send(self.listener, &framed(request))?;
         let text = |(name, value): &(String, Vec<u8>)| (name.clone(), String::from_utf8_lossy(value).into_owned());
-        Ok(Reply {
-            status: response.status,
-            headers: response.headers.iter().map(text).collect(),
-            body: response.body,
-        })
+        Ok(Reply { status: response.status, headers: response.headers.iter().map(text).collect(), body: response.body })
     }
 
     fn arrived(&mut self) -> Result<Vec<Arrived>> {

@@ -19,7 +19,7 @@ mod tests;
 pub use admission::Capacity;
 pub use outbox::{AcknowledgeError, Batch};
 
-use super::batch::{self, MAX_LINE};
+use super::batch::{self, MAX_LINE, MAX_OPENINGS_OF_LEAF};
 use super::checkpoint::{Checkpoint, LogHead, MAX_OTHERS};
 use super::commitment::FieldOpening;
 use super::key::GatewayKey;
@@ -57,7 +57,7 @@ pub enum AppendError {
     Full,
     /// The log was closed.
     Closed,
-    /// The record is longer than 256 KiB.
+    /// The record is longer than 256 KiB, or has more than 16 openings.
     TooLong,
     /// A decision's id is not 32 lower-case hex digits, or one of an exchange that is still open.
     DecisionId,
@@ -72,7 +72,7 @@ impl fmt::Display for AppendError {
         f.write_str(match self {
             Self::Full => "the evidence queue is full",
             Self::Closed => "the evidence log is closed",
-            Self::TooLong => "a record is longer than 256 KiB",
+            Self::TooLong => "a record is longer than 256 KiB, or has more than 16 openings",
             Self::DecisionId => "a decision id is not 32 lower-case hex digits, or in use",
             Self::NoSuchDecision => "a completion is of no open decision",
             Self::Json => "a record cannot be written as JSON",
@@ -392,6 +392,9 @@ fn decision_lines(
     openings: Vec<FieldOpening>,
     index: u64,
 ) -> Result<(String, Vec<String>), AppendError> {
+    if openings.len() > MAX_OPENINGS_OF_LEAF {
+        return Err(AppendError::TooLong);
+    }
     let openings = openings.into_iter().map(|opening| bounded(opening.at(index).to_line()));
     Ok((line(Record::Decision(record))?, openings.collect::<Result<_, _>>()?))
 }
