@@ -318,3 +318,40 @@ fn a_field_cut_at_any_byte_is_refused() {
         }
     }
 }
+
+/// Before the signature is verified nobody has a right to much of the gateway's time.
+#[test]
+fn a_large_field_is_not_parsed_over_and_over() {
+    let scene = scene();
+    let mut head = scene.signed();
+    let members: Vec<String> = (0..60_000).map(|n| format!("m{n}={n}")).collect();
+    head.fields.push(("x".to_owned(), members.join(", ").into_bytes()));
+    let list: Vec<String> = (0..50).map(|n| format!("\"x\";key=\"m{n}\"")).collect();
+    replace(&mut head, "signature-input", "exeat=(", &format!("exeat=({} ", list.join(" ")));
+    let error = scene.verify(&head).unwrap_err();
+    assert_eq!(error.to_string(), "component \"x\";key=\"m0\": takes more of the request than is read for a signature");
+    // The same with a field of which some 17 would fit.
+    *line(&mut head, "x") = members[..700].join(", ").into_bytes();
+    assert!(scene.verify(&head).unwrap_err().to_string().contains("takes more of the request"));
+    // A large field that nobody covers costs nothing, and one that fits is read.
+    let mut scene = scene;
+    scene.set("y", &"y".repeat(200_000));
+    scene.set("z", &"z".repeat(100_000));
+    let mut input = scene.input();
+    input.components.extend(components(&["z"]));
+    assert_eq!(scene.verdict(&scene.signed_with(&input, 1)), "permitted");
+}
+
+#[test]
+fn folded_signature_fields_are_read() {
+    let scene = scene();
+    let mut head = scene.signed();
+    replace(&mut head, "signature-input", " \"@path\"", "\r\n \"@path\"");
+    replace(&mut head, "signature", "exeat=", "\texeat=");
+    assert_eq!(scene.verdict(&head), "permitted");
+    for (field, from, to) in [("signature-input", " \"@path\"", "\t\"@path\""), ("signature", "=:", "=\n:")] {
+        let mut head = scene.signed();
+        replace(&mut head, field, from, to);
+        assert_eq!(scene.verdict(&head), "context-malformed");
+    }
+}
