@@ -1,10 +1,146 @@
 //! `exeat render`: configurations for gateways.
 
+pub mod envoy;
+pub mod listener;
+pub mod upstream;
+pub mod yaml;
+
+use crate::policy::{load_or_explain, write_whole};
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use envoy::Settings;
+use exeat_engine::policy::Configuration;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
 /// Arguments of `exeat render`.
-#[derive(Debug, clap::Args)]
-pub struct RenderArgs {}
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    #[command(subcommand)]
+    command: RenderCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RenderCommand {
+    /// Print the configuration of an Envoy (1.40) that lets nothing out but by the filter.
+    Envoy(Box<EnvoyArgs>),
+}
+
+/// Arguments of `exeat render envoy`.
+#[derive(Debug, Args)]
+pub struct EnvoyArgs {
+    /// The gateway document, with --policy.
+    #[arg(long, requires = "policy", required_unless_present = "config")]
+    gateway: Option<PathBuf>,
+    /// The policy folder.
+    #[arg(long, requires = "gateway", conflicts_with = "config")]
+    policy: Option<PathBuf>,
+    /// What `exeat policy compile` wrote, in place of --gateway and --policy.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The filter, exeat.wasm, where Envoy finds it.
+    #[arg(long)]
+    module: String,
+    /// Where agents and signers send their requests to.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+    /// Where the operator asks Envoy; on loopback.
+    #[arg(long, value_name = "ADDR:PORT")]
+    admin: SocketAddr,
+    /// Where evidence goes: plain HTTP on loopback, else TLS with --collector-ca.
+    #[arg(long, value_name = "HOST:PORT")]
+    collector: String,
+    /// Certificate authorities for a collector that is not on loopback: a PEM file where Envoy finds it.
+    #[arg(long, value_name = "FILE")]
+    collector_ca: Option<String>,
+    /// DNS servers for upstreams; repeat it for more. Without it, those of the system.
+    #[arg(long, value_name = "ADDR:PORT")]
+    resolver: Vec<SocketAddr>,
+    /// Certificate authorities for upstreams: a PEM file where Envoy finds it.
+    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    ca: String,
+    /// Write the access log to this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<String>,
+    /// Workers under one id share nonces and budgets. A gateway whose evidence key changes needs a new one.
+    #[arg(long, default_value = "exeat")]
+    vm_id: String,
+    /// Write the listener to this file, and refer to it: Envoy then takes a new policy without a restart.
+    #[arg(long, value_name = "FILE")]
+    dynamic_listener: Option<PathBuf>,
+    /// Write to this file instead of standard output.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// JSON instead of YAML.
+    #[arg(long)]
+    json: bool,
+}
 
 /// Runs `exeat render`.
-pub fn run(_args: RenderArgs) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+pub fn run(args: RenderArgs) -> anyhow::Result<()> {
+    match args.command {
+        RenderCommand::Envoy(args) => envoy_configuration(*args),
+    }
+}
+
+fn envoy_configuration(args: EnvoyArgs) -> anyhow::Result<()> {
+    if !args.admin.ip().is_loopback() {
+        bail!(
+            "--admin {} is not on loopback; whoever reaches Envoy's administration can change its routes. \
+             Write 127.0.0.1 or [::1]",
+            args.admin
+        );
+    }
+    let (configuration, plugin) = match (&args.config, &args.policy, &args.gateway) {
+        (Some(file), _, _) => accepted(file)?,
+        (None, Some(policy), Some(gateway)) => {
+            let loaded = load_or_explain(policy, Some(gateway))?;
+            (loaded.configuration, serde_json::to_string_pretty(&loaded.document)?)
+        }
+        _ => bail!("name --gateway and --policy, or --config"),
+    };
+    let settings = Settings {
+        configuration: &configuration,
+        plugin: &plugin,
+        module: &args.module,
+        vm_id: &args.vm_id,
+        listen: args.listen,
+        admin: args.admin,
+        collector: upstream::CollectorAddress::parse(&args.collector, args.collector_ca)?,
+        resolvers: &args.resolver,
+        ca: &args.ca,
+        access_log: args.access_log.as_deref(),
+    };
+    let bootstrap = match &args.dynamic_listener {
+        None => settings.bootstrap(),
+        Some(file) => {
+            let file = std::path::absolute(file).with_context(|| format!("{} is not a path", file.display()))?;
+            let path = file.to_str().with_context(|| format!("{} is not UTF-8", file.display()))?;
+            let json = match file.extension().and_then(|ext| ext.to_str()) {
+                Some("json") => true,
+                Some("yaml" | "yml") => false,
+                _ => bail!("--dynamic-listener {path}: Envoy reads it by its name; let it end in .yaml or .json"),
+            };
+            write_whole(&file, text(&settings.listener_file(), json)?.as_bytes())?;
+            settings.bootstrap_with_listener_file(path)
+        }
+    };
+    let text = text(&bootstrap, args.json)?;
+    match &args.output {
+        Some(file) => write_whole(file, text.as_bytes()),
+        None => std::io::stdout().lock().write_all(text.as_bytes()).context("cannot print the configuration"),
+    }
+}
+
+/// A compiled document, accepted by the same code as in the gateway.
+fn accepted(file: &Path) -> anyhow::Result<(Configuration, String)> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let configuration =
+        Configuration::accept(text.as_bytes()).with_context(|| format!("{} is refused", file.display()))?;
+    Ok((configuration, text))
+}
+
+fn text(value: &serde_json::Value, json: bool) -> anyhow::Result<String> {
+    if json { Ok(format!("{}\n", serde_json::to_string_pretty(value)?)) } else { yaml::print(value) }
 }

@@ -6,7 +6,7 @@ use super::destination::Destinations;
 use super::document::PolicyDocument;
 use super::error::{Document, Place, PolicyErrors, Problems, quoted};
 use super::gateway::Gateway;
-use super::limits::Limits;
+use super::limits::{self, Limits};
 use super::rule::DenyRule;
 use super::selector::{DestinationSet, Directory, check_id};
 use super::signer::{self, Signer};
@@ -89,6 +89,13 @@ impl CompiledPolicy {
         self.agents.values().fold(self.ceilings.deny.len(), |sum, agent| {
             sum.saturating_add(agent.allow.len()).saturating_add(agent.deny.len())
         })
+    }
+
+    /// No body above this is ever allowed: what a gateway must be able to hold.
+    pub fn largest_body(&self) -> u64 {
+        let rules = self.agents.values().flat_map(|agent| &agent.allow).map(|rule| &rule.limits);
+        let destinations = self.destinations.iter().map(|destination| &destination.limits);
+        limits::largest_body(rules.chain(destinations), &self.defaults, &self.ceilings.limits)
     }
 
     pub(super) fn compile(document: PolicyDocument, gateway: &Gateway, digest: String) -> Result<Self, PolicyErrors> {

@@ -235,6 +235,10 @@ impl Destinations {
         HostGrant { named: self.find(host, port).iter().any(|fit| fit.specificity.names()), metadata: false }
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Destination> {
+        self.all.iter().map(Arc::as_ref)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.all.len()
     }

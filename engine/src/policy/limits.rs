@@ -214,6 +214,15 @@ impl Holding<'_> {
     }
 }
 
+/// The most bytes of a body that any of these can allow: where neither a rule nor its destination states a size the
+/// default holds, and ceilings bound all.
+pub(crate) fn largest_body<'a>(stated: impl Iterator<Item = &'a Limits>, defaults: &Limits, ceilings: &Limits) -> u64 {
+    let body = |limits: &Limits| limits.get(None, Dimension::Body);
+    let default = body(defaults).or(Sizes::BUILT_IN.body);
+    let largest = stated.filter_map(body).chain(default).max().unwrap_or(u64::MAX);
+    body(ceilings).map_or(largest, |ceiling| largest.min(ceiling))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,7 @@ mod read;
 mod rule;
 mod selector;
 mod signer;
+mod warnings;
 
 pub use compiled::CompiledPolicy;
 pub use configuration::{Configuration, Role};
@@ -31,6 +32,7 @@ pub use gateway::{Collector, Gateway};
 pub use limits::Dimension;
 pub use read::ValueError;
 pub use signer::Signer;
+pub use warnings::warnings;
 
 use serde::{Deserialize, Serialize};
 

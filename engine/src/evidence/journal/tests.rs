@@ -209,6 +209,21 @@ fn backoff_doubles_to_half_a_minute_and_part_of_it_is_random() {
 }
 
 #[test]
+fn a_clock_that_goes_back_neither_silences_nor_reorders_the_log() {
+    let mut journal = journal(ROOMY);
+    let mut collector = Collector::default();
+    collector.drain(&mut journal, Timestamp(9_000_000));
+    let batch = journal.next_batch(Timestamp(9_030_000), 10, 1_000, &[]);
+    assert!(batch.is_some());
+    journal.failed(Timestamp(9_030_000), 0);
+    for second in 0..100 {
+        collector.drain(&mut journal, Timestamp(2_000 + second * 1_000));
+    }
+    let times: Vec<u64> = collector.checkpoints.iter().map(|checkpoint| checkpoint.time.millis()).collect();
+    assert_eq!(times, [9_000_000, 9_030_000, 9_030_000, 9_030_000, 9_030_000, 9_030_000]);
+}
+
+#[test]
 fn only_the_exact_acknowledgement_counts() {
     let mut journal = journal(ROOMY);
     let now = Timestamp(2_000);

@@ -1,0 +1,102 @@
+//! The bootstrap of an Envoy that lets nothing out but by the filter.
+//!
+//! Built as JSON values: Envoy's schema is protobuf, and its own `--mode validate` is the only check that counts, which
+//! a test runs on everything rendered here.
+
+use super::upstream::CollectorAddress;
+use exeat_engine::policy::Configuration;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+
+/// What is rendered.
+#[derive(Debug)]
+pub struct Settings<'a> {
+    /// The configuration, accepted.
+    pub configuration: &'a Configuration,
+    /// Its text, as the filter gets it.
+    pub plugin: &'a str,
+    /// The filter, where Envoy finds it.
+    pub module: &'a str,
+    /// Id under which workers share state.
+    pub vm_id: &'a str,
+    /// Where agents and signers send their requests to.
+    pub listen: SocketAddr,
+    /// Where the operator asks Envoy.
+    pub admin: SocketAddr,
+    /// Where evidence goes.
+    pub collector: CollectorAddress,
+    /// DNS servers; none: those of the system.
+    pub resolvers: &'a [SocketAddr],
+    /// Certificate authorities for upstreams, where Envoy finds them.
+    pub ca: &'a str,
+    /// File of the access log; none: standard output.
+    pub access_log: Option<&'a str>,
+}
+
+/// What Envoy holds of a body beyond the largest that may be allowed: so the filter's own answer comes before Envoy's
+/// 413. One read of Envoy is at most so large.
+const SLACK: u64 = 1 << 20;
+
+/// What the filter holds of a request in monitor mode at most.
+const MONITOR_HOLD: u64 = 1 << 20;
+
+/// Connections at most: a bound on memory.
+const MAX_CONNECTIONS: u64 = 10_000;
+
+impl Settings<'_> {
+    /// The whole bootstrap.
+    pub fn bootstrap(&self) -> Value {
+        self.bootstrap_with(json!({"clusters": self.clusters(), "listeners": [self.listener()]}), None)
+    }
+
+    /// The bootstrap of an Envoy that reads its listener from a file, and again whenever that is replaced.
+    pub fn bootstrap_with_listener_file(&self, path: &str) -> Value {
+        let source = json!({"resource_api_version": "V3", "path_config_source": {"path": path}});
+        self.bootstrap_with(json!({"clusters": self.clusters()}), Some(json!({"lds_config": source})))
+    }
+
+    /// The content of that file.
+    pub fn listener_file(&self) -> Value {
+        let mut listener = self.listener();
+        if let Some(fields) = listener.as_object_mut() {
+            fields.insert("@type".to_owned(), json!("type.googleapis.com/envoy.config.listener.v3.Listener"));
+        }
+        json!({"resources": [listener]})
+    }
+
+    fn bootstrap_with(&self, static_resources: Value, dynamic_resources: Option<Value>) -> Value {
+        let mut bootstrap = json!({
+            "node": {"id": self.configuration.gateway().id(), "cluster": "exeat"},
+            "admin": {"address": socket_address(self.admin)},
+            "static_resources": static_resources,
+            "overload_manager": {
+                "resource_monitors": [{
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": MAX_CONNECTIONS,
+                    },
+                }],
+            },
+        });
+        if let (Some(dynamic), Some(fields)) = (dynamic_resources, bootstrap.as_object_mut()) {
+            fields.insert("dynamic_resources".to_owned(), dynamic);
+        }
+        bootstrap
+    }
+
+    fn clusters(&self) -> Value {
+        json!([self.egress_cluster(), self.collector_cluster()])
+    }
+
+    /// Bytes that Envoy holds for a request.
+    pub(super) fn buffer_limit(&self) -> u64 {
+        let largest = self.configuration.policy().largest_body().max(MONITOR_HOLD);
+        largest.saturating_add(SLACK).min(u64::from(u32::MAX))
+    }
+}
+
+/// Envoy's form of an address and port.
+pub(super) fn socket_address(address: SocketAddr) -> Value {
+    json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
+}

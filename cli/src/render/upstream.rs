@@ -1,0 +1,160 @@
+//! Clusters: the way out, and the way to the collector.
+
+use super::envoy::Settings;
+use anyhow::{Context, bail};
+use exeat_engine::destination::{CanonicalHost, Scheme};
+use serde_json::{Value, json};
+
+/// The cluster that requests go out by.
+pub const EGRESS: &str = "egress";
+
+/// Names of several addresses are kept as hosts of their own, at most so many; the least used go first.
+const MAX_NAMES: u64 = 4096;
+
+/// Where evidence goes.
+#[derive(Clone, Debug)]
+pub struct CollectorAddress {
+    host: CanonicalHost,
+    port: u16,
+    ca: Option<String>,
+}
+
+impl CollectorAddress {
+    /// Reads `HOST:PORT`.
+    ///
+    /// # Errors
+    /// A host or port that cannot be read; a place beyond loopback without TLS.
+    pub fn parse(text: &str, ca: Option<String>) -> anyhow::Result<Self> {
+        let read = || {
+            let (host, port) = text.rsplit_once(':')?;
+            Some((CanonicalHost::parse(host).ok()?, port.parse().ok().filter(|port| *port > 0)?))
+        };
+        let (host, port) =
+            read().with_context(|| format!("--collector {text:?} is not HOST:PORT, such as 127.0.0.1:9470"))?;
+        let loopback = match host.address() {
+            Some(address) => address.is_loopback(),
+            None => host.name().is_some_and(|name| name.as_str() == "localhost"),
+        };
+        if ca.is_none() && !loopback {
+            bail!(
+                "--collector {text} is not on loopback, and openings of evidence name people; give --collector-ca, \
+                 the certificate authorities of its TLS certificate"
+            );
+        }
+        Ok(Self { host, port, ca })
+    }
+}
+
+impl Settings<'_> {
+    /// Every name is resolved by Envoy itself, at the time of the request.
+    pub(super) fn egress_cluster(&self) -> Value {
+        let tls = self.configuration.gateway().scheme() == Scheme::Https;
+        let mut cluster_type = json!({
+            "@type": "type.googleapis.com/envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
+            // Each address of a name is a host of its own: what is checked is then what is dialled.
+            "sub_clusters_config": {"lb_policy": "ROUND_ROBIN", "max_sub_clusters": MAX_NAMES},
+        });
+        let protocol = match tls {
+            true => json!({
+                // The certificate must be of the authority that was judged.
+                "upstream_http_protocol_options": {"auto_sni": true, "auto_san_validation": true},
+                "auto_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
+            }),
+            false => json!({"explicit_http_config": {"http_protocol_options": {}}}),
+        };
+        if !tls && let Some(fields) = cluster_type.as_object_mut() {
+            fields.insert("allow_insecure_cluster_options".to_owned(), json!(true));
+        }
+        let mut cluster = json!({
+            "name": EGRESS,
+            "connect_timeout": "5s",
+            "lb_policy": "CLUSTER_PROVIDED",
+            "cluster_type": {"name": "envoy.clusters.dynamic_forward_proxy", "typed_config": cluster_type},
+            "dns_lookup_family": "V4_PREFERRED",
+            "typed_dns_resolver_config": self.resolver(),
+            "per_connection_buffer_limit_bytes": self.buffer_limit(),
+            // Nothing is sent twice: the decision was about one request.
+            "circuit_breakers": {"thresholds": [
+                {"priority": "DEFAULT", "max_retries": 0},
+                {"priority": "HIGH", "max_retries": 0},
+            ]},
+            "typed_extension_protocol_options": {
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol_options(protocol),
+            },
+        });
+        if tls && let Some(fields) = cluster.as_object_mut() {
+            fields.insert("transport_socket".to_owned(), tls_socket(self.ca, None));
+        }
+        cluster
+    }
+
+    fn resolver(&self) -> Value {
+        let mut config = json!({
+            "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+            // A search domain would make of an unknown name another one.
+            "dns_resolver_options": {"no_default_search_domain": true},
+            "filter_unroutable_families": true,
+            // Answers over a new port from time to time: they are harder to forge.
+            "udp_max_queries": 100,
+        });
+        if !self.resolvers.is_empty()
+            && let Some(fields) = config.as_object_mut()
+        {
+            let resolvers = self.resolvers.iter().map(|address| super::envoy::socket_address(*address));
+            fields.insert("resolvers".to_owned(), resolvers.collect());
+        }
+        json!({"name": "envoy.network.dns_resolver.cares", "typed_config": config})
+    }
+
+    /// The collector, under the name that the gateway document gives it.
+    pub(super) fn collector_cluster(&self) -> Value {
+        let (name, collector) = (&self.configuration.gateway().collector().cluster, &self.collector);
+        // Envoy writes IPv6 addresses without brackets.
+        let host = collector.host.to_string();
+        let host = host.trim_matches(['[', ']']);
+        let address = json!({"socket_address": {"address": host, "port_value": collector.port}});
+        let mut cluster = json!({
+            "name": name,
+            "type": if collector.host.address().is_some() { "STATIC" } else { "STRICT_DNS" },
+            "connect_timeout": "2s",
+            "load_assignment": {
+                "cluster_name": name,
+                "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+            },
+        });
+        if let (Some(ca), Some(fields)) = (&collector.ca, cluster.as_object_mut()) {
+            fields.insert("transport_socket".to_owned(), tls_socket(ca, Some(host)));
+        }
+        cluster
+    }
+}
+
+fn protocol_options(mut options: Value) -> Value {
+    if let Some(fields) = options.as_object_mut() {
+        let of = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        fields.insert("@type".to_owned(), json!(of));
+        fields.insert("common_http_protocol_options".to_owned(), json!({"idle_timeout": "60s"}));
+    }
+    options
+}
+
+/// TLS that checks the certificate: for one host, or by what auto_san_validation takes from the request.
+fn tls_socket(ca: &str, host: Option<&str>) -> Value {
+    let mut validation = json!({"trusted_ca": {"filename": ca}});
+    if let (Some(host), Some(fields)) = (host, validation.as_object_mut()) {
+        let kind = if host.parse::<std::net::IpAddr>().is_ok() { "IP_ADDRESS" } else { "DNS" };
+        let names = json!([{"san_type": kind, "matcher": {"exact": host}}]);
+        fields.insert("match_typed_subject_alt_names".to_owned(), names);
+    }
+    let mut context = json!({
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "common_tls_context": {
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "validation_context": validation,
+        },
+    });
+    if let (Some(host), Some(fields)) = (host, context.as_object_mut()) {
+        fields.insert("sni".to_owned(), json!(host));
+    }
+    json!({"name": "envoy.transport_sockets.tls", "typed_config": context})
+}
