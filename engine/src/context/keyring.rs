@@ -148,8 +148,8 @@ impl SignerKey {
 /// All keys, by `keyid`.
 ///
 /// The first keys up to a limit are prepared for fast verification as they are inserted: that takes
-/// [`KeyRing::BYTES_PER_KEY`] each, and as much once for all of them together. Keys beyond the limit verify the same, only
-/// slower (in V8 105 us instead of 42). Clones share the tables.
+/// [`KeyRing::BYTES_PER_KEY`] each, and as much once for all of them together. Keys beyond the limit verify the same, at
+/// more than twice the cost. Clones share the tables.
 #[derive(Clone, Debug)]
 pub struct KeyRing {
     keys: HashMap<String, Entry>,

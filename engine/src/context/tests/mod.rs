@@ -3,6 +3,7 @@
 mod agent_context;
 mod attacks;
 mod body;
+mod coverage;
 mod ed25519;
 mod keys;
 mod properties;
