@@ -61,7 +61,11 @@ impl Condition {
         document: &Named<OneOrMany<String>>,
         place: &Place<'_>,
     ) -> Result<Vec<Self>, PolicyError> {
-        document.iter().map(|(name, values)| Self::compile(name, &values.0, &place.key(name))).collect()
+        let conditions = document.iter().map(|(name, values)| Self::compile(name, &values.0, &place.key(name)));
+        let mut conditions = conditions.collect::<Result<Vec<_>, _>>()?;
+        // The first that fails is named, whatever the order in which they were written.
+        conditions.sort_by(|a, b| a.name().cmp(b.name()));
+        Ok(conditions)
     }
 
     fn compile(name: &str, values: &[String], place: &Place<'_>) -> Result<Self, PolicyError> {

@@ -217,7 +217,8 @@ pub(crate) struct Fit {
 }
 
 impl Destinations {
-    /// What fits: each destination once, by its closest host.
+    /// What fits: each destination once, by its closest host; the closest first, then by id: never in the order in
+    /// which they were written.
     pub(crate) fn find(&self, host: &CanonicalHost, port: u16) -> Vec<Fit> {
         let mut fits: Vec<Fit> = Vec::new();
         for found in self.hosts.find(host) {
@@ -227,6 +228,7 @@ impl Destinations {
                 fits.push(Fit { destination: Arc::clone(destination), specificity: found.specificity });
             }
         }
+        fits.sort_by(|a, b| b.specificity.cmp(&a.specificity).then_with(|| a.destination.id.cmp(&b.destination.id)));
         fits
     }
 

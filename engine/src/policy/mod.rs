@@ -55,3 +55,6 @@ impl Mode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

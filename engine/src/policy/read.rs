@@ -148,6 +148,15 @@ impl Reader<'_> {
     fn mismatch(&self, expected: &str) -> Fault {
         Fault::new(format!("expected {expected}, found {}", self.node.kind()), format!("write {expected}"), "")
     }
+
+    fn whole_number<'v, V: Visitor<'v>>(self, most: u64, visitor: V) -> Result<V::Value, Fault> {
+        match self.node {
+            Node::Number(number) if number.as_u64().is_some_and(|number| number <= most) => {
+                visitor.visit_u64(number.as_u64().unwrap_or_default())
+            }
+            _ => Err(self.mismatch(&format!("a whole number from 0 to {most}"))),
+        }
+    }
 }
 
 impl<'de> de::Deserializer<'de> for Reader<'de> {
@@ -230,8 +239,16 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
         }
     }
 
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.whole_number(u16::MAX.into(), visitor)
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.whole_number(u32::MAX.into(), visitor)
+    }
+
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct
+        bool i8 i16 i32 i64 i128 u8 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct
         identifier ignored_any
     }
 }

@@ -1,7 +1,7 @@
 //! The merged policy: one document, whatever folder of files it came from.
 
 use super::rule::{AllowDocument, CeilingDenyDocument, DenyDocument, LimitsDocument, Selector, SizesDocument};
-use super::values::{Moment, Named, NotYet, OneOrMany};
+use super::values::{Moment, Named, NotYet, Off, OneOrMany};
 use crate::context::{DataClass, Provenance};
 use crate::policy::Mode;
 use crate::policy::node::Node;
@@ -173,13 +173,13 @@ pub struct DestinationDocument {
     /// Addresses its names may resolve to although they are closed.
     pub addresses: Option<NotYet>,
     /// Any host.
-    pub open: Option<NotYet>,
+    pub open: Option<Off>,
     /// Protocols a connection may be upgraded to.
     pub upgrade: Option<NotYet>,
     /// Whether CONNECT is allowed.
-    pub tunnel: Option<NotYet>,
+    pub tunnel: Option<Off>,
     /// Whether a cloud metadata service may be reached.
-    pub metadata: Option<NotYet>,
+    pub metadata: Option<Off>,
 }
 
 /// `credentials`.

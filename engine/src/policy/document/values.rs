@@ -215,11 +215,24 @@ impl<'de, T: Deserialize<'de>, K: Deserialize<'de>> Deserialize<'de> for Named<T
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotYet {}
 
+const NOT_YET: &str = "not supported yet\nremove this key, and with it whatever should only be allowed under it";
+
 impl<'de> Deserialize<'de> for NotYet {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(de::Error::custom(
-            "not supported yet\nremove this key, and with it whatever should only be allowed under it",
-        ))
+        Err(de::Error::custom(NOT_YET))
+    }
+}
+
+/// A switch that cannot be turned on yet: `false` says what holds anyway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Off;
+
+impl<'de> Deserialize<'de> for Off {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match bool::deserialize(deserializer) {
+            Ok(false) => Ok(Self),
+            _ => Err(de::Error::custom(NOT_YET)),
+        }
     }
 }
 
