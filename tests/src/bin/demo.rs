@@ -74,7 +74,7 @@ fn demo(keep: bool) -> Result<bool> {
 
 fn table(reports: &[StepReport]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["request", "outcome", "reason", "status", "the upstream received", ""]);
     for report in reports {
         let mark = if report.differences.is_empty() { "ok" } else { "WRONG" };

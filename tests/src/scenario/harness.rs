@@ -18,6 +18,9 @@ use std::time::Duration;
 /// Port that policies name for the upstream; nothing listens there.
 pub const UPSTREAM_PORT: u16 = 18_080;
 
+/// When the virtual clock starts: 2027-01-15T08:00:00Z.
+const START: u64 = 1_800_000_000;
+
 /// One worker VM of a gateway.
 pub struct Harness {
     gateway: Gateway,
@@ -44,7 +47,8 @@ impl Harness {
 
     /// Starts the module under a configuration that was prepared.
     pub fn start_with(gateway: Gateway) -> Result<Self> {
-        let clock = Clock::system();
+        // A clock that moves only when it is told to; any day does.
+        let clock = Clock::at(START);
         let host = Host::builder()
             .module_file(artefacts::module()?)
             .clock(&clock)
