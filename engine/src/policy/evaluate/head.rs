@@ -298,6 +298,7 @@ impl Trial<'_> {
             defaults: Arc::clone(&self.policy.defaults),
             ceilings: Arc::clone(&self.policy.ceilings),
             modes: self.modes,
+            rules_mode: self.modes.of_rules(covering.iter().map(|claim| claim.rule.mode)),
             observed,
         }
     }
