@@ -176,3 +176,52 @@ fn dates_that_passed_are_warned_of() {
         ]
     );
 }
+
+/// Every key of the schema is in docs/policy.md. The keys are taken from what is said of an unknown one.
+#[test]
+fn the_page_names_every_key() {
+    let page = include_str!("../../../../docs/policy.md");
+    let rule = "/agents/support~1summarizer/allow/0";
+    let places = [
+        "",
+        "/signers/0",
+        "/signers/0/keys/0",
+        "/defaults",
+        "/defaults/limits",
+        "/ceilings",
+        "/ceilings/deny/0",
+        "/ceilings/limits",
+        "/tenants/acme",
+        "/destinations/crm",
+        "/destinations/openai/credentials",
+        "/profiles/chat",
+        "/agents/support~1summarizer",
+        rule,
+        "/agents/support~1summarizer/deny/0",
+        "/agents/support~1summarizer/allow/0/limits",
+        "/agents/support~1summarizer/allow/0/headers",
+    ];
+    let unknown = |json: Value| refusal(&serde_json::to_vec(&json).unwrap());
+    let of_policy = places.map(|place| {
+        let policy = edited(policy(), "/defaults/limits", json!({}));
+        refusal(&document(&edited(policy, &format!("{place}/zzz"), json!(1))))
+    });
+    let of_gateway = ["", "/key", "/collector", "/audit", "/upstream", "/context"].map(|place| {
+        let gateway =
+            edited(edited(edited(gateway(), "/audit", json!({})), "/upstream", json!({})), "/context", json!({}));
+        unknown(json!({"role": "filter", "gateway": edited(gateway, &format!("{place}/zzz"), json!(1)), "policy": {}}))
+    });
+    let mut keys = 0;
+    for said in of_policy.iter().chain(&of_gateway) {
+        let known = said.split_once("Known here: ").unwrap_or_else(|| panic!("{said}")).1;
+        for key in known.split(" (").next().unwrap().split(", ") {
+            // `team` of an agent is set by the merge alone.
+            let named = [format!("`{key}`"), format!("`{key}:")].iter().any(|form| page.contains(form.as_str()))
+                || (key == "env" && page.contains("{env: NAME}"))
+                || key == "team";
+            assert!(named, "docs/policy.md lacks {key}");
+            keys += 1;
+        }
+    }
+    assert!(keys > 80, "{keys}");
+}
