@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: gets what the demo needs, then hands over to it.
 
-use std::process::Stdio;
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::process::{run, say};
 use crate::test::{StageEnvironment, build_cli};
@@ -26,10 +26,19 @@ pub(crate) fn play(workspace: &Workspace, keep: bool) -> Result<()> {
         demo.arg("--keep");
     }
     StageEnvironment { module: &module, envoy: &envoy }.export(workspace, &mut demo);
-    // The terminal is the demo's: it may ask, and Ctrl-C must reach it.
-    let status = demo.stdin(Stdio::inherit()).status().context("cannot start the demo")?;
-    if !status.success() {
-        bail!("the demo failed ({status})");
-    }
+    hand_over(&mut demo)
+}
+
+/// Becomes the demo: the terminal and Ctrl-C are its own, and it is not left behind when we are stopped.
+#[cfg(unix)]
+fn hand_over(demo: &mut Command) -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    Err(demo.exec()).context("cannot start the demo")
+}
+
+#[cfg(not(unix))]
+fn hand_over(demo: &mut Command) -> Result<()> {
+    let status = demo.status().context("cannot start the demo")?;
+    anyhow::ensure!(status.success(), "the demo failed ({status})");
     Ok(())
 }

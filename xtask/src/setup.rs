@@ -41,8 +41,9 @@ pub(crate) fn wasm_toolchain(workspace: &Workspace) -> Result<WasmToolchain> {
     }
     apt_install(workspace, "the wasm32 target", &DEBIAN_PACKAGES)?;
     WasmToolchain::find(workspace).context(
-        "Debian's packages are installed, but no linker for wasm32 was found: `rust-lld` of a rustup toolchain or \
-         `wasm-ld` (package lld) on PATH",
+        "Debian's packages are installed, and still wasm32 cannot be built. It takes rustc 1.95 or newer as \
+         /usr/bin/rustc, its sources below /usr/lib/rustlib/src, and `rust-lld` of the active toolchain or `wasm-ld` \
+         (package lld) on PATH",
     )
 }
 

@@ -6,11 +6,13 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::process::{probe, run, say};
-use crate::toolchain::{WasmToolchain, cargo_home};
+use crate::toolchain::{TARGET, WasmToolchain, cargo_home};
 use crate::workspace::Workspace;
 
 /// Builds crate exeat-filter and leaves it as target/exeat.wasm.
 pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<PathBuf> {
+    // The folders below are renamed by name, so they must exist before the first build.
+    run("wasm: fetching dependencies", workspace.cargo().args(["fetch", "--quiet", "--locked", "--target", TARGET]))?;
     run(
         "wasm: building the filter (first time about 1.5 min, later a few seconds)",
         toolchain
@@ -19,7 +21,7 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<
             .env("CARGO_ENCODED_RUSTFLAGS", encoded_rustflags(workspace, toolchain)?)
             .env("EXEAT_GIT_HASH", git_hash(workspace)),
     )?;
-    let built = workspace.target().join("wasm").join(crate::toolchain::TARGET).join("wasm/exeat_filter.wasm");
+    let built = workspace.target().join("wasm").join(TARGET).join("wasm/exeat_filter.wasm");
     let bytes = std::fs::read(&built).with_context(|| format!("{} was not built", built.display()))?;
     refuse_paths_of_this_machine(workspace, &bytes)?;
     let module = workspace.module();
@@ -38,7 +40,12 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<
 
 /// Names for the folders of this machine, so that panic locations read the same everywhere.
 fn encoded_rustflags(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<String> {
-    let mut flags = vec![remap(&cargo_home()?, "/cargo"), remap(workspace.root(), "/exeat")];
+    let home = cargo_home()?;
+    // The last fitting name counts: first the general folder, then those in it whose own names differ between registries.
+    let mut flags = vec![remap(&home, "/cargo"), remap(workspace.root(), "/exeat")];
+    if let Ok(registries) = std::fs::read_dir(home.join("registry/src")) {
+        flags.extend(registries.flatten().map(|registry| remap(&registry.path(), "/cargo/registry")));
+    }
     flags.extend(toolchain.source_folders(workspace).iter().map(|folder| remap(folder, "/rust")));
     Ok(flags.join("\u{1f}"))
 }
@@ -47,9 +54,11 @@ fn remap(folder: &Path, name: &str) -> String {
     format!("--remap-path-prefix={}={name}", folder.display())
 }
 
-/// A module that names this machine's folders would differ on the next one, and tell about this one.
+/// A module that names this machine's folders would differ on the next one, and tell about this one. Short names such as
+/// `/src` are part of every module's paths and prove nothing.
 fn refuse_paths_of_this_machine(workspace: &Workspace, module: &[u8]) -> Result<()> {
-    for folder in [workspace.root().to_path_buf(), cargo_home()?] {
+    let folders = [workspace.root().to_path_buf(), cargo_home()?];
+    for folder in folders.iter().filter(|folder| folder.components().count() > 2) {
         let name = folder.display().to_string();
         if module.windows(name.len()).any(|window| window == name.as_bytes()) {
             bail!("the module contains the path {name}; a --remap-path-prefix is missing in xtask/src/wasm.rs");
@@ -60,6 +69,10 @@ fn refuse_paths_of_this_machine(workspace: &Workspace, module: &[u8]) -> Result<
 
 /// The commit, with `-dirty` when tracked files differ from it; `unknown` outside git.
 fn git_hash(workspace: &Workspace) -> String {
+    // A copy without history may lie inside another repository, whose commit says nothing about it.
+    if !workspace.root().join(".git").exists() {
+        return "unknown".to_owned();
+    }
     let describe = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"];
     probe(workspace.command("git").args(describe)).unwrap_or_else(|| "unknown".to_owned())
 }

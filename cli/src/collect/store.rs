@@ -106,8 +106,9 @@ impl Store {
         let boot: Option<String> = self
             .connection
             .query_row(
-                "SELECT boot FROM logs JOIN checkpoints ON log = logs.id
-                 WHERE gateway = ?1 AND boot IS NOT ?2 GROUP BY boot ORDER BY max(time) DESC, boot LIMIT 1",
+                "SELECT boot FROM logs WHERE gateway = ?1 AND boot IS NOT ?2 ORDER BY
+                   (SELECT time FROM checkpoints WHERE log = logs.id ORDER BY size DESC, time DESC LIMIT 1) DESC, boot
+                 LIMIT 1",
                 params![gateway, except],
                 |row| row.get(0),
             )

@@ -1,5 +1,5 @@
 //! Strict Ed25519 (RFC 8032 section 5.1.7): S below the group order, R and A canonical and not of small order, the
-//! equation without cofactor. The same verdicts as `ed25519_dalek::VerifyingKey::verify_strict`, in less than half its time.
+//! equation without cofactor. The same verdicts as `ed25519_dalek::VerifyingKey::verify_strict`, in V8 in less than half its time.
 
 use super::comb::Comb;
 use super::keyring::PublicKey;

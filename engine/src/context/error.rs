@@ -158,7 +158,7 @@ impl fmt::Display for ContextError {
                 write!(f, "signature-input names {}, but signature has no such member", Quoted(label))
             }
             Self::SignatureIncomplete { missing } => write!(f, "the signature lacks {missing}"),
-            Self::Component { component, problem } => write!(f, "component {}: {problem}", Quoted(component)),
+            Self::Component { component, problem } => write!(f, "component {}: {problem}", Cut(component)),
             Self::Algorithm { got } => write!(f, "alg is {}, where the key is for \"ed25519\"", Quoted(got)),
             Self::SignatureLength { got } => write!(f, "the signature has {got} bytes, where ed25519 has 64"),
             Self::SignatureInvalid { keyid } => {
@@ -189,17 +189,31 @@ impl fmt::Display for ContextError {
 
 impl std::error::Error for ContextError {}
 
+/// How many characters of a sender's text are shown.
+const SHOWN: usize = 64;
+
 /// Text that a sender chose: escaped, and cut after 64 characters.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 64;
         f.write_str("\"")?;
         for character in self.0.chars().take(SHOWN) {
             write!(f, "{}", character.escape_default())?;
         }
         f.write_str(if self.0.chars().nth(SHOWN).is_some() { "...\"" } else { "\"" })
+    }
+}
+
+/// Structured-field text, which is visible ASCII and needs no escapes, cut like [`Quoted`].
+struct Cut<'a>(&'a str);
+
+impl fmt::Display for Cut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(SHOWN).and_then(|(at, _)| self.0.split_at_checked(at)) {
+            Some((start, _)) => write!(f, "{start}..."),
+            None => f.write_str(self.0),
+        }
     }
 }
 

@@ -149,7 +149,7 @@ impl SignerKey {
 ///
 /// The first keys up to a limit are prepared for fast verification as they are inserted: that takes
 /// [`KeyRing::BYTES_PER_KEY`] each, and as much once for all of them together. Keys beyond the limit verify the same, at
-/// two to three times the cost. Clones share the tables.
+/// more than twice the cost. Clones share the tables.
 #[derive(Clone, Debug)]
 pub struct KeyRing {
     keys: HashMap<String, Entry>,

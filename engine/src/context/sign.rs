@@ -199,8 +199,9 @@ impl SignatureInput {
                 parameters.push((sfv::key_ref(name).to_owned(), BareItem::String(sf_string(name, text)?)));
             }
         }
-        let items = self.components.iter().map(Component::to_item).collect();
-        Ok(structured::serialize_inner_list(&InnerList { items, parameters }))
+        let components: Vec<&str> = self.components.iter().map(Component::as_str).collect();
+        let empty = structured::serialize_inner_list(&InnerList { items: Vec::new(), parameters });
+        Ok(format!("({}){}", components.join(" "), empty.trim_start_matches("()")))
     }
 }
 

@@ -62,6 +62,8 @@ impl CanonicalDestination {
                 let target = RequestTarget::parse(bytes, openings)?;
                 (Some(target.path), target.query)
             }
+            // RFC 9110 section 9.3.6: there is no default port for CONNECT.
+            None if authority.port.is_none() => return Err(DestinationError::PortMissing),
             None => (None, None),
         };
         Ok(Self { host: authority.host, port: authority.port.unwrap_or(scheme.default_port()), path, query })
@@ -77,9 +79,14 @@ impl CanonicalDestination {
         Self::new(Authority::parse(authority)?, scheme, target, openings)
     }
 
-    /// The authority that goes on: the canonical host, and the port unless it is the scheme's default.
+    /// The authority that goes on: the canonical host, and the port unless it is the scheme's default. For CONNECT the port
+    /// always (RFC 9110 section 9.3.6).
     pub fn authority(&self, scheme: Scheme) -> String {
-        if self.port == scheme.default_port() { self.host.to_string() } else { format!("{}:{}", self.host, self.port) }
+        if self.path.is_some() && self.port == scheme.default_port() {
+            self.host.to_string()
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 
     /// Refuses a literal address of a closed class and a special-use name, unless `grant` says that the policy names

@@ -82,7 +82,7 @@ impl Cidr {
 
     /// Whether the address is in the range. Addresses of the other family never are.
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.network.is_ipv4() == address.is_ipv4() && mask(address, self.prefix) == self.network
+        mask(address, self.prefix) == self.network
     }
 
     /// Whether every address of `other` is in this range.

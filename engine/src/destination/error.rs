@@ -79,6 +79,8 @@ pub enum DestinationError {
     },
     /// A colon with nothing after it.
     PortEmpty,
+    /// CONNECT without a port.
+    PortMissing,
     /// Something else than digits after the colon.
     PortCharacter {
         /// The byte.
@@ -166,6 +168,7 @@ impl fmt::Display for DestinationError {
             Self::Ipv6Zone => f.write_str("an IPv6 address with a zone"),
             Self::ColonRepeated { at } => write!(f, "a second colon in the authority at byte {at}"),
             Self::PortEmpty => f.write_str("a colon without a port"),
+            Self::PortMissing => f.write_str("CONNECT names no port"),
             Self::PortCharacter { byte, at } => write!(f, "byte 0x{byte:02x} in the port at byte {at}"),
             Self::PortLeadingZero => f.write_str("a port with a leading zero"),
             Self::PortOutOfRange => f.write_str("a port that is not between 1 and 65535"),

@@ -22,7 +22,7 @@ const END: u8 = 0x02;
 
 /// All hosts of a policy, each with the values its caller gave it.
 ///
-/// 100,000 names take some 26 MB and a third of a second to build; a look-up takes some 0.1 us.
+/// 100,000 names take some 20 MB and a third of a second to build; a look-up takes some 0.2 us.
 #[derive(Clone, Default)]
 pub struct HostMatcher {
     names: Option<contiguous::NFA>,
@@ -129,7 +129,7 @@ impl HostMatcher {
             if automaton.is_dead(state) {
                 return;
             }
-            if automaton.is_match(state) {
+            if byte == b'.' && automaton.is_match(state) {
                 // The dot was read too; the name before it has `read` bytes.
                 self.collect(automaton, state, HostSpecificity::Under(read), found);
             }

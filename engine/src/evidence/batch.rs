@@ -15,6 +15,9 @@ use std::fmt;
 /// Longest record or opening, in bytes.
 pub const MAX_LINE: usize = 256 * 1024;
 
+/// Most openings of one leaf. With their order this bounds the work of opening: each leaf is read that often at most.
+pub const MAX_OPENINGS_OF_LEAF: usize = 16;
+
 /// What a reader takes. Bytes of the whole batch are the caller's to bound, before it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
@@ -58,6 +61,8 @@ pub enum BatchError {
     Opening(usize, OpeningError),
     /// Opening number n is of a leaf that is not in this batch.
     OpeningLeaf(usize),
+    /// Opening number n is of an earlier leaf than the one before it, or one too many of its leaf.
+    OpeningOrder(usize),
 }
 
 impl fmt::Display for BatchError {
@@ -76,6 +81,9 @@ impl fmt::Display for BatchError {
             Self::Checkpoint(error) => write!(f, "checkpoint: {error}"),
             Self::Opening(n, error) => write!(f, "opening {n} of the batch: {error}"),
             Self::OpeningLeaf(n) => write!(f, "opening {n} of the batch is of a leaf that the batch does not hold"),
+            Self::OpeningOrder(n) => {
+                write!(f, "opening {n} of the batch is out of order, or its leaf has more than {MAX_OPENINGS_OF_LEAF}")
+            }
         }
     }
 }
@@ -92,7 +100,7 @@ pub struct ParsedBatch<'a> {
     pub checkpoint: UnverifiedCheckpoint<'a>,
     /// Index of the first record's leaf; for a heartbeat, the size.
     pub first: u64,
-    /// Openings, with their lines. Each is of a leaf of this batch.
+    /// Openings, with their lines, in the order of their leaves. Each is of a leaf of this batch.
     pub openings: Vec<(Opening, &'a str)>,
 }
 
@@ -178,7 +186,8 @@ fn parse_openings<'a>(
     leaves: std::ops::Range<u64>,
 ) -> Result<Vec<(Opening, &'a str)>, BatchError> {
     let lines = text.strip_suffix('\n').ok_or(BatchError::Form)?;
-    let mut openings = Vec::new();
+    let mut openings: Vec<(Opening, &str)> = Vec::new();
+    let mut of_leaf = 0;
     for (n, line) in lines.split('\n').enumerate() {
         if n >= limits.openings {
             return Err(BatchError::TooManyOpenings);
@@ -189,6 +198,11 @@ fn parse_openings<'a>(
         let opening = Opening::parse(line).map_err(|error| BatchError::Opening(n, error))?;
         if !leaves.contains(&opening.leaf) {
             return Err(BatchError::OpeningLeaf(n));
+        }
+        let before = openings.last().map(|(opening, _)| opening.leaf);
+        of_leaf = if before == Some(opening.leaf) { of_leaf + 1 } else { 1 };
+        if before.is_some_and(|before| opening.leaf < before) || of_leaf > MAX_OPENINGS_OF_LEAF {
+            return Err(BatchError::OpeningOrder(n));
         }
         openings.push((opening, line));
     }
@@ -274,6 +288,12 @@ mod tests {
             );
         }
         assert_eq!(parse(b"\xff").unwrap_err(), BatchError::Utf8);
+        let of_one = opening(0);
+        let (most, more) = (vec![of_one.as_str(); 16], vec![of_one.as_str(); 17]);
+        assert!(parse(&batch(&["{}"], 1, &most)).is_ok());
+        assert_eq!(parse(&batch(&["{}"], 1, &more)).unwrap_err(), BatchError::OpeningOrder(16));
+        let back = batch(&["{}", "{}"], 2, &[&opening(1), &of_one]);
+        assert_eq!(parse(&back).unwrap_err(), BatchError::OpeningOrder(1));
         let limits = BatchLimits { records: 1, openings: 1, line: 300 };
         let long = format!("{{{}}}", " ".repeat(300));
         for (bytes, expected) in [
@@ -294,7 +314,9 @@ mod tests {
         ) {
             let size = before + records.len() as u64;
             let opened = if records.is_empty() { vec![] } else { opened };
-            let openings: Vec<String> = opened.iter().map(|i| opening(before + i.index(records.len()) as u64)).collect();
+            let mut opened: Vec<u64> = opened.iter().map(|i| before + i.index(records.len()) as u64).collect();
+            opened.sort_unstable();
+            let openings: Vec<String> = opened.into_iter().map(opening).collect();
             let bytes = write(records.iter().map(String::as_str), &note(size), openings.iter().map(String::as_str), 0);
             let read = parse(&bytes).unwrap();
             prop_assert_eq!(read.first, before);

@@ -24,7 +24,6 @@ pub const MAX_OTHERS: usize = 1024;
 
 /// A log at a size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct LogHead {
     /// The log.
     pub origin: Origin,

@@ -175,4 +175,121 @@ mod tests {
             r#"{"kind":"closed","time":10,"reason":"shutdown","open":0}"#
         );
     }
+
+    /// Members that docs/evidence.md does not name could not be checked by anybody.
+    #[test]
+    fn the_page_names_every_member_of_every_record() {
+        use super::super::record::*;
+        let page = include_str!("../../../docs/evidence.md");
+        let some = || Some(String::new());
+        let finding = Finding { detector: String::new(), at: String::new() };
+        let decision = DecisionRecord {
+            id: String::new(),
+            time: Timestamp(0),
+            created: Some(0),
+            gateway: String::new(),
+            environment: some(),
+            deployment: some(),
+            policy: Some(PolicyReference { revision: String::new(), digest: String::new(), change: some() }),
+            mode: Mode::Enforce,
+            outcome: Outcome::Allow,
+            reason: Reason::Permitted,
+            rule: some(),
+            condition: some(),
+            released: Released::Head,
+            binding: Some(Binding::Request),
+            signer: some(),
+            key: some(),
+            peer: some(),
+            source: some(),
+            agent: some(),
+            session: some(),
+            tenant: some(),
+            user: some(),
+            roles: vec![],
+            region: some(),
+            delegated_by: vec![],
+            scope: Some(vec![]),
+            tool: some(),
+            session_type: some(),
+            data_class: some(),
+            provenance: vec![],
+            stated_reason: some(),
+            attributes: BTreeMap::new(),
+            destination: DestinationReference {
+                id: some(),
+                kind: some(),
+                category: some(),
+                host: some(),
+                port: Some(0),
+                method: some(),
+                path: some(),
+                query_digest: some(),
+            },
+            parameters: vec![InspectedParameter { at: String::new(), hash: String::new() }],
+            payload: PayloadReference { bytes: 0, digest: some(), findings: vec![finding] },
+            first_seen: Some(true),
+            request_id: some(),
+            traceparent: some(),
+            signature_base: some(),
+        };
+        let completion = CompletionRecord {
+            decision: String::new(),
+            time: Timestamp(0),
+            received_bytes: 0,
+            received_digest: some(),
+            forwarded_bytes: 0,
+            forwarded_digest: some(),
+            attempts: Some(0),
+            upstream: some(),
+            status: Some(0),
+            response_bytes: 0,
+            duration: 0,
+            ending: Ending::Complete,
+        };
+        let config = ConfigRecord {
+            time: Timestamp(0),
+            plugin: String::new(),
+            role: String::new(),
+            mode: Mode::Enforce,
+            revision: some(),
+            policy: some(),
+        };
+        let genesis = GenesisRecord {
+            origin: Origin::new("g", "b", "v").unwrap(),
+            time: Timestamp(0),
+            start: Timestamp(0),
+            environment: some(),
+            deployment: some(),
+            module: ModuleReference { version: String::new(), git: some(), digest: some() },
+            previous: Some(LastHeads { boot: some(), logs: vec![] }),
+        };
+        let closed = ClosedRecord { time: Timestamp(0), reason: String::new(), open: 0 };
+        for record in [
+            Record::Genesis(&genesis),
+            Record::Config(&config),
+            Record::Decision(&decision),
+            Record::Completion(&completion),
+            Record::Summary(&SummaryRecord::default()),
+            Record::Closed(&closed),
+        ] {
+            let line = record.to_line().unwrap();
+            let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let (kind, mut names) = (value["kind"].as_str().unwrap(), Vec::new());
+            members(&value, &mut names);
+            for name in names.iter().map(String::as_str).chain([kind]) {
+                assert!(page.contains(&format!("`{name}`")), "docs/evidence.md does not name {name:?} of {kind}");
+            }
+        }
+    }
+
+    fn members(value: &serde_json::Value, names: &mut Vec<String>) {
+        if let Some(object) = value.as_object() {
+            for (name, value) in object {
+                names.push(name.clone());
+                members(value, names);
+            }
+        }
+        value.as_array().into_iter().flatten().for_each(|value| members(value, names));
+    }
 }

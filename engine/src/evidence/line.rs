@@ -4,18 +4,19 @@
 //! moves a cursor, reorders text or hides in it is escaped here as `\uXXXX`, which every JSON reader undoes.
 
 use serde::Serialize;
-use serde_json::ser::Formatter;
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io;
 
 /// Serialises a value as one line, without the newline.
 ///
 /// Fails only for values JSON cannot express (a map whose keys are not strings).
 pub fn to_line<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
-    let mut bytes = Vec::with_capacity(1024);
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, LineFormatter))?;
-    String::from_utf8(bytes).map_err(serde::ser::Error::custom)
+    serde_json::to_string(value).map(escape)
+}
+
+/// The same for people, over several lines.
+pub fn to_pretty<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(value).map(escape)
 }
 
 /// Whether a character may be shown to a person as it is. What may not: controls (C0, U+007F, C1), line and paragraph
@@ -46,27 +47,25 @@ pub fn display(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Compact JSON in which strings hold only plain characters.
-struct LineFormatter;
-
-impl Formatter for LineFormatter {
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        if fragment.bytes().all(|b| b < 0x7f) {
-            return writer.write_all(fragment.as_bytes());
-        }
-        let mut utf8 = [0; 4];
-        for c in fragment.chars() {
-            if is_plain(c) {
-                writer.write_all(c.encode_utf8(&mut utf8).as_bytes())?;
-            } else {
-                // Beyond the basic plane JSON knows surrogate pairs only (RFC 8259, section 7).
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    write!(writer, "\\u{unit:04x}")?;
-                }
+/// Escapes what is not plain in JSON text. Outside of strings JSON is ASCII, and a serialiser writes no control characters but
+/// newlines, so whatever is found stands in a string.
+fn escape(json: String) -> String {
+    if json.bytes().all(|b| b < 0x7f) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len().saturating_add(16));
+    for c in json.chars() {
+        if is_plain(c) || c == '\n' {
+            out.push(c);
+        } else {
+            // Beyond the basic plane JSON knows surrogate pairs only (RFC 8259, section 7).
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
             }
         }
-        Ok(())
     }
+    out
 }
 
 #[cfg(test)]
@@ -82,6 +81,9 @@ mod tests {
         assert!(line.contains("é漢😀"), "{line}");
         assert!(line.contains(r"\udb40\udc41"), "{line}");
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
+        let pretty = to_pretty(&[text]).unwrap();
+        assert!(pretty.chars().all(|c| is_plain(c) || c == '\n'), "{pretty}");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&pretty).unwrap(), [text]);
         assert_eq!(display("a\u{1b}b\\"), r"a\u{001b}b\\");
         assert!(matches!(display("plain é"), Cow::Borrowed(_)));
     }

@@ -10,6 +10,10 @@ use sfv::{FieldType as _, Parser};
 use std::borrow::Cow;
 use url::form_urlencoded;
 
+/// Bytes of a request that are read for all components of one signature together. Nothing is proven yet at that time, and
+/// one large field can be named in many components, each of which would parse it anew.
+const READ_BYTES: usize = 128 * 1024;
+
 /// Builds the signature base: a line for each component, then `@signature-params`. On failure names the component.
 pub(crate) fn signature_base(
     head: &RequestHead,
@@ -17,7 +21,12 @@ pub(crate) fn signature_base(
     parameters: &str,
 ) -> Result<Vec<u8>, (String, &'static str)> {
     let mut base = Vec::with_capacity(512);
+    let mut read = 0_usize;
     for component in components {
+        read = read.saturating_add(source_bytes(head, component.kind()));
+        if read > READ_BYTES {
+            return Err((component.as_str().to_owned(), "takes more of the request than is read for a signature"));
+        }
         let value = component_value(head, component.kind()).map_err(|why| (component.as_str().to_owned(), why))?;
         base.extend_from_slice(component.as_str().as_bytes());
         base.extend_from_slice(b": ");
@@ -27,6 +36,16 @@ pub(crate) fn signature_base(
     base.extend_from_slice(b"\"@signature-params\": ");
     base.extend_from_slice(parameters.as_bytes());
     Ok(base)
+}
+
+/// An upper bound of what has to be read for a component.
+fn source_bytes(head: &RequestHead, kind: &Kind) -> usize {
+    match kind {
+        Kind::Field { name, .. } => {
+            head.values(name).fold(0, |sum, line| sum.saturating_add(line.len()).saturating_add(2))
+        }
+        _ => head.method.len() + head.authority.len() + head.path.as_ref().map_or(0, Vec::len),
+    }
 }
 
 fn component_value<'a>(head: &'a RequestHead, kind: &Kind) -> Result<Cow<'a, [u8]>, &'static str> {
@@ -92,7 +111,11 @@ pub(crate) fn path_and_query(head: &RequestHead) -> Result<(&[u8], Option<&[u8]>
 /// `@query-param` (RFC 9421 section 2.2.8).
 fn query_param(head: &RequestHead, name: &str) -> Result<Vec<u8>, &'static str> {
     let query = path_and_query(head)?.1.and_then(|query| query.get(1..)).unwrap_or_default();
-    let mut values = form_urlencoded::parse(query).filter(|(other, _)| encode_param(other) == name);
+    let decoded = form_urlencoded::parse(name.as_bytes()).next().map(|(decoded, _)| decoded).unwrap_or_default();
+    if encode_param(&decoded) != name {
+        return Err("has a name that is not percent-encoded as RFC 9421 section 2.2.8 says");
+    }
+    let mut values = form_urlencoded::parse(query).filter(|(other, _)| *other == decoded);
     match (values.next(), values.next()) {
         (Some((_, value)), None) => Ok(encode_param(&value).into_bytes()),
         (None, _) => Err("the query has no such parameter"),

@@ -7,11 +7,11 @@ use sfv::BareItem;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Component {
     kind: Kind,
-    item: Item,
     /// Canonical text of the identifier; it opens the component's line in the signature base.
     text: String,
-    /// What makes two identifiers the same: name and parameters, whatever their order (RFC 9421 section 2).
-    identity: String,
+    /// The text with parameters sorted, where there are several: name and parameters make two identifiers the same,
+    /// whatever their order (RFC 9421 section 2).
+    sorted: Option<String>,
 }
 
 /// What a component is the value of.
@@ -69,10 +69,12 @@ impl Component {
             Some(derived) => derived_kind(derived, &item.parameters)?,
             None => field_kind(name.as_str(), &item.parameters)?,
         };
-        let mut sorted = item.clone();
-        sorted.parameters.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
-        let (text, identity) = (structured::serialize_item(item), structured::serialize_item(&sorted));
-        Ok(Self { kind, item: item.clone(), text, identity })
+        let sorted = (item.parameters.len() > 1).then(|| {
+            let mut sorted = item.clone();
+            sorted.parameters.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+            structured::serialize_item(&sorted)
+        });
+        Ok(Self { kind, text: structured::serialize_item(item), sorted })
     }
 
     /// Canonical text of the identifier.
@@ -80,16 +82,12 @@ impl Component {
         &self.text
     }
 
-    pub(crate) fn to_item(&self) -> Item {
-        self.item.clone()
-    }
-
     pub(crate) fn kind(&self) -> &Kind {
         &self.kind
     }
 
     pub(crate) fn identity(&self) -> &str {
-        &self.identity
+        self.sorted.as_ref().unwrap_or(&self.text)
     }
 }
 

@@ -1,11 +1,13 @@
 //! `Signature-Input` and `Signature`: the one signature with `tag="exeat"`, its parameters and its bytes.
 
+use super::base::unfold;
 use super::component::Component;
 use super::{ALGORITHM, TAG};
 use crate::context::error::ContextError;
 use crate::context::structured::{self, Bounds, DictionaryError, InnerList, Item, Member, Parameters};
 use crate::request::RequestHead;
 use sfv::{BareItem, Key};
+use std::borrow::Cow;
 
 const INPUT: &str = "signature-input";
 const VALUE: &str = "signature";
@@ -63,7 +65,7 @@ pub(crate) fn join_lines(
         let problem = format!("more than {most} bytes");
         return Err(ContextError::Malformed { field, member: None, problem });
     }
-    let lines: Vec<&[u8]> = head.values(field).map(<[u8]>::trim_ascii).collect();
+    let lines: Vec<Cow<'_, [u8]>> = head.values(field).map(unfold).collect();
     Ok(if lines.is_empty() { None } else { Some(lines.join(&b", "[..])) })
 }
 

@@ -1,9 +1,14 @@
 //! What the signed context accepts and refuses, by kind of attack. [`Scene`] is a good request; tests break it.
 
+mod agent_context;
 mod attacks;
 mod body;
+mod coverage;
 mod ed25519;
+mod keys;
+mod properties;
 mod rfc9421;
+mod structured;
 mod time;
 
 use super::keyring::SignerKey;

@@ -108,6 +108,21 @@ fn derived_components_have_the_values_of_the_rfc() {
         (param, "a", "\"@query-param\";name=\"empty\"", Ok("\"@query-param\";name=\"empty\": ")),
         (param, "a", "\"@query-param\";name=\"twice\"", Err("the query has that parameter more than once")),
         (param, "a", "\"@query-param\";name=\"none\"", Err("the query has no such parameter")),
+        (
+            param,
+            "a",
+            "\"@query-param\";name=\"fa\u{25}c3%a7ade%22%3A%20\"",
+            Err("has a name that is not percent-encoded as RFC 9421 section 2.2.8 says"),
+        ),
+        (
+            "/?a+b=1",
+            "a",
+            "\"@query-param\";name=\"a+b\"",
+            Err("has a name that is not percent-encoded as RFC 9421 section 2.2.8 says"),
+        ),
+        ("/?a+b=1", "a", "\"@query-param\";name=\"a%20b\"", Ok("\"@query-param\";name=\"a%20b\": 1")),
+        ("/?a%26b=1", "a", "\"@query-param\";name=\"a%26b\"", Ok("\"@query-param\";name=\"a%26b\": 1")),
+        ("/?=1", "a", "\"@query-param\";name=\"\"", Ok("\"@query-param\";name=\"\": 1")),
         ("*", "a", "@path", Err("the request target is not in origin form")),
         ("/a b", "a", "@path", Err("has no value of visible ASCII in this request")),
     ] {

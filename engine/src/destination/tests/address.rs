@@ -224,7 +224,7 @@ fn the_table_of_ranges_is_sound() {
 fn literals_are_closed_unless_named() {
     let check = |text: &str, named: bool, metadata: bool| {
         let destination =
-            CanonicalDestination::parse(text.as_bytes(), None, Scheme::Https, PathOpenings::CLOSED).unwrap();
+            CanonicalDestination::parse(text.as_bytes(), Some(b"/"), Scheme::Https, PathOpenings::CLOSED).unwrap();
         destination.check_host(HostGrant { named, metadata })
     };
     assert_eq!(check("8.8.8.8", false, false), Ok(()));
@@ -345,7 +345,7 @@ fn known_tricks() {
         "169.254.169.254.",
     ] {
         let Ok(authority) = Authority::parse(text.as_bytes()) else { continue };
-        let destination = CanonicalDestination::new(authority, Scheme::Http, None, PathOpenings::CLOSED).unwrap();
+        let destination = CanonicalDestination::new(authority, Scheme::Http, Some(b"/"), PathOpenings::CLOSED).unwrap();
         assert!(destination.check_host(HostGrant::default()).is_err(), "{text} is open as {}", destination.host);
     }
 }

@@ -205,10 +205,24 @@ fn ports_follow_the_configured_scheme() {
         ("[::1]:8080", Scheme::Https, 8080, "[::1]:8080"),
         ("[0::1]", Scheme::Https, 443, "[::1]"),
     ] {
-        let destination = CanonicalDestination::parse(text.as_bytes(), None, scheme, PathOpenings::CLOSED).unwrap();
+        let destination =
+            CanonicalDestination::parse(text.as_bytes(), Some(b"/"), scheme, PathOpenings::CLOSED).unwrap();
         assert_eq!(destination.port, port, "{text}");
         assert_eq!(destination.authority(scheme), authority, "{text}");
     }
+}
+
+#[test]
+fn connect_names_its_port() {
+    let parse = |text: &str| CanonicalDestination::parse(text.as_bytes(), None, Scheme::Https, PathOpenings::CLOSED);
+    for (text, authority) in
+        [("A.example:443", "a.example:443"), ("a.example:22", "a.example:22"), ("[0::1]:443", "[::1]:443")]
+    {
+        let destination = parse(text).unwrap();
+        assert_eq!((destination.authority(Scheme::Https).as_str(), destination.path), (authority, None));
+    }
+    assert_eq!(parse("a.example"), Err(E::PortMissing));
+    assert_eq!(parse("a.example:"), Err(E::PortEmpty));
 }
 
 /// A host, what it is closed for, and whether naming it is enough.
@@ -248,7 +262,7 @@ const SPECIAL_USE: &[(&str, Option<SpecialUse>)] = &[
 fn special_use_names() {
     for (text, expected) in SPECIAL_USE {
         let destination =
-            CanonicalDestination::parse(text.as_bytes(), None, Scheme::Https, PathOpenings::CLOSED).unwrap();
+            CanonicalDestination::parse(text.as_bytes(), Some(b"/"), Scheme::Https, PathOpenings::CLOSED).unwrap();
         assert_eq!(destination.host.special_use(), *expected, "{text}");
         let unnamed = destination.check_host(HostGrant::default());
         let named = destination.check_host(HostGrant { named: true, metadata: false });

@@ -147,7 +147,8 @@ fn the_closest_comes_first() {
     assert_eq!(values("example.org"), [0]);
     assert!(values("127.0.0.1").is_empty());
 
-    let ranges = [("10.0.0.0/8", 1), ("10.1.0.0/16", 2), ("10.1.2.3", 3), ("10.1.2.3/32", 4), ("fd00::/8", 5)];
+    let ranges =
+        [("10.0.0.0/8", 1), ("10.1.0.0/16", 2), ("10.1.2.3", 3), ("10.1.2.3/32", 4), ("fd00::/8", 5), ("fd01::/64", 6)];
     let matcher =
         HostMatcher::build(ranges.iter().map(|(text, value)| (HostPattern::parse(text).unwrap(), *value))).unwrap();
     let values = |text: &str| matcher.find(&host(text)).iter().map(|m| m.value).collect::<Vec<_>>();
@@ -179,29 +180,4 @@ fn every_value_of_a_large_set_is_found() {
         assert_eq!(found.iter().map(|m| m.value).collect::<Vec<_>>(), [n]);
         assert!(matcher.find(&host(&format!("x.h{}.t{n}.example", n % 7))).iter().all(|m| m.value % 3 == 0));
     }
-}
-
-/// The numbers of DESIGN section 8. Run with `--release -- --ignored --nocapture`.
-#[test]
-#[ignore = "measures; needs a release build"]
-fn scale() {
-    let patterns: Vec<_> = (0..100_000_u32)
-        .map(|n| {
-            let text = match n % 4 {
-                0 => format!("*.tenant-{n}.service.example"),
-                _ => format!("api-{n}.region-{}.cloud-{}.example.com", n % 31, n % 977),
-            };
-            (HostPattern::parse(&text).unwrap(), n)
-        })
-        .collect();
-    let hosts: Vec<_> = patterns.iter().map(|(p, _)| host(&p.to_string().replace('*', "a"))).collect();
-    let start = std::time::Instant::now();
-    let matcher = HostMatcher::build(patterns).unwrap();
-    let built = start.elapsed();
-    let start = std::time::Instant::now();
-    let found: usize = hosts.iter().map(|host| matcher.find(host).len()).sum();
-    let looked_up = start.elapsed() / 100_000;
-    println!("build {built:?}, {} MB, look-up {looked_up:?}", matcher.memory_usage() / 1_000_000);
-    assert_eq!(found, 100_000);
-    assert!(built.as_millis() <= 500 && matcher.memory_usage() <= 26_000_000 && looked_up.as_nanos() <= 400);
 }

@@ -4,6 +4,7 @@ mod address;
 mod authority;
 mod documented;
 mod hosts;
+mod measure;
 mod path;
 mod paths;
 mod properties;

@@ -70,6 +70,11 @@ const FITS: &[(&str, &str, bool, bool)] = &[
     ("/file", "/f%C4%B0le", false, true),
     ("/caf%C3%A9", "/cafe%CC%81", false, true),
     ("/export", "/%D0%B5xport", false, false),
+    // Dots and spaces that Windows drops.
+    ("/export/*", "/export./a", false, true),
+    ("/export/*", "/EXPORT%20/a", false, true),
+    ("/export", "/export.a", false, false),
+    ("/v1.", "/v1", false, true),
     ("/group%2Fproject", "/group%2fproject", true, true),
     ("/a;b", "/a;b", true, true),
     ("/a;b", "/a%3bb", true, true),

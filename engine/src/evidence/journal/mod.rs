@@ -19,7 +19,7 @@ mod tests;
 pub use admission::Capacity;
 pub use outbox::{AcknowledgeError, Batch};
 
-use super::batch::{self, MAX_LINE};
+use super::batch::{self, MAX_LINE, MAX_OPENINGS_OF_LEAF};
 use super::checkpoint::{Checkpoint, LogHead, MAX_OTHERS};
 use super::commitment::FieldOpening;
 use super::key::GatewayKey;
@@ -57,7 +57,7 @@ pub enum AppendError {
     Full,
     /// The log was closed.
     Closed,
-    /// The record is longer than 256 KiB.
+    /// The record is longer than 256 KiB, or has more than 16 openings.
     TooLong,
     /// A decision's id is not 32 lower-case hex digits, or one of an exchange that is still open.
     DecisionId,
@@ -72,7 +72,7 @@ impl fmt::Display for AppendError {
         f.write_str(match self {
             Self::Full => "the evidence queue is full",
             Self::Closed => "the evidence log is closed",
-            Self::TooLong => "a record is longer than 256 KiB",
+            Self::TooLong => "a record is longer than 256 KiB, or has more than 16 openings",
             Self::DecisionId => "a decision id is not 32 lower-case hex digits, or in use",
             Self::NoSuchDecision => "a completion is of no open decision",
             Self::Json => "a record cannot be written as JSON",
@@ -122,6 +122,8 @@ pub struct Journal {
     sealed: CompactRange,
     acknowledged: u64,
     last_checkpoint: String,
+    /// Time of the last checkpoint, and what the clock showed when it was signed. They differ once the clock went back.
+    last_signed: Timestamp,
     last_sealed: Timestamp,
     closed: bool,
 }
@@ -150,6 +152,7 @@ impl Journal {
             sealed: CompactRange::new(),
             acknowledged: 0,
             last_checkpoint: String::new(),
+            last_signed: genesis.time,
             last_sealed: genesis.time,
             closed: false,
         };
@@ -169,7 +172,13 @@ impl Journal {
         self.key.keyed_hash(value)
     }
 
-    /// Size and root over all leaves, sealed or not: what the other VMs are told.
+    /// Number of leaves, sealed or not.
+    pub fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    /// Size and root over all leaves, sealed or not: what the other VMs are told. Cost: up to 63 node hashes, on average half
+    /// as many as the size has binary digits.
     pub fn head(&self) -> LogHead {
         LogHead { origin: self.origin.clone(), size: self.tree.size(), root: self.tree.root() }
     }
@@ -271,7 +280,8 @@ impl Journal {
     /// Whether a checkpoint is due, though there be nothing to send.
     pub fn heartbeat_due(&self, now: Timestamp) -> bool {
         let over = self.closed && self.sealed.size() == self.tree.size();
-        !over && now.millis_since(self.last_sealed) >= HEARTBEAT
+        // A clock that went back by hours must not silence the log for as long.
+        !over && (now < self.last_sealed || now.millis_since(self.last_sealed) >= HEARTBEAT)
     }
 
     /// Whether everything there was is acknowledged.
@@ -357,11 +367,12 @@ impl Journal {
             entries.push(entry);
         }
         // Clocks go back at times; the checkpoints of a log do not.
-        self.last_sealed = self.last_sealed.max(now);
+        self.last_signed = self.last_signed.max(now);
+        self.last_sealed = now;
         let head = LogHead { origin: self.origin.clone(), size: self.sealed.size(), root: self.sealed.root() };
         let mut named = std::collections::BTreeSet::from([&self.origin]);
         let others = others.iter().filter(|other| named.insert(&other.origin)).take(MAX_OTHERS).cloned().collect();
-        let checkpoint = Checkpoint { head: head.clone(), time: self.last_sealed, others };
+        let checkpoint = Checkpoint { head: head.clone(), time: self.last_signed, others };
         self.last_checkpoint = checkpoint.sign(&self.key);
         let records = entries.iter().map(|entry| entry.line.as_str());
         let openings = entries.iter().flat_map(|entry| &entry.openings).map(String::as_str);
@@ -381,6 +392,9 @@ fn decision_lines(
     openings: Vec<FieldOpening>,
     index: u64,
 ) -> Result<(String, Vec<String>), AppendError> {
+    if openings.len() > MAX_OPENINGS_OF_LEAF {
+        return Err(AppendError::TooLong);
+    }
     let openings = openings.into_iter().map(|opening| bounded(opening.at(index).to_line()));
     Ok((line(Record::Decision(record))?, openings.collect::<Result<_, _>>()?))
 }

@@ -110,7 +110,8 @@ impl Outbox {
         let first = self.sealed.front()?;
         match self.state {
             State::Sent => return None,
-            State::Waiting(until) if now < until => return None,
+            // A time further away than any wait was set before the clock went back.
+            State::Waiting(until) if now < until && until.millis_since(now) <= BACKOFF_LONGEST => return None,
             State::Waiting(_) => self.retries = self.retries.saturating_add(1),
             State::Ready => {}
         }

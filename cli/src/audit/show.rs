@@ -1,0 +1,74 @@
+//! `exeat audit show`: all that is stored of one decision.
+
+use super::StoreArgs;
+use super::list::{Row, rows};
+use super::store::EvidenceStore;
+use super::time;
+use anyhow::{Context as _, bail};
+use exeat_engine::evidence::line::{display, to_pretty};
+use exeat_engine::evidence::{Opening, UnverifiedCheckpoint};
+use std::io::Write as _;
+
+/// Arguments of `exeat audit show`.
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Id of the decision, or its first digits (8 at least).
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+/// Runs `exeat audit show`.
+pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
+    let unreadable = "the store cannot be read; is it damaged?";
+    if args.id.len() < 8 {
+        bail!("{:?} is too short for an id: give 8 digits at least", args.id);
+    }
+    let store = EvidenceStore::open(&args.store.db)?;
+    let found = rows(&store, |decision| decision.id.starts_with(&args.id), 0).context(unreadable)?;
+    match found.as_slice() {
+        [row] => print(&store, row),
+        [] => bail!("no decision {} in {}", args.id, args.store.db.display()),
+        several => bail!("{} decisions begin with {}: give more digits", several.len(), args.id),
+    }
+}
+
+fn print(store: &EvidenceStore, row: &Row) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let pretty =
+        |leaf: &[u8]| -> anyhow::Result<String> { Ok(to_pretty(&serde_json::from_slice::<serde_json::Value>(leaf)?)?) };
+    writeln!(out, "log         {}", display(&row.origin))?;
+    writeln!(out, "leaf        {}", row.index)?;
+    writeln!(out, "checkpoint  {}", checkpoint(store, row)?)?;
+    writeln!(out, "decision    {}", pretty(&row.leaf)?)?;
+    match &row.completion_leaf {
+        Some(leaf) => writeln!(out, "completion  {}", pretty(leaf)?)?,
+        None if row.decision.let_go() => writeln!(out, "completion  none is stored: the exchange is open")?,
+        None => writeln!(out, "completion  none: nothing was let go")?,
+    }
+    for stored in store.openings_of(row.log, row.index)? {
+        let opening = std::str::from_utf8(&stored.line).ok().and_then(|line| Opening::parse(line).ok());
+        match opening {
+            Some(opening) => {
+                let opens = if opening.verify(&row.leaf).is_ok() { "" } else { "  (DOES NOT OPEN THE LEAF)" };
+                writeln!(out, "opening     {} = {}{opens}", display(&opening.field), display(&opening.value))?;
+            }
+            None => writeln!(out, "opening     {} cannot be read", display(&stored.field))?,
+        }
+    }
+    Ok(())
+}
+
+/// The first checkpoint that seals the leaf.
+fn checkpoint(store: &EvidenceStore, row: &Row) -> anyhow::Result<String> {
+    for stored in store.checkpoints(row.log)? {
+        if let Ok(note) = UnverifiedCheckpoint::parse(&stored.note) {
+            let claimed = note.claimed();
+            if i64::try_from(claimed.head.size).is_ok_and(|size| size > row.index) {
+                return Ok(format!("size {} of {}", claimed.head.size, time::show(claimed.time.millis())));
+            }
+        }
+    }
+    Ok("none: this leaf is not sealed".to_owned())
+}

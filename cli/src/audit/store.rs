@@ -1,0 +1,148 @@
+//! Reading an evidence store: one snapshot of it, row by row, with nothing believed.
+
+use crate::collect::schema::{self, Kind};
+use anyhow::{Context as _, bail};
+use rusqlite::{Connection, OpenFlags, params};
+use std::path::Path;
+
+/// A log, as the store names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredLog {
+    /// Row.
+    pub id: i64,
+    /// Origin.
+    pub origin: String,
+}
+
+/// A checkpoint, as it is stored.
+#[derive(Clone, Debug)]
+pub struct StoredCheckpoint {
+    /// The signed note.
+    pub note: Vec<u8>,
+    /// What the row says of it.
+    pub size: i64,
+    /// What the row says of it.
+    pub time: i64,
+}
+
+/// An opening, as it is stored.
+#[derive(Clone, Debug)]
+pub struct StoredOpening {
+    /// Row: index of the leaf.
+    pub position: i64,
+    /// Row: field.
+    pub field: String,
+    /// The line.
+    pub line: Vec<u8>,
+}
+
+/// A checkpoint that did not fit.
+#[derive(Clone, Debug)]
+pub struct StoredFork {
+    /// Row: origin.
+    pub origin: String,
+    /// The signed note.
+    pub note: Vec<u8>,
+}
+
+/// A store, opened for reading. All that is read from it is of one moment, also while a collector writes.
+#[derive(Debug)]
+pub struct EvidenceStore {
+    connection: Connection,
+}
+
+impl EvidenceStore {
+    /// Opens a store that is there.
+    pub fn open(file: &Path) -> anyhow::Result<Self> {
+        let place = file.display();
+        if !file.exists() {
+            bail!("there is no store {place}: name the file that `exeat collect --db` writes");
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(file, flags)
+            .with_context(|| format!("cannot open {place}: may this user read it?"))?;
+        match schema::kind(&connection).with_context(|| format!("{place} cannot be read as a SQLite database"))? {
+            Kind::Store => {}
+            Kind::OtherVersion(version) => {
+                bail!("{place} has version {version}, this program reads version {}", schema::VERSION)
+            }
+            Kind::Empty | Kind::Other => bail!("{place} is no evidence store"),
+        }
+        // The first read begins the snapshot; it lasts as long as the connection.
+        connection.execute_batch("BEGIN DEFERRED").with_context(|| format!("cannot read {place}"))?;
+        Ok(Self { connection })
+    }
+
+    /// All logs that anything is stored of, also of leaves and checkpoints whose log is gone.
+    pub fn logs(&self) -> rusqlite::Result<Vec<StoredLog>> {
+        let mut statement = self.connection.prepare(
+            "SELECT id, origin FROM logs
+             UNION ALL SELECT DISTINCT log, '' FROM (
+               SELECT log FROM leaves UNION SELECT log FROM checkpoints UNION SELECT log FROM openings)
+             WHERE log NOT IN (SELECT id FROM logs)
+             ORDER BY 2, 1",
+        )?;
+        let rows = statement.query_map([], |row| Ok(StoredLog { id: row.get(0)?, origin: row.get(1)? }))?;
+        rows.collect()
+    }
+
+    /// Leaves in order: what is given to `each` is the index and the exact bytes. It ends when `each` says so.
+    pub fn leaves<E: From<rusqlite::Error>>(
+        &self,
+        log: i64,
+        mut each: impl FnMut(i64, &[u8]) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT position, line FROM leaves WHERE log = ?1 ORDER BY position")?;
+        let mut rows = statement.query([log])?;
+        while let Some(row) = rows.next()? {
+            let line = row.get_ref(1)?.as_bytes().map_err(rusqlite::Error::from)?;
+            if !each(row.get(0)?, line)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checkpoints, smallest size first, then oldest.
+    pub fn checkpoints(&self, log: i64) -> rusqlite::Result<Vec<StoredCheckpoint>> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT note, size, time FROM checkpoints WHERE log = ?1 ORDER BY size, time, id")?;
+        let rows = statement
+            .query_map([log], |row| Ok(StoredCheckpoint { note: row.get(0)?, size: row.get(1)?, time: row.get(2)? }))?;
+        rows.collect()
+    }
+
+    /// Openings of a log in the order of their leaves, each with its leaf, where that is there.
+    pub fn openings(&self, log: i64, mut each: impl FnMut(StoredOpening, Option<Vec<u8>>)) -> rusqlite::Result<()> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT openings.position, field, openings.line, leaves.line FROM openings
+             LEFT JOIN leaves ON leaves.log = openings.log AND leaves.position = openings.position
+             WHERE openings.log = ?1 ORDER BY openings.position, field",
+        )?;
+        let mut rows = statement.query([log])?;
+        while let Some(row) = rows.next()? {
+            each(StoredOpening { position: row.get(0)?, field: row.get(1)?, line: row.get(2)? }, row.get(3)?);
+        }
+        Ok(())
+    }
+
+    /// The openings of one leaf.
+    pub fn openings_of(&self, log: i64, position: i64) -> rusqlite::Result<Vec<StoredOpening>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT position, field, line FROM openings WHERE log = ?1 AND position = ?2 ORDER BY field",
+        )?;
+        let rows = statement.query_map(params![log, position], |row| {
+            Ok(StoredOpening { position: row.get(0)?, field: row.get(1)?, line: row.get(2)? })
+        })?;
+        rows.collect()
+    }
+
+    /// Checkpoints that did not fit.
+    pub fn forks(&self) -> rusqlite::Result<Vec<StoredFork>> {
+        let mut statement = self.connection.prepare("SELECT origin, note FROM forks ORDER BY id")?;
+        let rows = statement.query_map([], |row| Ok(StoredFork { origin: row.get(0)?, note: row.get(1)? }))?;
+        rows.collect()
+    }
+}

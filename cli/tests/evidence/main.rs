@@ -1,0 +1,13 @@
+//! Evidence end to end: a gateway's journal, the real collector, the real auditor.
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+mod audit;
+#[cfg(test)]
+mod collect;
+#[cfg(test)]
+mod list;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod support;

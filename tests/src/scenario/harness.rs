@@ -1,0 +1,199 @@
+//! A gateway on the wasmtime harness: the real module, a host that behaves as Envoy does, a collector in memory that
+//! checks what it takes.
+
+use super::gateway::{GATEWAY, Gateway};
+use super::subject::{Arrived, Reply, Subject};
+use super::wire::WireRequest;
+use crate::stage::artefacts;
+use anyhow::{Context, Result, bail};
+use exeat_engine::evidence::batch::{BatchLimits, ParsedBatch};
+use exeat_engine::evidence::merkle::{CompactRange, Hash};
+use exeat_engine::evidence::{CheckpointKey, LogHead};
+use exeat_host_test::{Answer, Callout, Clock, ForwardedRequest, Host, Request, Response, Worker};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Port that policies name for the upstream; nothing listens there.
+pub const UPSTREAM_PORT: u16 = 18_080;
+
+/// When the virtual clock starts: 2027-01-15T08:00:00Z.
+const START: u64 = 1_800_000_000;
+
+/// One worker VM of a gateway.
+pub struct Harness {
+    gateway: Gateway,
+    host: Host,
+    worker: Worker,
+    arrived: Vec<Arrived>,
+    collector: Arc<Mutex<Collector>>,
+}
+
+/// A collector in memory: takes only what its key verifies and what continues the log.
+#[derive(Default)]
+struct Collector {
+    keys: Vec<CheckpointKey>,
+    logs: HashMap<String, CompactRange>,
+    records: Vec<Value>,
+    refused: Vec<String>,
+}
+
+impl Harness {
+    /// Starts the module under a policy of tests/policies.
+    pub fn start(policy: &str) -> Result<Self> {
+        Self::start_with(Gateway::prepare(policy, UPSTREAM_PORT)?)
+    }
+
+    /// Starts the module under a configuration that was prepared.
+    pub fn start_with(gateway: Gateway) -> Result<Self> {
+        // A clock that moves only when it is told to; any day does.
+        let clock = Clock::at(START);
+        let host = Host::builder()
+            .module_file(artefacts::module()?)
+            .clock(&clock)
+            .vm_id("exeat")
+            .env("EXEAT_GATEWAY_KEY", &gateway.evidence_key)
+            .cluster("exeat-collector")
+            .configuration(gateway.configuration.clone())
+            .hold(true)
+            .property(["source", "address"], "127.0.0.1:40000")
+            .build()?;
+        let worker = host.worker()?;
+        let keys = vec![CheckpointKey::parse(GATEWAY, &gateway.evidence_public).map_err(anyhow::Error::msg)?];
+        let collector = Arc::new(Mutex::new(Collector { keys, ..Collector::default() }));
+        let taking = Arc::clone(&collector);
+        worker.on_callout(move |callout| lock(&taking).answer(callout));
+        // What was signed before the process started, or in that very second, is refused.
+        worker.advance(Duration::from_secs(2))?;
+        Ok(Self { gateway, host, worker, arrived: Vec::new(), collector })
+    }
+
+    /// The worker.
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+}
+
+impl Subject for Harness {
+    fn name(&self) -> &'static str {
+        "the wasmtime harness"
+    }
+
+    fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    fn now(&self) -> u64 {
+        self.host.clock().unix_seconds()
+    }
+
+    fn upstream_port(&self) -> u16 {
+        UPSTREAM_PORT
+    }
+
+    fn send(&mut self, request: &WireRequest) -> Result<Reply> {
+        let mut message = Request::new(&request.method, &request.authority, &request.target)
+            // As the real gateway adds them.
+            .header("x-request-id", "6b2e0f3a-0000-4000-8000-000000000000")
+            .header("x-forwarded-for", "127.0.0.1");
+        for (name, value) in &request.fields {
+            let name = String::from_utf8(name.to_ascii_lowercase()).context("a field name that is not text")?;
+            message = message.header(&name, value);
+        }
+        message = match (request.body.is_empty(), request.chunked) {
+            (true, _) => message,
+            (false, None) => {
+                message.header("content-length", request.body.len().to_string()).body(request.body.clone())
+            }
+            (false, Some(size)) => message.chunks(request.body.chunks(size.max(1)).map(<[u8]>::to_vec)),
+        };
+        if !request.trailers.is_empty() {
+            let trailers: Vec<_> = request.trailers.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
+            message = message.trailers(trailers);
+        }
+        let arrived = &mut self.arrived;
+        let outcome = self.worker.run(message, |forwarded: &ForwardedRequest| {
+            arrived.push(arrived_from(forwarded));
+            Response::ok("{}").header("content-type", "application/json")
+        })?;
+        if let Some(hung) = outcome.hung {
+            bail!("the request hangs: {hung}");
+        }
+        let response = outcome.response.context("no response")?;
+        let headers = response.headers.iter();
+        Ok(Reply {
+            status: response.status(),
+            headers: headers.map(|(n, v)| (n.to_owned(), String::from_utf8_lossy(v).into_owned())).collect(),
+            body: response.body(),
+        })
+    }
+
+    fn arrived(&mut self) -> Result<Vec<Arrived>> {
+        Ok(std::mem::take(&mut self.arrived))
+    }
+
+    fn records(&mut self, decision: &str) -> Result<Vec<Value>> {
+        for _ in 0..20 {
+            self.worker.advance(Duration::from_millis(100))?;
+            let collector = lock(&self.collector);
+            if !collector.refused.is_empty() {
+                bail!("the collector refused: {}", collector.refused.join("; "));
+            }
+            if collector.records.iter().any(|r| r["kind"] == "decision" && r["id"] == decision) {
+                return Ok(collector.records.clone());
+            }
+        }
+        bail!("no record of decision {decision} after 2 s; the module logged {:?}", self.worker.log())
+    }
+}
+
+impl Collector {
+    fn answer(&mut self, callout: &Callout) -> Answer {
+        match self.take(&callout.body) {
+            Ok(head) => Response::ok(serde_json::to_vec(&head).unwrap_or_default()).into(),
+            Err(why) => {
+                self.refused.push(why.to_string());
+                Response::new(409).into()
+            }
+        }
+    }
+
+    fn take(&mut self, body: &[u8]) -> Result<LogHead> {
+        let batch = ParsedBatch::parse(body, &BatchLimits::default()).map_err(anyhow::Error::msg)?;
+        let verified = batch.checkpoint.verify(&self.keys).map_err(anyhow::Error::msg)?;
+        let head = verified.checkpoint().head.clone();
+        let log = self.logs.entry(head.origin.as_str().to_owned()).or_default();
+        if log.size() != batch.first {
+            bail!("a batch starts at {}, where {} was next", batch.first, log.size());
+        }
+        for record in &batch.records {
+            log.append(Hash::of_leaf(record.as_bytes()));
+            self.records.push(serde_json::from_str(record)?);
+        }
+        if log.root() != head.root {
+            bail!("the root of a checkpoint is not that of its records");
+        }
+        Ok(head)
+    }
+}
+
+fn arrived_from(forwarded: &ForwardedRequest) -> Arrived {
+    let text = |name: &str| forwarded.text(name).unwrap_or_default();
+    Arrived {
+        method: text(":method"),
+        path: text(":path"),
+        authority: text(":authority"),
+        headers: forwarded
+            .headers
+            .iter()
+            .filter(|(name, _)| !name.starts_with(':'))
+            .map(|(name, value)| (name.to_owned(), String::from_utf8_lossy(value).into_owned()))
+            .collect(),
+        body_bytes: forwarded.body().len() as u64,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,14 @@
+//! Scenarios: files of signed requests and of everything that must come of them, which run on the wasmtime harness and on
+//! the real Envoy alike.
+//!
+//! [`document`] is what people write, [`wire`] the bytes it stands for, [`gateway`] the keys and the compiled policy it
+//! runs under. A [`subject::Subject`] is a gateway to run it on: [`harness::Harness`] or [`real::RealEnvoy`].
+//! [`run::run`] plays the steps and says what differed.
+
+pub mod document;
+pub mod gateway;
+pub mod harness;
+pub mod real;
+pub mod run;
+pub mod subject;
+pub mod wire;

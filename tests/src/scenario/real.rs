@@ -1,0 +1,238 @@
+//! A gateway on the real Envoy, as `exeat render envoy` configures it, with the real collector, an upstream that remembers
+//! every byte, and a name server that sends every name there.
+
+use super::gateway::{GATEWAY, Gateway, exeat};
+use super::subject::{Arrived, Reply, Subject};
+use super::wire::WireRequest;
+use crate::stage::client::{self, Request};
+use crate::stage::dns::Dns;
+use crate::stage::envoy::{Envoy, Setup};
+use crate::stage::process::Process;
+use crate::stage::upstream::{Recorded, Upstream};
+use crate::stage::{artefacts, ports};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long anything may take that takes milliseconds on an idle machine.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Envoy and everything around it.
+pub struct RealEnvoy {
+    gateway: Gateway,
+    /// The proxy.
+    pub envoy: Envoy,
+    /// Where agents send their requests to.
+    pub listener: SocketAddr,
+    /// The upstream of every name.
+    pub upstream: Upstream,
+    /// The name server.
+    pub dns: Dns,
+    collector: Process,
+    collector_address: SocketAddr,
+}
+
+impl RealEnvoy {
+    /// Starts everything under a policy of tests/policies, with so many workers.
+    pub fn start(policy: &str, workers: u32) -> Result<Self> {
+        let upstream = Upstream::start()?;
+        let gateway = Gateway::prepare(policy, upstream.address().port())?;
+        Self::start_with(gateway, upstream, workers)
+    }
+
+    /// Starts everything under a configuration that was prepared.
+    pub fn start_with(gateway: Gateway, upstream: Upstream, workers: u32) -> Result<Self> {
+        let dns = Dns::start()?;
+        dns.set_others([IpAddr::from(Ipv4Addr::LOCALHOST)]);
+        let collector_address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
+        let collector = start_collector(&gateway, collector_address)?;
+        let listener = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
+        let (bootstrap, listeners) = render(&gateway, listener, collector_address, dns.address())?;
+        let envoy = Setup::new(bootstrap)
+            .listeners(listeners)
+            .listener(listener.port())
+            .concurrency(workers)
+            .env("EXEAT_GATEWAY_KEY", &gateway.evidence_key)
+            .start()?;
+        // What was signed before the process started, or in that very second, is refused.
+        std::thread::sleep(Duration::from_millis(1100));
+        Ok(Self { gateway, envoy, listener, upstream, dns, collector, collector_address })
+    }
+
+    /// Writes the documents anew, compiles them and hands the listener to Envoy. What Envoy says when it refuses them.
+    pub fn update(&self) -> Result<()> {
+        let (_, listeners) = render(&self.gateway, self.listener, self.collector_address, self.dns.address())?;
+        Ok(self.envoy.update_listeners(&listeners)?)
+    }
+
+    /// The listener as it was rendered, for tests that break it.
+    pub fn rendered_listener(&self) -> Result<String> {
+        Ok(render(&self.gateway, self.listener, self.collector_address, self.dns.address())?.1)
+    }
+
+    /// The collector's database.
+    pub fn database(&self) -> PathBuf {
+        self.gateway.file("evidence.db")
+    }
+
+    /// The collector.
+    pub fn collector(&self) -> &Process {
+        &self.collector
+    }
+
+    /// Address of the collector.
+    pub fn collector_address(&self) -> SocketAddr {
+        self.collector_address
+    }
+
+    /// Starts a collector again that was stopped.
+    pub fn restart_collector(&mut self) -> Result<()> {
+        self.collector = start_collector(&self.gateway, self.collector_address)?;
+        Ok(())
+    }
+
+    /// `exeat audit verify` over everything that is stored.
+    pub fn verify(&self) -> Result<String> {
+        exeat(&["audit", "verify"], |command| {
+            command.arg("--db").arg(self.database()).arg("--key").arg(keyring(&self.gateway));
+        })
+    }
+
+    /// All records of the collector.
+    pub fn all_records(&self) -> Result<Vec<Value>> {
+        let store = rusqlite::Connection::open(self.database())?;
+        let mut statement = store.prepare("SELECT line FROM leaves ORDER BY log, position")?;
+        let lines = statement.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
+        lines.map(|line| Ok(serde_json::from_slice(&line?)?)).collect()
+    }
+
+    /// The records once this holds of them.
+    pub fn wait_for_records(&self, awaited: &str, holds: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
+        let start = Instant::now();
+        loop {
+            let records = self.all_records()?;
+            if holds(&records) {
+                return Ok(records);
+            }
+            if start.elapsed() > LIMIT {
+                bail!("after {LIMIT:?} the collector does not have {awaited}; it said: {}", self.collector.log_tail());
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+}
+
+impl Subject for RealEnvoy {
+    fn name(&self) -> &'static str {
+        "the real Envoy"
+    }
+
+    fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    fn now(&self) -> u64 {
+        SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
+    }
+
+    fn upstream_port(&self) -> u16 {
+        self.upstream.address().port()
+    }
+
+    fn send(&mut self, request: &WireRequest) -> Result<Reply> {
+        let response = client::send(self.listener, &framed(request))?;
+        let text = |(name, value): &(String, Vec<u8>)| (name.clone(), String::from_utf8_lossy(value).into_owned());
+        Ok(Reply { status: response.status, headers: response.headers.iter().map(text).collect(), body: response.body })
+    }
+
+    fn arrived(&mut self) -> Result<Vec<Arrived>> {
+        Ok(self.upstream.take().iter().map(arrived_from).collect())
+    }
+
+    fn records(&mut self, decision: &str) -> Result<Vec<Value>> {
+        let is = |record: &Value, kind: &str, member: &str| record["kind"] == kind && record[member] == decision;
+        self.wait_for_records(&format!("decision {decision} and its completion"), |records| {
+            let found = records.iter().find(|record| is(record, "decision", "id"));
+            found.is_some_and(|found| {
+                found["released"] == "none" || records.iter().any(|record| is(record, "completion", "decision"))
+            })
+        })
+    }
+}
+
+/// The request as it goes over the wire in HTTP/1.1.
+pub fn framed(request: &WireRequest) -> Request {
+    let mut framed = Request::new(&request.method, &request.target).header("host", &request.authority);
+    for (name, value) in &request.fields {
+        framed = framed.header(name, value);
+    }
+    let trailers: Vec<_> = request.trailers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    match request.chunked {
+        Some(size) => framed.chunks(&request.body.chunks(size.max(1)).collect::<Vec<_>>(), &trailers),
+        None if request.body.is_empty() => framed,
+        None => framed.body(&request.body),
+    }
+}
+
+fn arrived_from(request: &Recorded) -> Arrived {
+    let text = |(name, value): &(String, Vec<u8>)| (name.clone(), String::from_utf8_lossy(value).into_owned());
+    Arrived {
+        method: request.method.clone(),
+        path: request.path.clone(),
+        authority: request.authority.clone().unwrap_or_default(),
+        headers: request.headers.iter().map(text).collect(),
+        body_bytes: request.body_length,
+    }
+}
+
+fn keyring(gateway: &Gateway) -> String {
+    format!("{GATEWAY}={}", gateway.evidence_public)
+}
+
+fn start_collector(gateway: &Gateway, address: SocketAddr) -> Result<Process> {
+    let ready = gateway.file("collector.ready");
+    let _ = std::fs::remove_file(&ready);
+    let mut command = Command::new(artefacts::cli()?);
+    command.args(["collect", "--listen", &address.to_string(), "--key", &keyring(gateway), "--ready-file"]);
+    command.arg(&ready).arg("--db").arg(gateway.file("evidence.db"));
+    let process = Process::spawn("exeat collect", &command, &gateway.file("collector.log"))?;
+    process.wait_until("the collector takes requests", LIMIT, || ready.exists().then_some(()))?;
+    Ok(process)
+}
+
+/// Bootstrap and listener, as the command line renders them.
+fn render(
+    gateway: &Gateway,
+    listener: SocketAddr,
+    collector: SocketAddr,
+    resolver: SocketAddr,
+) -> Result<(String, String)> {
+    let listeners = gateway.file("listener.yaml");
+    let bootstrap = exeat(&["render", "envoy"], |command| {
+        command.arg("--gateway").arg(gateway.document()).arg("--policy").arg(gateway.policy());
+        command.arg("--module").arg(artefacts::module().unwrap_or_default());
+        command.args(["--listen", &listener.to_string(), "--admin", "127.0.0.1:0"]);
+        command.args(["--collector", &collector.to_string(), "--resolver", &resolver.to_string()]);
+        command.arg("--access-log").arg(gateway.file("access.log"));
+        command.arg("--dynamic-listener").arg(&listeners);
+    })?;
+    let text = std::fs::read_to_string(&listeners).context("the rendered listener cannot be read")?;
+    // The stage hands listeners to Envoy itself, so that it sees whether Envoy takes them.
+    let bootstrap = without_dynamic_resources(&bootstrap);
+    Ok((bootstrap, text))
+}
+
+/// Drops the top-level `dynamic_resources` of a YAML text.
+fn without_dynamic_resources(yaml: &str) -> String {
+    let mut dropping = false;
+    let kept = yaml.lines().filter(|line| {
+        if !line.starts_with([' ', '#', '-']) && !line.is_empty() {
+            dropping = line.starts_with("dynamic_resources:");
+        }
+        !dropping
+    });
+    kept.map(|line| format!("{line}\n")).collect()
+}

@@ -1,0 +1,161 @@
+//! Plays the steps of a scenario and says what differed from what must come of them.
+
+use super::document::{Expectation, Scenario, ScenarioStep, UpstreamExpectation, UpstreamRequest};
+use super::subject::{Arrived, Reply, Subject};
+use super::wire::{self, WireRequest};
+use anyhow::{Context, Result};
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// What came of a step.
+#[derive(Clone, Debug)]
+pub struct StepReport {
+    /// The step.
+    pub name: String,
+    /// Outcome in the record.
+    pub outcome: String,
+    /// Reason in the record.
+    pub reason: String,
+    /// Status of the answer.
+    pub status: u16,
+    /// What arrived upstream, for people.
+    pub upstream: String,
+    /// Everything that is not as it should be.
+    pub differences: Vec<String>,
+}
+
+/// Plays all steps; `done` hears of each.
+pub fn run(scenario: &Scenario, subject: &mut dyn Subject, mut done: impl FnMut(&StepReport)) -> Result<()> {
+    let mut sent: HashMap<&str, WireRequest> = HashMap::new();
+    for step in &scenario.steps {
+        let request = match &step.again {
+            Some(name) => sent.get(name.as_str()).cloned().with_context(|| format!("no step {name:?} before"))?,
+            None => wire::build(step, subject.gateway(), subject.now())?,
+        };
+        let report = play(step, &request, subject).with_context(|| format!("step {:?}", step.name))?;
+        sent.insert(&step.name, request);
+        done(&report);
+    }
+    Ok(())
+}
+
+fn play(step: &ScenarioStep, request: &WireRequest, subject: &mut dyn Subject) -> Result<StepReport> {
+    let reply = subject.send(request)?;
+    let arrived = subject.arrived()?;
+    let id = reply.header("exeat-decision").context("the answer names no decision")?.to_owned();
+    let records = subject.records(&id)?;
+    let record = records.iter().find(|r| r["kind"] == "decision" && r["id"] == id.as_str());
+    let record = record.with_context(|| format!("no record of decision {id}"))?;
+    let completions = records.iter().filter(|r| r["kind"] == "completion" && r["decision"] == id.as_str()).count();
+    let mut differences = Differences::default();
+    compare(&step.expect, &reply, record, completions, &mut differences);
+    compare_upstream(&step.expect.upstream, &arrived, &mut differences);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Ok(StepReport {
+        name: step.name.clone(),
+        outcome: text(&record["outcome"]),
+        reason: text(&record["reason"]),
+        status: reply.status,
+        upstream: describe(&arrived),
+        differences: differences.0,
+    })
+}
+
+#[derive(Default)]
+struct Differences(Vec<String>);
+
+impl Differences {
+    fn check(&mut self, what: &str, expected: impl std::fmt::Display, got: impl std::fmt::Display) {
+        let (expected, got) = (expected.to_string(), got.to_string());
+        if expected != got {
+            self.0.push(format!("{what}: expected {expected}, got {got}"));
+        }
+    }
+}
+
+fn compare(expect: &Expectation, reply: &Reply, record: &Value, completions: usize, differences: &mut Differences) {
+    let text = |value: &Value| value.as_str().unwrap_or("nothing").to_owned();
+    differences.check("status", expect.status, reply.status);
+    differences.check("outcome", &expect.outcome, text(&record["outcome"]));
+    differences.check("reason", &expect.reason, text(&record["reason"]));
+    let goes_on = expect.outcome != "deny";
+    differences.check("completions", usize::from(goes_on), completions);
+    if !goes_on {
+        let problem = reply.json();
+        differences.check("reason told", &expect.reason, text(&problem["reason"]));
+        differences.check("content-type", "application/problem+json", reply.header("content-type").unwrap_or_default());
+        for member in ["type", "title", "status", "detail", "decision", "retry"] {
+            if problem.get(member).is_none() {
+                differences.0.push(format!("the answer has no member {member}"));
+            }
+        }
+        if let Some(retry) = &expect.retry {
+            differences.check("retry", retry, text(&problem["retry"]));
+        }
+    }
+    if let Some(expected) = &expect.record {
+        subset("record", expected, record, differences);
+    }
+}
+
+/// Every member that is expected is there, with the value expected.
+fn subset(place: &str, expected: &Value, got: &Value, differences: &mut Differences) {
+    match expected {
+        Value::Object(members) => members.iter().for_each(|(name, value)| {
+            subset(&format!("{place}.{name}"), value, got.get(name).unwrap_or(&Value::Null), differences);
+        }),
+        _ => differences.check(place, expected, got),
+    }
+}
+
+fn compare_upstream(expect: &UpstreamExpectation, arrived: &[Arrived], differences: &mut Differences) {
+    let expected = match expect {
+        UpstreamExpectation::Word(_) => {
+            if !arrived.is_empty() {
+                differences.0.push(format!("upstream: expected nothing, got {}", describe(arrived)));
+            }
+            return;
+        }
+        UpstreamExpectation::Request(expected) => expected,
+    };
+    match arrived {
+        [request] => compare_request(expected, request, differences),
+        _ => differences.0.push(format!("upstream: expected one request, got {}", describe(arrived))),
+    }
+}
+
+fn compare_request(expected: &UpstreamRequest, got: &Arrived, differences: &mut Differences) {
+    let pairs = [
+        ("upstream method", &expected.method, &got.method),
+        ("upstream path", &expected.path, &got.path),
+        ("upstream authority", &expected.authority, &got.authority),
+    ];
+    for (what, expected, got) in pairs {
+        if let Some(expected) = expected {
+            differences.check(what, expected, got);
+        }
+    }
+    if let Some(bytes) = expected.body_bytes {
+        differences.check("upstream body", bytes, got.body_bytes);
+    }
+    for (name, value) in &expected.has {
+        let values: Vec<_> = got.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
+        differences.check(&format!("upstream header {name}"), value, values.join(", "));
+    }
+    for name in &expected.lacks {
+        if got.headers.iter().any(|(n, _)| n == name) {
+            differences.0.push(format!("upstream: header {name} must not arrive"));
+        }
+    }
+}
+
+fn describe(arrived: &[Arrived]) -> String {
+    if arrived.is_empty() {
+        return "nothing".to_owned();
+    }
+    let one = |request: &Arrived| {
+        let body = if request.body_bytes > 0 { format!(", {} bytes", request.body_bytes) } else { String::new() };
+        format!("{} {}{body}", request.method, request.path)
+    };
+    arrived.iter().map(one).collect::<Vec<_>>().join("; ")
+}
