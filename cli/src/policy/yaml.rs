@@ -54,7 +54,7 @@ impl Source {
         let mut parser = Parser::new_from_str(text);
         while let Some(event) = parser.next_event() {
             let (event, span) = event.map_err(|error| {
-                let what = format!("not YAML: {}", error.info().escape_debug());
+                let what = format!("not YAML: {}", error.info().replace(char::is_control, " "));
                 reader.refuse(*error.marker(), "", what)
             })?;
             reader.take(event, span.start)?;
