@@ -1,0 +1,5 @@
+//! What agents, other plugins, upstreams and operators with a slip of the pen try on the whole gateway: the module in the
+//! harness, or the real Envoy as it is rendered.
+
+mod agent;
+mod updates;
