@@ -4,7 +4,8 @@
 //! it stands under and its content: what does not authenticate counts as unavailable, and the request is refused. A
 //! plugin that puts an older value back, or deletes one, is not detected; docs/threat-model.md says so.
 //!
-//! The host never forgets a key, so the set of keys is bounded: one for the boot, one counter, and [`SHARDS`] a signer.
+//! The host never forgets a key, so the set of keys is bounded: one for the boot, one counter, a head for each VM, and
+//! [`SHARDS`] for nonces.
 
 use exeat_engine::facts::Timestamp;
 use exeat_engine::ledger::{Ledger, NonceFingerprint, Spend};
@@ -15,8 +16,9 @@ use sha2::Sha256;
 
 const TAG: usize = 16;
 
-/// Shards of the nonces of one signer. With [`SHARD_CAPACITY`] this bounds the live nonces of a signer to 524,288
-/// (10.5 MB for the process), which is 8,000 requests a second at the default `max_age` and skew.
+/// Shards of the nonces of all signers together. With [`SHARD_CAPACITY`] this bounds the live nonces of the process to
+/// 524,288 (12.6 MB). Shards fill unevenly: at the default `max_age` the first of them are full at some 5,000 requests a
+/// second.
 pub(crate) const SHARDS: u16 = 8192;
 
 /// Live nonces in one shard; when it is full, a further one is refused.
@@ -31,9 +33,13 @@ const CAS_ATTEMPTS: usize = 64;
 /// A compare-and-swap number that no stored value has: with it the host writes only where nothing stands yet.
 const ONLY_IF_ABSENT: u32 = u32::MAX;
 
+/// Where the boot stands. Not below a gateway's id: a process is that of one gateway, whatever a later configuration says.
+const BOOT: &str = "exeat/1/boot";
+
 /// Authenticated access to the shared data of one gateway.
 #[derive(Clone)]
 pub(crate) struct SharedData {
+    gateway: String,
     prefix: String,
     key: [u8; 32],
 }
@@ -45,13 +51,15 @@ pub(crate) enum SharedError {
     Host(Status),
     /// A value does not authenticate: somebody else wrote it.
     NotAuthentic,
+    /// The process is that of another gateway.
+    OtherGateway,
     /// Other workers were quicker every time.
     Contended,
 }
 
 impl SharedData {
     pub(crate) fn new(gateway: &str, key: [u8; 32]) -> Self {
-        Self { prefix: format!("exeat/1/{gateway}/"), key }
+        Self { gateway: gateway.to_owned(), prefix: format!("exeat/1/{gateway}/"), key }
     }
 
     fn tag(&self, name: &str, content: &[u8]) -> [u8; TAG] {
@@ -122,16 +130,19 @@ impl SharedData {
 
     /// The boot that all VMs of this process belong to: made by whichever comes first.
     pub(crate) fn boot(&self, now: Timestamp, random: &[u8; 32]) -> Result<Boot, SharedError> {
-        let name = format!("{}boot", self.prefix);
-        self.update(&name, |content| match content {
-            Some(content) => Boot::decode(content).map(|boot| (None, boot)).ok_or(SharedError::NotAuthentic),
+        self.update(BOOT, |content| match content {
+            Some(content) => match Boot::decode(content) {
+                Some((boot, gateway)) if gateway == self.gateway.as_bytes() => Ok((None, boot)),
+                Some(_) => Err(SharedError::OtherGateway),
+                None => Err(SharedError::NotAuthentic),
+            },
             None => {
                 let mut id = [0u8; 8];
                 for (to, from) in id.iter_mut().zip(random) {
                     *to = *from;
                 }
                 let boot = Boot { started: now, id };
-                Ok((Some(boot.encode()), boot))
+                Ok((Some(boot.encode(&self.gateway)), boot))
             }
         })
     }
@@ -186,15 +197,18 @@ pub(crate) struct Boot {
 }
 
 impl Boot {
-    fn encode(self) -> Vec<u8> {
+    fn encode(self, gateway: &str) -> Vec<u8> {
         let mut bytes = self.started.millis().to_le_bytes().to_vec();
         bytes.extend_from_slice(&self.id);
+        bytes.extend_from_slice(gateway.as_bytes());
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (started, id) = bytes.split_first_chunk::<8>()?;
-        Some(Self { started: Timestamp(u64::from_le_bytes(*started)), id: id.try_into().ok()? })
+    /// The boot, and the id of its gateway.
+    fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (started, rest) = bytes.split_first_chunk::<8>()?;
+        let (id, gateway) = rest.split_first_chunk::<8>()?;
+        Some((Self { started: Timestamp(u64::from_le_bytes(*started)), id: *id }, gateway))
     }
 }
 

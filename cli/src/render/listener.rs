@@ -37,10 +37,7 @@ impl Settings<'_> {
                 "virtual_hosts": [{
                     "name": "all",
                     "domains": ["*"],
-                    "routes": [{
-                        "match": {"prefix": "/"},
-                        "route": {"cluster": EGRESS, "timeout": "300s", "idle_timeout": "300s"},
-                    }],
+                    "routes": routes(),
                 }],
             },
             "http_filters": [self.exeat_filter(), forward_proxy_filter(), router()],
@@ -121,6 +118,21 @@ impl Settings<'_> {
             }),
         }
     }
+}
+
+/// The way out is there only for a request that the filter let go. Envoy leaves a Wasm filter out of the chain when its
+/// VM could not be cloned, started or configured on a worker, whatever `failure_policy` says.
+fn routes() -> Value {
+    json!([
+        {
+            "match": {"prefix": "/", "filter_state": [{"key": "wasm.exeat.released", "string_match": {"exact": "yes"}}]},
+            "route": {"cluster": EGRESS, "timeout": "300s", "idle_timeout": "300s"},
+        },
+        {
+            "match": {"prefix": "/"},
+            "direct_response": {"status": 503, "body": {"inline_string": "The request was not judged.\n"}},
+        },
+    ])
 }
 
 fn forward_proxy_filter() -> Value {

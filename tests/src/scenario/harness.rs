@@ -37,6 +37,7 @@ struct Collector {
     logs: HashMap<String, CompactRange>,
     records: Vec<Value>,
     refused: Vec<String>,
+    down: bool,
 }
 
 impl Harness {
@@ -72,6 +73,11 @@ impl Harness {
     /// The worker.
     pub fn worker(&self) -> &Worker {
         &self.worker
+    }
+
+    /// Switches the collector off: it then answers 503 to everything.
+    pub fn collector_is_up(&self, up: bool) {
+        lock(&self.collector).down = !up;
     }
 }
 
@@ -150,6 +156,9 @@ impl Subject for Harness {
 
 impl Collector {
     fn answer(&mut self, callout: &Callout) -> Answer {
+        if self.down {
+            return Response::new(503).into();
+        }
         match self.take(&callout.body) {
             Ok(head) => Response::ok(serde_json::to_vec(&head).unwrap_or_default()).into(),
             Err(why) => {

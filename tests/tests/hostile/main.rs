@@ -1,0 +1,10 @@
+//! What agents, other plugins, upstreams and operators with a slip of the pen try on the whole gateway: the module in the
+//! harness, or the real Envoy as it is rendered.
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+mod agent;
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod updates;
