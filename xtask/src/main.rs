@@ -4,6 +4,7 @@
 mod checks;
 mod demo;
 mod process;
+mod runtimes;
 mod setup;
 mod stages;
 mod test;
@@ -18,7 +19,8 @@ use workspace::Workspace;
 const USAGE: &str = "\
 cargo xtask <command>
 
-  setup                            get what the other commands need: a way to wasm32, Envoy, cargo-deny
+  setup                            get what the other commands need: a way to wasm32, Envoy, cargo-deny,
+                                   what the examples in Python and Node import
   wasm                             build the filter into target/exeat.wasm
   test [--advisories] [-- ARGS]    checks, module, every test on the real Envoy; ARGS go to the test runner
   demo [--keep]                    run the demo on the real Envoy; --keep leaves it running to look around

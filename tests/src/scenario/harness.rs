@@ -99,25 +99,7 @@ impl Subject for Harness {
     }
 
     fn send(&mut self, request: &WireRequest) -> Result<Reply> {
-        let mut message = Request::new(&request.method, &request.authority, &request.target)
-            // As the real gateway adds them.
-            .header("x-request-id", "6b2e0f3a-0000-4000-8000-000000000000")
-            .header("x-forwarded-for", "127.0.0.1");
-        for (name, value) in &request.fields {
-            let name = String::from_utf8(name.to_ascii_lowercase()).context("a field name that is not text")?;
-            message = message.header(&name, value);
-        }
-        message = match (request.body.is_empty(), request.chunked) {
-            (true, _) => message,
-            (false, None) => {
-                message.header("content-length", request.body.len().to_string()).body(request.body.clone())
-            }
-            (false, Some(size)) => message.chunks(request.body.chunks(size.max(1)).map(<[u8]>::to_vec)),
-        };
-        if !request.trailers.is_empty() {
-            let trailers: Vec<_> = request.trailers.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
-            message = message.trailers(trailers);
-        }
+        let message = message(request)?;
         let arrived = &mut self.arrived;
         let outcome = self.worker.run(message, |forwarded: &ForwardedRequest| {
             arrived.push(arrived_from(forwarded));
@@ -185,6 +167,28 @@ impl Collector {
         }
         Ok(head)
     }
+}
+
+/// The request as the host hands it to the filter.
+pub fn message(request: &WireRequest) -> Result<Request> {
+    let mut message = Request::new(&request.method, &request.authority, &request.target)
+        // As the real gateway adds them.
+        .header("x-request-id", "6b2e0f3a-0000-4000-8000-000000000000")
+        .header("x-forwarded-for", "127.0.0.1");
+    for (name, value) in &request.fields {
+        let name = String::from_utf8(name.to_ascii_lowercase()).context("a field name that is not text")?;
+        message = message.header(&name, value);
+    }
+    message = match (request.body.is_empty(), request.chunked) {
+        (true, _) => message,
+        (false, None) => message.header("content-length", request.body.len().to_string()).body(request.body.clone()),
+        (false, Some(size)) => message.chunks(request.body.chunks(size.max(1)).map(<[u8]>::to_vec)),
+    };
+    if !request.trailers.is_empty() {
+        let trailers: Vec<_> = request.trailers.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
+        message = message.trailers(trailers);
+    }
+    Ok(message)
 }
 
 fn arrived_from(forwarded: &ForwardedRequest) -> Arrived {
