@@ -30,6 +30,8 @@ pub(crate) struct Http {
     seen: usize,
     /// Whether the host holds head and body back.
     held: bool,
+    /// Whether there is a decision, and so a record for its id to name.
+    decided: bool,
     /// Whether the response is our own.
     answered: bool,
     response_ended: bool,
@@ -37,7 +39,7 @@ pub(crate) struct Http {
 
 impl Http {
     pub(crate) fn new(plugin: Option<Plugin>) -> Self {
-        Self { plugin, exchange: None, seen: 0, held: true, answered: false, response_ended: false }
+        Self { plugin, exchange: None, seen: 0, held: true, decided: false, answered: false, response_ended: false }
     }
 
     /// Judges the head; an error is a refusal that no record can be made of.
@@ -88,6 +90,7 @@ impl Http {
             Ok(Step::NeedBody { .. }) => Action::Pause,
             Ok(Step::Pass) => Action::Continue,
             Ok(Step::Decided(decision)) => {
+                self.decided = true;
                 // For the host's access log: joins its line with the decision record.
                 let _ = hostcalls::set_property(vec!["exeat.decision"], Some(decision.id.as_bytes()));
                 let checkpoint = vm::with(|vm| vm.begun_log().and_then(vm::Log::unwitnessed_checkpoint));
@@ -211,7 +214,8 @@ impl HttpContext for Http {
         for (name, _) in fields.iter().filter(|(name, _)| name.starts_with(OWN_FIELDS)) {
             let _ = hostcalls::remove_map_value(MapType::HttpResponseHeaders, name);
         }
-        if let Some(exchange) = &self.exchange {
+        // The host may answer before there is a decision, when a body does not come in time: no record would bear this id.
+        if let Some(exchange) = self.exchange.as_ref().filter(|_| self.decided) {
             let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, "exeat-decision", Some(exchange.id()));
         }
         Action::Continue

@@ -1,10 +1,11 @@
 //! A gateway on the real Envoy, as `exeat render envoy` configures it, with the real collector, an upstream that remembers
 //! every byte, and a name server that sends every name there.
 
+use super::document::Protocol;
 use super::gateway::{GATEWAY, Gateway, exeat};
 use super::subject::{Arrived, Reply, Subject};
 use super::wire::WireRequest;
-use crate::stage::client::{self, Request};
+use crate::stage::client::{Connection, Http2, Request, Response};
 use crate::stage::dns::Dns;
 use crate::stage::envoy::{Envoy, Setup};
 use crate::stage::process::Process;
@@ -33,6 +34,8 @@ pub struct RealEnvoy {
     pub dns: Dns,
     collector: Process,
     collector_address: SocketAddr,
+    /// Bytes that the upstream had received when it was last looked at.
+    received: u64,
 }
 
 impl RealEnvoy {
@@ -59,7 +62,7 @@ impl RealEnvoy {
             .start()?;
         // What was signed before the process started, or in that very second, is refused.
         std::thread::sleep(Duration::from_millis(1100));
-        Ok(Self { gateway, envoy, listener, upstream, dns, collector, collector_address })
+        Ok(Self { gateway, envoy, listener, upstream, dns, collector, collector_address, received: 0 })
     }
 
     /// Writes the documents anew, compiles them and hands the listener to Envoy. What Envoy says when it refuses them.
@@ -130,6 +133,10 @@ impl Subject for RealEnvoy {
         "the real Envoy"
     }
 
+    fn is_whole(&self) -> bool {
+        true
+    }
+
     fn gateway(&self) -> &Gateway {
         &self.gateway
     }
@@ -143,13 +150,18 @@ impl Subject for RealEnvoy {
     }
 
     fn send(&mut self, request: &WireRequest) -> Result<Reply> {
-        let response = client::send(self.listener, &framed(request))?;
+        let response = exchange(self.listener, request)?;
         let text = |(name, value): &(String, Vec<u8>)| (name.clone(), String::from_utf8_lossy(value).into_owned());
         Ok(Reply { status: response.status, headers: response.headers.iter().map(text).collect(), body: response.body })
     }
 
     fn arrived(&mut self) -> Result<Vec<Arrived>> {
-        Ok(self.upstream.take().iter().map(arrived_from).collect())
+        let requests = self.upstream.take();
+        let before = std::mem::replace(&mut self.received, self.upstream.bytes_received());
+        if requests.is_empty() && self.received != before {
+            bail!("the upstream received {} bytes that are no request", self.received - before);
+        }
+        Ok(requests.iter().map(arrived_from).collect())
     }
 
     fn records(&mut self, decision: &str) -> Result<Vec<Value>> {
@@ -163,13 +175,55 @@ impl Subject for RealEnvoy {
     }
 }
 
-/// The request as it goes over the wire in HTTP/1.1.
+/// Sends on a connection of its own, and reads the answer.
+fn exchange(listener: SocketAddr, request: &WireRequest) -> Result<Response> {
+    if request.protocol == Protocol::Http2 {
+        let trailers = match request.trailers.as_slice() {
+            [] => None,
+            list => Some(header_map(list.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))?),
+        };
+        let chunks = request.body.chunks(request.chunked.unwrap_or(usize::MAX).max(1)).map(<[u8]>::to_vec).collect();
+        return Ok(Http2::connect(listener)?.send_stream(framed_http2(request)?, chunks, Duration::ZERO, trailers)?);
+    }
+    let mut connection = Connection::open(listener)?;
+    if request.announce.is_none() {
+        return Ok(connection.send(&framed(request))?);
+    }
+    connection.write(&[framed(request).head_bytes(), request.body.clone()].concat())?;
+    Ok(connection.read_response(&request.method)?)
+}
+
+/// The head as it goes over the wire in HTTP/2.
+fn framed_http2(request: &WireRequest) -> Result<http::Request<()>> {
+    let uri = format!("http://{}{}", request.authority, request.target);
+    let mut framed = http::Request::builder().method(request.method.as_str()).uri(uri).body(())?;
+    let fields = request.fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+    *framed.headers_mut() = header_map(fields)?;
+    let own = (request.chunked.is_none() && !request.body.is_empty()).then_some(request.body.len() as u64);
+    if let Some(length) = request.announce.or(own) {
+        framed.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+    }
+    Ok(framed)
+}
+
+fn header_map<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<http::HeaderMap> {
+    let mut map = http::HeaderMap::new();
+    for (name, value) in fields {
+        map.append(http::HeaderName::from_bytes(name)?, http::HeaderValue::from_bytes(value)?);
+    }
+    Ok(map)
+}
+
+/// The request as it goes over the wire in HTTP/1.1; without the body where a length of its own is announced.
 pub fn framed(request: &WireRequest) -> Request {
     let mut framed = Request::new(&request.method, &request.target).header("host", &request.authority);
     for (name, value) in &request.fields {
         framed = framed.header(name, value);
     }
     let trailers: Vec<_> = request.trailers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    if let Some(length) = request.announce {
+        return framed.header("content-length", length.to_string());
+    }
     match request.chunked {
         Some(size) => framed.chunks(&request.body.chunks(size.max(1)).collect::<Vec<_>>(), &trailers),
         None if request.body.is_empty() => framed,
@@ -183,7 +237,7 @@ fn arrived_from(request: &Recorded) -> Arrived {
         method: request.method.clone(),
         path: request.path.clone(),
         authority: request.authority.clone().unwrap_or_default(),
-        headers: request.headers.iter().map(text).collect(),
+        headers: request.headers.iter().chain(&request.trailers).map(text).collect(),
         body_bytes: request.body_length,
     }
 }
