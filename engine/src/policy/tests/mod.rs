@@ -5,6 +5,7 @@ mod modes;
 mod naive;
 mod properties;
 mod requests;
+mod signers;
 mod sizes;
 
 use super::{Candidates, Configuration, HeadVerdict, Payload, Refusal, Subject, Verdict};
@@ -107,6 +108,7 @@ pub(super) struct Request {
     pub(super) target: String,
     pub(super) context: String,
     pub(super) binding: Binding,
+    pub(super) peer: Option<&'static str>,
     pub(super) body: u64,
     pub(super) fields: Vec<(String, Vec<u8>)>,
     pub(super) now: Timestamp,
@@ -123,6 +125,7 @@ impl Request {
             target: target.to_owned(),
             context: context.to_owned(),
             binding: Binding::Request,
+            peer: None,
             body: 0,
             fields: Vec::new(),
             now: NOW,
@@ -145,7 +148,7 @@ impl Request {
 
     fn head(&self, configuration: &Configuration) -> HeadVerdict {
         let context = self.context();
-        let subject = Subject { context: &context, signer: 0, binding: self.binding };
+        let subject = Subject { context: &context, signer: 0, binding: self.binding, peer: self.peer };
         configuration.policy().judge_head(&subject, &self.destination(), self.method, self.now)
     }
 

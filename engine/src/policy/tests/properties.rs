@@ -260,6 +260,7 @@ fn request() -> impl Strategy<Value = Request> {
             target: target.into(),
             context,
             binding: Binding::Request,
+            peer: None,
             body,
             fields: Vec::new(),
             now: NOW,
