@@ -166,3 +166,6 @@ fn accepted(file: &Path) -> anyhow::Result<(Configuration, String)> {
 fn text(value: &serde_json::Value, json: bool) -> anyhow::Result<String> {
     if json { Ok(format!("{}\n", serde_json::to_string_pretty(value)?)) } else { yaml::print(value) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,13 +74,10 @@ impl Http {
         let exchange = self.exchange.as_mut().ok_or(Reason::InternalError)?;
         vm::with(|vm| {
             let log = vm.log(now).ok_or(Reason::AuditUnavailable)?;
-            let size = log.journal.head().size;
             let mut ledger = SharedLedger(&log.shared);
             let mut around = Surroundings { now, ledger: &mut ledger, journal: &mut log.journal };
             let step = step(exchange, &mut around);
-            if log.journal.head().size != size {
-                log.publish();
-            }
+            log.publish();
             Ok(step)
         })
     }
@@ -93,6 +90,10 @@ impl Http {
             Ok(Step::Decided(decision)) => {
                 // For the host's access log: joins its line with the decision record.
                 let _ = hostcalls::set_property(vec!["exeat.decision"], Some(decision.id.as_bytes()));
+                let checkpoint = vm::with(|vm| vm.begun_log().and_then(vm::Log::unwitnessed_checkpoint));
+                if let Some(checkpoint) = checkpoint {
+                    let _ = hostcalls::set_property(vec!["exeat.checkpoint"], Some(checkpoint.as_bytes()));
+                }
                 match decision.verdict {
                     Verdict::Refuse(answer) => self.refuse(&answer),
                     Verdict::Forward(map) => {

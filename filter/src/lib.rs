@@ -15,7 +15,6 @@ mod vm;
 mod wasi;
 
 // Without a log level the SDK installs no panic hook, and a panic would be a bare "unreachable" in the host's log.
-#[expect(missing_docs, reason = "the macro makes a function that nobody but the host calls")]
 mod entry {
     proxy_wasm::main! {{
         proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);

@@ -177,6 +177,7 @@ fn deliver(now: Timestamp) -> bool {
         let others = log.others();
         let (records, bytes) = BATCH;
         let Some(batch) = log.journal.next_batch(now, records, bytes, &others) else { return false };
+        log.sealed();
         match dispatch(collector, batch.bytes()) {
             Ok(()) => {
                 vm.delivery.lost_at = Some(now.plus_millis(collector.timeout.saturating_add(GRACE)));

@@ -56,6 +56,10 @@ pub(crate) struct Log {
     pub(crate) shared: SharedData,
     pub(crate) started: Timestamp,
     number: u32,
+    /// Leaves when the head was last published.
+    published: u64,
+    /// Whether the newest checkpoint was put beside a request.
+    witnessed: bool,
 }
 
 impl Vm {
@@ -167,7 +171,8 @@ impl Vm {
         };
         let capacity = Capacity { records: u64::from(gateway.queue()), bytes: QUEUE_BYTES };
         let journal = Journal::new(&genesis, identity.key.clone(), capacity).map_err(|error| error.to_string())?;
-        let mut log = Log { journal, shared, started: identity.boot.started, number };
+        let started = identity.boot.started;
+        let mut log = Log { journal, shared, started, number, published: 0, witnessed: true };
         for record in self.unrecorded.drain(..) {
             log.record_config(&record).map_err(|error| error.to_string())?;
         }
@@ -193,9 +198,24 @@ impl Log {
 
     /// Tells the other VMs how far this log has come, for their checkpoints to cite. What cannot be published is not
     /// cited; the log itself is none the worse.
-    pub(crate) fn publish(&self) {
-        let head = self.journal.head();
-        let _ = self.shared.publish_head(self.number, head.size, &head.root.0);
+    pub(crate) fn publish(&mut self) {
+        if self.journal.size() != self.published {
+            let head = self.journal.head();
+            self.published = head.size;
+            let _ = self.shared.publish_head(self.number, head.size, &head.root.0);
+        }
+    }
+
+    /// A batch was sealed with a checkpoint that nobody but the collector has seen.
+    pub(crate) fn sealed(&mut self) {
+        self.witnessed = false;
+    }
+
+    /// The newest checkpoint, once: it goes beside a request into the host's access log, a second place that the
+    /// collector cannot take it back from.
+    pub(crate) fn unwitnessed_checkpoint(&mut self) -> Option<String> {
+        let checkpoint = self.journal.last_checkpoint();
+        (!std::mem::replace(&mut self.witnessed, true) && !checkpoint.is_empty()).then(|| checkpoint.to_owned())
     }
 
     /// The heads of the other VMs' logs.

@@ -1,5 +1,7 @@
 //! Every scenario file, on the wasmtime harness and on the real Envoy.
 
+#![cfg(test)]
+
 use exeat_e2e::scenario::document::{all, read};
 use exeat_e2e::scenario::harness::Harness;
 use exeat_e2e::scenario::real::RealEnvoy;

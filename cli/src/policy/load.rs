@@ -44,7 +44,9 @@ impl Loaded {
     pub fn warnings(&self, now: Timestamp) -> Vec<Diagnostic> {
         let policy = self.document.get("policy");
         let warnings = policy.map(|policy| exeat_engine::policy::warnings(policy, now)).unwrap_or_default();
-        warnings.iter().map(|warning| self.files.explain(warning)).collect()
+        let mut warnings: Vec<Diagnostic> = warnings.iter().map(|warning| self.files.explain(warning)).collect();
+        warnings.sort_by(|a, b| a.location.cmp(&b.location));
+        warnings
     }
 }
 
@@ -87,7 +89,11 @@ pub fn load(folder: &Path, gateway: Option<&Path>) -> Result<Loaded, Vec<Diagnos
     })?;
     match Configuration::examine(&json) {
         Ok(configuration) => Ok(Loaded { configuration, document, files }),
-        Err(errors) => Err(errors.iter().map(|error| files.explain(error)).collect()),
+        Err(errors) => {
+            let mut errors: Vec<Diagnostic> = errors.iter().map(|error| files.explain(error)).collect();
+            errors.sort_by(|a, b| a.location.cmp(&b.location));
+            Err(errors)
+        }
     }
 }
 

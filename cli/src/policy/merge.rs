@@ -93,7 +93,8 @@ impl Merge<'_> {
         let whole = |key| Piece { source, here: pointer("", key), there: pointer("", key), key };
         let Node::Map(entries) = &read.node else {
             let piece = Piece { source, here: String::new(), there: String::new(), key: "" };
-            return self.refuse(&piece, "expected a map", "write keys such as schema, destinations, agents");
+            let problem = format!("expected a map, found {}", read.node.kind());
+            return self.refuse(&piece, problem, "write keys such as schema, destinations, agents");
         };
         let team = match read.node.get("team") {
             None => None,
@@ -126,7 +127,7 @@ impl Merge<'_> {
 
     fn signers(&mut self, piece: &Piece<'_>, value: &Node) {
         let Node::List(items) = value else {
-            return self.refuse(piece, "expected a list", "write a list of signers");
+            return self.refuse(piece, format!("expected a list, found {}", value.kind()), "write a list of signers");
         };
         self.begin(piece, Node::List(Vec::new()));
         for (i, item) in items.iter().enumerate() {
@@ -146,7 +147,7 @@ impl Merge<'_> {
     /// Entries that several files add to.
     fn shared(&mut self, piece: &Piece<'_>, value: &Node, team: Option<&str>) {
         let Node::Map(entries) = value else {
-            return self.refuse(piece, "expected a map", "write a map of names");
+            return self.refuse(piece, format!("expected a map, found {}", value.kind()), "write a map of names");
         };
         self.begin(piece, Node::Map(Vec::new()));
         for (name, entry) in entries {

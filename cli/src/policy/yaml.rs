@@ -54,7 +54,7 @@ impl Source {
         let mut parser = Parser::new_from_str(text);
         while let Some(event) = parser.next_event() {
             let (event, span) = event.map_err(|error| {
-                let what = format!("not YAML: {}", error.info().escape_debug());
+                let what = format!("not YAML: {}", error.info().replace(char::is_control, " "));
                 reader.refuse(*error.marker(), "", what)
             })?;
             reader.take(event, span.start)?;
@@ -147,7 +147,7 @@ impl Reader<'_> {
     }
 
     fn scalar(&mut self, text: String, style: ScalarStyle, at: Marker) -> Result<(), Diagnostic> {
-        if let Some(Open { pointer, content: Content::Map(entries, key @ None) }) = self.open.last_mut() {
+        if let Some(Open { pointer, content: Content::Map(_, key @ None) }) = self.open.last_mut() {
             let mut here = pointer.clone();
             push_key(&mut here, &text);
             if text == "<<" && style == ScalarStyle::Plain {
@@ -157,8 +157,8 @@ impl Reader<'_> {
             {
                 return Err(self.refuse(at, &here, "a key that is not text; put it in quotes"));
             }
-            if entries.iter().any(|(known, _)| *known == text) {
-                let first = self.positions.get(&here).map_or(0, |(line, _)| *line);
+            // A pointer has a position only once its key was read.
+            if let Some((first, _)) = self.positions.get(&here) {
                 let message = format!("the key {text:?} occurs twice, first in line {first}; keep one of the two");
                 return Err(self.refuse(at, &here, message));
             }

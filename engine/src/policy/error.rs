@@ -126,7 +126,7 @@ impl Problems {
 
 /// Text in quotes, escaped so that it cannot break a line or a terminal.
 pub(crate) fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.escape_debug())
+    format!("{text:?}")
 }
 
 /// `did you mean "x"?` for the nearest of `known`, where one is near.

@@ -50,7 +50,7 @@ impl Node {
     }
 
     /// What kind of value this is, for people.
-    pub(crate) const fn kind(&self) -> &'static str {
+    pub const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing (null)",
             Self::Bool(_) => "true or false",

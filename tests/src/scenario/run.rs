@@ -50,11 +50,10 @@ fn play(step: &ScenarioStep, request: &WireRequest, subject: &mut dyn Subject) -
     let mut differences = Differences::default();
     compare(&step.expect, &reply, record, completions, &mut differences);
     compare_upstream(&step.expect.upstream, &arrived, &mut differences);
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     Ok(StepReport {
         name: step.name.clone(),
-        outcome: text(&record["outcome"]),
-        reason: text(&record["reason"]),
+        outcome: member(record, "outcome").to_owned(),
+        reason: member(record, "reason").to_owned(),
         status: reply.status,
         upstream: describe(&arrived),
         differences: differences.0,
@@ -74,28 +73,31 @@ impl Differences {
 }
 
 fn compare(expect: &Expectation, reply: &Reply, record: &Value, completions: usize, differences: &mut Differences) {
-    let text = |value: &Value| value.as_str().unwrap_or("nothing").to_owned();
     differences.check("status", expect.status, reply.status);
-    differences.check("outcome", &expect.outcome, text(&record["outcome"]));
-    differences.check("reason", &expect.reason, text(&record["reason"]));
+    differences.check("outcome", &expect.outcome, member(record, "outcome"));
+    differences.check("reason", &expect.reason, member(record, "reason"));
     let goes_on = expect.outcome != "deny";
     differences.check("completions", usize::from(goes_on), completions);
     if !goes_on {
         let problem = reply.json();
-        differences.check("reason told", &expect.reason, text(&problem["reason"]));
+        differences.check("reason told", &expect.reason, member(&problem, "reason"));
         differences.check("content-type", "application/problem+json", reply.header("content-type").unwrap_or_default());
-        for member in ["type", "title", "status", "detail", "decision", "retry"] {
-            if problem.get(member).is_none() {
-                differences.0.push(format!("the answer has no member {member}"));
+        for name in ["type", "title", "status", "detail", "decision", "retry"] {
+            if problem.get(name).is_none() {
+                differences.0.push(format!("the answer has no member {name}"));
             }
         }
         if let Some(retry) = &expect.retry {
-            differences.check("retry", retry, text(&problem["retry"]));
+            differences.check("retry", retry, member(&problem, "retry"));
         }
     }
     if let Some(expected) = &expect.record {
         subset("record", expected, record, differences);
     }
+}
+
+fn member<'a>(object: &'a Value, name: &str) -> &'a str {
+    object.get(name).and_then(Value::as_str).unwrap_or("nothing")
 }
 
 /// Every member that is expected is there, with the value expected.

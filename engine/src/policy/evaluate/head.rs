@@ -142,16 +142,17 @@ impl Trial<'_> {
     /// Allow rules: what is left of them, and those that cover destination, method and path.
     fn judge_claims<'t>(&'t self, refusals: &mut Refusals) -> (Vec<Claim<'t>>, Vec<Claim<'t>>) {
         let mut claims = self.claims(refusals);
-        self.judge_tenant_and_scope(refusals);
-        let (platform, rules) = (self.modes.of(Firmness::Platform), self.modes.of(Firmness::Rules));
-        self.narrow(&mut claims, Reason::DelegationDenied, platform, refusals, |claim| {
-            if self.delegators_may(&claim.fit.destination) { Ok(claim) } else { Err("delegated_by".to_owned()) }
-        });
-        // Of each rule the closest destination that is left.
+        self.judge_reach(refusals);
+        let rules = self.modes.of(Firmness::Rules);
+        // Of each rule the closest destination.
         let mut seen = BTreeSet::new();
         claims.retain(|claim| seen.insert(claim.rule.id.clone()));
         if self.subject.binding != Binding::Request {
-            self.narrow(&mut claims, Reason::BindingDenied, Mode::Enforce, refusals, |_| Err("binding".to_owned()));
+            refusals.add(Refusal {
+                rule: claims.first().map(|claim| self.rule_name(&claim.rule.id)),
+                condition: Some("binding".to_owned()),
+                ..self.refusal(Reason::BindingDenied)
+            });
         }
         self.narrow(&mut claims, Reason::MethodDenied, rules, refusals, |claim| {
             if claim.rule.fits_method(self.method) { Ok(claim) } else { Err("methods".to_owned()) }
@@ -199,19 +200,23 @@ impl Trial<'_> {
         claims
     }
 
-    fn judge_tenant_and_scope(&self, refusals: &mut Refusals) {
+    /// Tenant, scope and the agents that handed on the work, against every destination that fits: what the agent's own
+    /// rules say does not matter here.
+    fn judge_reach(&self, refusals: &mut Refusals) {
         let mode = self.modes.of(Firmness::Platform);
-        if let Some(closed) = self.find(|destination| !self.tenant_may(destination)) {
-            let (condition, destination) = (Some("tenants".to_owned()), Some(closed));
-            refusals.add(Refusal { mode, condition, destination, ..self.refusal(Reason::TenantDenied) });
-        }
         let outside = |destination: &Destination| match &self.context.scope {
             Some(scope) => !destination.category().is_some_and(|category| scope.iter().any(|named| named == category)),
             None => false,
         };
-        if let Some(closed) = self.find(outside) {
-            let (condition, destination) = (Some("scope".to_owned()), Some(closed));
-            refusals.add(Refusal { mode, condition, destination, ..self.refusal(Reason::ScopeDenied) });
+        for (reason, condition, closed) in [
+            (Reason::TenantDenied, "tenants", self.find(|destination| !self.tenant_may(destination))),
+            (Reason::ScopeDenied, "scope", self.find(outside)),
+            (Reason::DelegationDenied, "delegated_by", self.find(|destination| !self.delegators_may(destination))),
+        ] {
+            if let Some(closed) = closed {
+                let (condition, destination) = (Some(condition.to_owned()), Some(closed));
+                refusals.add(Refusal { mode, condition, destination, ..self.refusal(reason) });
+            }
         }
     }
 
@@ -303,6 +308,7 @@ impl Trial<'_> {
             defaults: Arc::clone(&self.policy.defaults),
             ceilings: Arc::clone(&self.policy.ceilings),
             modes: self.modes,
+            rules_mode: self.modes.of_rules(covering.iter().map(|claim| claim.rule.mode)),
             observed,
         }
     }

@@ -45,6 +45,8 @@ pub struct Candidates {
     pub(super) defaults: Arc<Limits>,
     pub(super) ceilings: Arc<Ceilings>,
     pub(super) modes: Modes,
+    /// Of what the rules demand that cover destination, method and path.
+    pub(super) rules_mode: Mode,
     /// The head was refused, but only observed.
     pub(super) observed: Option<Refusal>,
 }
@@ -146,20 +148,22 @@ impl Candidates {
             observable |= enforced.is_none();
             refusals.add(self.refusal(Some(candidate), enforced.unwrap_or(first)));
         }
-        if self.candidates.is_empty() {
+        // Without candidates the head was observed; and a rule that only observes covers what others refuse.
+        if self.candidates.is_empty() || self.rules_mode == Mode::Monitor {
             let objections = self.objections(None, payload, &limits);
             match objections.iter().find(|objection| objection.mode == Mode::Enforce) {
                 Some(objection) => refusals.add(self.refusal(None, objection)),
                 None => observable = true,
             }
         }
-        // Observed only where some rule has nothing but observations against it.
-        let observed = self.observed.clone().or(refusals.observed);
-        match (observable, observed, refusals.enforced) {
-            (true, Some(refusal), _) | (_, _, Some(refusal)) => Verdict::Refused(refusal),
-            // Without candidates the head has refused; this is not reached, and closed.
-            _ => Verdict::Refused(self.undecided()),
-        }
+        let Refusals { enforced, observed } = refusals;
+        let observed = self.observed.clone().or(observed);
+        let refusal = match observable {
+            true => observed.or(enforced).map(|refusal| Refusal { mode: Mode::Monitor, ..refusal }),
+            false => enforced,
+        };
+        // There is always one: the head left a candidate or a refusal. Closed all the same.
+        Verdict::Refused(refusal.unwrap_or_else(|| self.undecided()))
     }
 
     /// All that speaks against a candidate, or, without one, against a request that is only observed.
@@ -185,16 +189,15 @@ impl Candidates {
         let headers = bytes.fold(0_u64, |sum, bytes| sum.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX)));
         let measured = Measured { url: payload.url, headers, body: payload.body };
         let excesses = self.holding(candidate.map(|c| &c.rule.limits), limits).excesses(measured, &self.sources);
-        objections.extend(excesses.into_iter().map(|excess| self.size_objection(candidate, excess)));
+        objections.extend(excesses.into_iter().map(|excess| self.size_objection(excess)));
         objections
     }
 
-    fn size_objection(&self, candidate: Option<&Candidate>, excess: Excess) -> Objection {
-        let mode = match (excess.stated_by, candidate) {
-            (StatedBy::Rule, Some(candidate)) => candidate.mode,
-            (StatedBy::Rule, None) => self.modes.of(Firmness::Rules),
-            (StatedBy::Destination, _) => self.modes.of(Firmness::Platform),
-            (StatedBy::Ceiling, _) => self.modes.of(Firmness::Ceiling),
+    fn size_objection(&self, excess: Excess) -> Objection {
+        let mode = match excess.stated_by {
+            StatedBy::Rule => self.rules_mode,
+            StatedBy::Destination => self.modes.of(Firmness::Platform),
+            StatedBy::Ceiling => self.modes.of(Firmness::Ceiling),
         };
         let place = if excess.stated_by == StatedBy::Ceiling { "ceilings/limits" } else { "limits" };
         let dimension = excess.dimension.as_str();

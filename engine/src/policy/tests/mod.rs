@@ -1,9 +1,11 @@
 //! Tests of the policy, with the documents that they share.
 
 mod documents;
+mod generate;
 mod modes;
 mod naive;
 mod properties;
+mod refusals;
 mod requests;
 mod signers;
 mod sizes;

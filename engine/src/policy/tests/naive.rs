@@ -32,7 +32,12 @@ pub(super) fn allows(policy: &Value, request: &Request) -> bool {
             let scope = context.scope.as_ref().is_none_or(|scope| {
                 value["category"].as_str().is_some_and(|category| scope.iter().any(|word| word == category))
             });
+            let handed_on = context.delegated_by.iter().all(|agent| {
+                agent_rules(policy, agent, "allow").into_iter().any(|rule| selects(&rule["to"], id, value))
+                    && open_to(policy, agent, value)
+            });
             open && may
+                && handed_on
                 && scope
                 && class(value["accepts"].as_str().unwrap_or("public")) >= context.effective_data_class()
         })
@@ -84,13 +89,8 @@ fn allowed_by(
 ) -> bool {
     let path = destination.path.as_ref().unwrap();
     let methods = if rule["methods"].is_null() { vec!["GET", "HEAD"] } else { texts(&rule["methods"]) };
-    let named = |agent: &str| {
-        agent_rules(policy, agent, "allow").into_iter().any(|rule| selects(&rule["to"], id, value))
-            && open_to(policy, agent, value)
-    };
     selects(&rule["to"], id, value)
         && open_to(policy, &context.agent, value)
-        && context.delegated_by.iter().all(|agent| named(agent))
         && methods.contains(&request.method)
         && texts(&rule["paths"]).iter().any(|text| PathPattern::parse(text).unwrap().matches(path).is_some())
         && entries(&rule["when"]).all(|(member, values)| {

@@ -1,0 +1,266 @@
+//! What is rendered, and that the real Envoy with the real filter takes it.
+
+use super::envoy::{ListenerTls, Settings};
+use super::upstream::CollectorAddress;
+use super::yaml;
+use exeat_engine::policy::Configuration;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn plugin(scheme: &str) -> String {
+    let policy = json!({
+        "schema": "exeat/v1",
+        // Text that a careless printer of YAML would break.
+        "revision": "yes: - #\"'\\ \u{2028} \u{e9} {{",
+        "signers": [{"id": "s", "keys": [{"public": "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="}], "agents": ["*"]}],
+        "destinations": {"crm": {"hosts": ["crm.example"], "accepts": "internal"}},
+        "agents": {"a": {"allow": [{"id": "r", "to": ["crm"], "paths": ["/**"], "limits": {"body": "3MiB"}}]}},
+    });
+    let gateway = json!({
+        "id": "egress-test", "key": {"env": "EXEAT_GATEWAY_KEY"}, "collector": {"cluster": "evidence"},
+        "upstream": {"scheme": scheme},
+    });
+    serde_json::to_string_pretty(&json!({"role": "filter", "gateway": gateway, "policy": policy})).unwrap()
+}
+
+/// Settings for loopback, handed to `then`.
+fn with_settings<T>(scheme: &str, module: &str, ca: &str, then: impl FnOnce(&Settings<'_>) -> T) -> T {
+    let plugin = plugin(scheme);
+    let configuration = Configuration::accept(plugin.as_bytes()).unwrap();
+    let resolvers = ["127.0.0.1:53".parse().unwrap(), "[::1]:53".parse().unwrap()];
+    then(&Settings {
+        configuration: &configuration,
+        plugin: &plugin,
+        module,
+        vm_id: "exeat",
+        listen: "127.0.0.1:15001".parse().unwrap(),
+        admin: "[::1]:15000".parse().unwrap(),
+        collector: CollectorAddress::parse("127.0.0.1:9470", None).unwrap(),
+        resolvers: &resolvers,
+        ca,
+        access_log: None,
+        tls: None,
+    })
+}
+
+/// The manager of the listener.
+fn manager(listener: &Value) -> &Value {
+    &listener["filter_chains"][0]["filters"][0]["typed_config"]
+}
+
+#[test]
+fn the_listener_rewrites_nothing_and_trusts_no_client() {
+    with_settings("https", "exeat.wasm", "ca.pem", |settings| {
+        let listener = settings.listener();
+        let manager = manager(&listener);
+        for (key, value) in [
+            ("normalize_path", json!(false)),
+            ("merge_slashes", json!(false)),
+            ("path_with_escaped_slashes_action", json!("KEEP_UNCHANGED")),
+            ("use_remote_address", json!(true)),
+            ("internal_address_config", json!({})),
+            ("preserve_external_request_id", json!(false)),
+            ("generate_request_id", json!(true)),
+        ] {
+            assert_eq!(manager[key], value, "{key}");
+        }
+        assert_eq!(manager["common_http_protocol_options"]["headers_with_underscores_action"], "REJECT_REQUEST");
+        let text = listener.to_string();
+        for absent in ["upgrade_configs", "connect_matcher", "retry_policy", "FAIL_OPEN", "capability_restriction"] {
+            assert!(!text.contains(absent), "{absent}");
+        }
+        // Exeat is the first filter that a request meets.
+        let filter = &manager["http_filters"][0]["typed_config"]["config"];
+        assert_eq!(filter["failure_policy"], "FAIL_RELOAD");
+        assert_eq!(filter["allow_on_headers_stop_iteration"], true);
+        assert_eq!(filter["vm_config"]["environment_variables"]["host_env_keys"], json!(["EXEAT_GATEWAY_KEY"]));
+        assert_eq!(filter["configuration"]["value"], settings.plugin);
+        // 3 MiB may be allowed, and one read beyond them.
+        assert_eq!(listener["per_connection_buffer_limit_bytes"], 4 << 20);
+    });
+}
+
+#[test]
+fn certificates_are_checked_against_the_authority() {
+    with_settings("https", "exeat.wasm", "ca.pem", |settings| {
+        let cluster = settings.egress_cluster();
+        let options =
+            &cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
+        assert_eq!(options["upstream_http_protocol_options"], json!({"auto_sni": true, "auto_san_validation": true}));
+        let tls = &cluster["transport_socket"]["typed_config"]["common_tls_context"];
+        assert_eq!(tls["validation_context"], json!({"trusted_ca": {"filename": "ca.pem"}}));
+        assert!(cluster["cluster_type"]["typed_config"]["sub_clusters_config"].is_object());
+        assert!(cluster["cluster_type"]["typed_config"]["allow_insecure_cluster_options"].is_null());
+    });
+    with_settings("http", "exeat.wasm", "ca.pem", |settings| {
+        let cluster = settings.egress_cluster();
+        assert!(cluster["transport_socket"].is_null());
+        assert_eq!(cluster["cluster_type"]["typed_config"]["allow_insecure_cluster_options"], true);
+    });
+}
+
+#[test]
+fn evidence_leaves_loopback_only_under_tls() {
+    for (text, ca, good) in [
+        ("127.0.0.1:9470", None, true),
+        ("[::1]:9470", None, true),
+        ("localhost:9470", None, true),
+        ("collector.example:443", None, false),
+        ("10.0.0.1:9470", None, false),
+        ("0x7f.1:9470", None, true),
+        ("collector.example:443", Some("ca.pem"), true),
+        ("collector.example", Some("ca.pem"), false),
+        ("collector.example:0", Some("ca.pem"), false),
+        (":9470", Some("ca.pem"), false),
+    ] {
+        assert_eq!(CollectorAddress::parse(text, ca.map(str::to_owned)).is_ok(), good, "{text}");
+    }
+    with_settings("https", "exeat.wasm", "ca.pem", |settings| {
+        assert_eq!(settings.collector_cluster()["name"], "evidence");
+        assert_eq!(settings.collector_cluster()["type"], "STATIC");
+    });
+}
+
+#[test]
+fn yaml_says_the_same_as_json() {
+    with_settings("https", "a \"quoted\" path/exeat.wasm", "ca.pem", |settings| {
+        let mut bootstrap = settings.bootstrap();
+        // What readers of YAML take for something else.
+        bootstrap["odd"] = json!([
+            "yes",
+            "no",
+            "on",
+            "~",
+            "null",
+            "1e3",
+            "0x10",
+            "1_000",
+            ".5",
+            "-",
+            "a: b",
+            "a #b",
+            "",
+            " a",
+            "a ",
+            "\t",
+            "[",
+            "%x",
+            "@x",
+            "`x",
+            "&x",
+            "*x",
+            "!x",
+            "line\nline",
+            "end\n",
+            "\n",
+            "  indented\nline",
+            "a\r\nb",
+            "2026-01-01",
+            "12:30",
+            "=",
+            "<<"
+        ]);
+        let text = yaml::print(&bootstrap).unwrap();
+        let source = crate::policy::yaml::Source::parse(Path::new("x.yaml"), &text).unwrap();
+        assert_eq!(serde_json::to_value(&source.node).unwrap(), bootstrap);
+    });
+}
+
+/// A part of the stage that tests play on.
+fn stage(variable: &str) -> PathBuf {
+    let path = std::env::var_os(variable);
+    path.map(PathBuf::from).unwrap_or_else(|| panic!("{variable} is not set: run `cargo xtask test`, which sets it"))
+}
+
+/// Envoy's verdict on a configuration. The filter is loaded and configured, too.
+fn validate(configuration: &Path) -> Result<(), String> {
+    let output = Command::new(stage("EXEAT_ENVOY"))
+        .args(["--mode", "validate", "--use-dynamic-base-id", "--log-level", "warning", "-c"])
+        .arg(configuration)
+        // A test key: base64 of 32 zeroes.
+        .env("EXEAT_GATEWAY_KEY", format!("{}=", "A".repeat(43)))
+        .output()
+        .unwrap();
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+/// Certificate authorities to trust: none is ever asked here, but Envoy reads the file.
+fn authorities(folder: &Path) -> String {
+    let file = folder.join("ca.pem");
+    std::fs::write(&file, include_str!("tests/ca.pem")).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_real_envoy_takes_what_is_rendered() {
+    let module = stage("EXEAT_WASM");
+    let (folder, module) = (tempfile::tempdir().unwrap(), module.to_str().unwrap());
+    let ca = authorities(folder.path());
+    for scheme in ["https", "http"] {
+        with_settings(scheme, module, &ca, |settings| {
+            for json in [true, false] {
+                let file = folder.path().join(if json { "envoy.json" } else { "envoy.yaml" });
+                std::fs::write(&file, super::text(&settings.bootstrap(), json).unwrap()).unwrap();
+                validate(&file).unwrap_or_else(|said| panic!("{scheme}, JSON {json}: {said}"));
+            }
+        });
+    }
+}
+
+#[test]
+fn the_real_envoy_refuses_what_the_engine_refuses() {
+    let module = stage("EXEAT_WASM");
+    let (folder, module) = (tempfile::tempdir().unwrap(), module.to_str().unwrap());
+    let ca = authorities(folder.path());
+    with_settings("https", module, &ca, |settings| {
+        let file = folder.path().join("envoy.yaml");
+        let wrong = settings.plugin.replace("exeat/v1", "exeat/v0");
+        let settings = Settings { plugin: &wrong, collector: settings.collector.clone(), ..*settings };
+        std::fs::write(&file, super::text(&settings.bootstrap(), false).unwrap()).unwrap();
+        let said = validate(&file).unwrap_err();
+        assert!(said.contains(r#"policy: /schema: unknown schema "exeat/v0"; write exeat/v1"#), "{said}");
+    });
+}
+
+#[test]
+fn a_listener_with_authorities_of_clients_demands_their_certificates() {
+    let rendered = |client_ca| {
+        with_settings("https", "exeat.wasm", "ca.pem", |settings| {
+            let tls = Some(ListenerTls { certificate: "tls.crt", key: "tls.key", client_ca });
+            let settings = Settings { tls, collector: settings.collector.clone(), ..*settings };
+            settings.listener()["filter_chains"][0]["transport_socket"]["typed_config"].clone()
+        })
+    };
+    let mutual = rendered(Some("clients.pem"));
+    assert_eq!(mutual["require_client_certificate"], true);
+    let common = &mutual["common_tls_context"];
+    assert_eq!(common["validation_context"], json!({"trusted_ca": {"filename": "clients.pem"}}));
+    assert_eq!(common["tls_certificates"][0]["private_key"]["filename"], "tls.key");
+    // A certificate that nobody checks would still be shown to the filter: so none is asked for.
+    let plain = rendered(None);
+    assert_eq!(plain["require_client_certificate"], false);
+    assert!(plain["common_tls_context"].get("validation_context").is_none());
+    with_settings("https", "exeat.wasm", "ca.pem", |settings| {
+        assert!(settings.listener()["filter_chains"][0].get("transport_socket").is_none());
+    });
+}
+
+#[test]
+fn a_listener_in_a_file_is_the_same_listener() {
+    with_settings("https", "exeat.wasm", "ca.pem", |settings| {
+        let mut listener = settings.listener_file()["resources"][0].clone();
+        assert_eq!(
+            listener.as_object_mut().unwrap().remove("@type").unwrap(),
+            "type.googleapis.com/envoy.config.listener.v3.Listener"
+        );
+        assert_eq!(listener, settings.bootstrap()["static_resources"]["listeners"][0]);
+        let bootstrap = settings.bootstrap_with_listener_file("/etc/exeat/listener.yaml");
+        assert!(bootstrap["static_resources"]["listeners"].is_null());
+        let source = &bootstrap["dynamic_resources"]["lds_config"]["path_config_source"];
+        assert_eq!(source["path"], "/etc/exeat/listener.yaml");
+    });
+}
