@@ -1,5 +1,7 @@
 //! A signer bound to a SPIFFE id, on the real Envoy with mutual TLS. All certificates are made here.
 
+#![cfg(test)]
+
 use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
 use exeat_e2e::scenario::document::{ScenarioStep, SignText, fill_in, read};
 use exeat_e2e::scenario::gateway::{Gateway, KEYID};
