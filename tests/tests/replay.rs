@@ -4,6 +4,7 @@
 
 use exeat_cli::key::PrivateKey;
 use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
+use exeat_e2e::scenario::document::Protocol;
 use exeat_e2e::scenario::gateway::{Gateway, KEYID};
 use exeat_e2e::scenario::harness::{Harness, UPSTREAM_PORT, message};
 use exeat_e2e::scenario::real::{RealEnvoy, framed};
@@ -72,6 +73,8 @@ fn wire(unsigned: UnsignedRequest, fields: Vec<(Vec<u8>, Vec<u8>)>) -> WireReque
         body: Vec::new(),
         chunked: None,
         trailers: Vec::new(),
+        announce: None,
+        protocol: Protocol::Http1,
     }
 }
 

@@ -66,8 +66,12 @@ pub(super) fn examine(
     if let Err((reason, why)) = check_form(&request) {
         return Err(Box::new(Fault::Form { reason, why, request: Box::new(request) }));
     }
-    let subject =
-        Subject { context: &request.verified.context, signer: request.verified.signer, binding: Binding::Request };
+    let subject = Subject {
+        context: &request.verified.context,
+        signer: request.verified.signer,
+        binding: Binding::Request,
+        peer: facts.peer.as_deref(),
+    };
     match configuration.policy().judge_head(&subject, &request.destination, &request.method, around.now) {
         HeadVerdict::Open(candidates) => Ok((request, candidates, expected)),
         HeadVerdict::Refused(refusal) => Err(Box::new(Fault::Policy { refusal, request: Box::new(request) })),

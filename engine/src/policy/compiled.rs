@@ -69,6 +69,11 @@ impl CompiledPolicy {
         self.signers.get(index)
     }
 
+    /// All signers.
+    pub fn signers(&self) -> impl Iterator<Item = &Signer> {
+        self.signers.iter()
+    }
+
     /// Whether the policy names this host, so that a special-use name or a closed literal address is open.
     pub fn host_grant(&self, host: &CanonicalHost, port: u16) -> HostGrant {
         self.destinations.grant(host, port)
