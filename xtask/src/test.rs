@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::process::{probe, run};
 use crate::runtimes::{self, Runtimes};
 use crate::stages::Stages;
+use crate::toolchain::WasmToolchain;
 use crate::workspace::Workspace;
 use crate::{checks, setup, wasm};
 
@@ -31,10 +32,21 @@ pub(crate) fn run_all(workspace: &Workspace, advisories: bool, runner_args: &[St
         }
         run("tests", stage.export(workspace, command.args(runner_args)))
     })?;
+    stages.run("tests in wasm32", || wasm_tests(workspace, &toolchain))?;
     // nextest does not run doc tests.
     stages.run("doc tests", || {
         run("doc tests", stage.export(workspace, workspace.cargo().args(["test", "--workspace", "--doc"])))
     })
+}
+
+/// The engine's vectors once more where they count: compiled for wasm32, with its 32-bit field arithmetic.
+fn wasm_tests(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<()> {
+    setup::node(workspace)?;
+    let runner = setup::wasm_test_runner(workspace)?;
+    let mut tests = toolchain.cargo(workspace, "test");
+    tests.args(["--package", "exeat-engine", "--lib", "--locked"]);
+    tests.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
+    run("tests in wasm32 under Node (first time about 2 min, later some 10 s)", &mut tests)
 }
 
 /// The command line, whose collector scenarios start as a process of its own.

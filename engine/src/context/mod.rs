@@ -4,7 +4,7 @@
 //! coverage having been checked. It does not spend the nonce: the caller does, at once, whatever the policy then says.
 
 pub mod agent_context;
-mod comb;
+pub mod comb;
 mod ed25519;
 pub mod error;
 pub mod jwk;
