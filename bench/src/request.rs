@@ -19,7 +19,7 @@ use exeat_engine::evidence::{
 };
 use exeat_engine::exchange::{End, Exchange, Step, Surroundings};
 use exeat_engine::facts::{Facts, Timestamp};
-use exeat_engine::ledger::{Ledger, NonceFingerprint, Spend};
+use exeat_engine::ledger::{Ledger, NonceFingerprint, Share, Spend};
 use exeat_engine::policy::{Configuration, HeadVerdict, Mode, Payload, Subject, Verdict};
 use exeat_engine::request::RequestHead;
 use serde_json::json;
@@ -179,7 +179,7 @@ pub(crate) fn judgement() -> Result<Vec<Arm>, String> {
     let context = verified(&head, configuration.policy().keys()).ok_or("the request does not verify")?.context;
     let judged = Arc::clone(&configuration);
     let judge = move || {
-        let subject = Subject { context: &context, signer: 0, binding: Binding::Request };
+        let subject = Subject { context: &context, signer: 0, binding: Binding::Request, peer: None };
         judged.policy().judge_head(&subject, black_box(&destination), "GET", NOW)
     };
     let candidates = match judge() {
@@ -201,7 +201,7 @@ pub(crate) fn judgement() -> Result<Vec<Arm>, String> {
 struct AlwaysFresh;
 
 impl Ledger for AlwaysFresh {
-    fn spend_nonce(&mut self, _: NonceFingerprint, _: Timestamp, _: Timestamp) -> Spend {
+    fn spend_nonce(&mut self, _: Share<'_>, _: NonceFingerprint, _: Timestamp, _: Timestamp) -> Spend {
         Spend::Fresh
     }
 }
