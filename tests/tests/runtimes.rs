@@ -130,10 +130,13 @@ fn told(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// What went over each connection, in the order in which they were opened.
+type Sent = Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>;
+
 /// Stands between a runtime and the gateway, keeps what the runtime sends, and changes it.
 struct Wire {
     address: SocketAddr,
-    sent: Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>,
+    sent: Sent,
 }
 
 impl Wire {
