@@ -34,14 +34,14 @@ export class ExeatClient {
 
   /** Signs and sends. `context` are members for this request alone, such as tool and provenance. */
   async send(method, url, { headers = {}, body, context = {} } = {}) {
-    const signed = await this.sign({ method, url: new URL(url), headers: { ...headers }, body }, context);
-    const { href, origin, host } = signed.url;
+    const target = Object.assign(new URL(url), { hash: '', username: '', password: '' });
+    const signed = await this.sign({ method, url: target, headers: { ...headers }, body }, context);
     // Not `pathname` and `search`, which hide a lone `?`.
-    const [path] = href.slice(origin.length).split('#');
+    const path = target.href.slice(target.origin.length);
     return new Promise((resolve, reject) => {
       const { hostname, port } = this.gateway;
       // The gateway is where it goes; `Host` says where it is meant for.
-      const options = { hostname, port, method, path, headers: { ...signed.headers, host } };
+      const options = { hostname, port, method, path, headers: { ...signed.headers, host: target.host } };
       const sent = httpRequest(options, (response) => {
         const pieces = [];
         response.on('data', (piece) => pieces.push(piece));
