@@ -166,13 +166,13 @@ struct Entry {
 
 impl Default for KeyRing {
     fn default() -> Self {
-        Self::with_prepared_keys(Self::PREPARED_KEYS)
+        Self::with_prepared_keys(Self::PREPARED_KEYS.into())
     }
 }
 
 impl KeyRing {
     /// Keys that are prepared unless another limit is set: 7.7 MB.
-    pub const PREPARED_KEYS: usize = 32;
+    pub const PREPARED_KEYS: u16 = 32;
 
     /// Memory of a prepared key.
     pub const BYTES_PER_KEY: usize = KeyComb::BYTES;

@@ -116,7 +116,8 @@ impl CompiledPolicy {
                 problems.note(root.key(key).error(problem, "write 1 to 128 characters without controls", ""));
             }
         }
-        let (signers, keys) = signer::compile(&document.signers, &root.key("signers"), &mut problems);
+        let (signers, keys) =
+            signer::compile(&document.signers, gateway.prepared_keys(), &root.key("signers"), &mut problems);
         let mut directory = Directory::default();
         let tenant_names: Option<Vec<&str>> =
             document.tenants.as_ref().map(|tenants| tenants.iter().map(|(name, _)| name).collect());

@@ -61,13 +61,15 @@ impl Signer {
     }
 }
 
-/// All signers, by the index that keys carry, and all keys.
+/// All signers, by the index that keys carry, and all keys, the first of them prepared for fast verification.
 pub(super) fn compile(
     documents: &[SignerDocument],
+    prepared_keys: u16,
     place: &Place<'_>,
     problems: &mut Problems,
 ) -> (Vec<Signer>, KeyRing) {
-    let (mut signers, mut ring, mut ids) = (Vec::new(), KeyRing::default(), HashSet::new());
+    let (mut signers, mut ring, mut ids) =
+        (Vec::new(), KeyRing::with_prepared_keys(prepared_keys.into()), HashSet::new());
     for (i, document) in documents.iter().enumerate() {
         let place = place.index(i);
         if !ids.insert(document.id.as_str()) {
