@@ -130,13 +130,13 @@ fn told(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// What went over each connection, in the order in which they were opened.
-type Sent = Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>;
+/// What came on one connection so far.
+type Bytes = Arc<Mutex<Vec<u8>>>;
 
 /// Stands between a runtime and the gateway, keeps what the runtime sends, and changes it.
 struct Wire {
     address: SocketAddr,
-    sent: Sent,
+    sent: Arc<Mutex<Vec<Bytes>>>,
 }
 
 impl Wire {
@@ -144,13 +144,13 @@ impl Wire {
     fn start(gateway: SocketAddr, changes: &[(&'static str, &'static str)]) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let sent = Arc::<Mutex<Vec<_>>>::default();
+        let sent = Arc::<Mutex<Vec<Bytes>>>::default();
         let (kept, changes) = (Arc::clone(&sent), changes.to_vec());
         // Lives as long as the test: it waits for connections that do not come.
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, gateway) = (client.unwrap(), TcpStream::connect(gateway).unwrap());
-                let bytes = Arc::<Mutex<Vec<u8>>>::default();
+                let bytes = Bytes::default();
                 kept.lock().unwrap().push(Arc::clone(&bytes));
                 let (from, to) = (client.try_clone().unwrap(), gateway.try_clone().unwrap());
                 let changes = changes.clone();
