@@ -160,6 +160,8 @@ impl Http {
             response_bytes: host::number_property(&["response", "size"]).unwrap_or(0),
             attempts: host::number_property(&["upstream", "request_attempt_count"]),
             upstream: host::text_property(&["upstream", "address"]),
+            // An address is chosen before there is a connection to it; our end of one tells that there was.
+            sent: via_upstream || host::property(&["upstream", "local_address"]).is_some(),
             ending,
         };
         vm::with(|vm| {
