@@ -456,6 +456,25 @@ fn what_found_no_connection_was_not_forwarded() {
 }
 
 #[test]
+fn a_port_that_authority_does_not_show_is_not_covered_by_it() {
+    // RFC 9421 section 2.2.3 leaves out the port that is the default of the scheme on the wire, and the client chooses
+    // that: the signature for `eu.crm.example` is one for port 80 and, sent as https, for 443.
+    let signed = user_request("GET", "/v1/x", b"", "n");
+    for (scheme, port) in [("http", "80"), ("https", "443"), ("HTTP", "80")] {
+        let mut world = World::new();
+        let mut request = signed.clone();
+        request.scheme = Some(scheme.into());
+        request.authority = format!("eu.crm.example:{port}").into_bytes();
+        let decision = world.run(request, b"", 1);
+        match port {
+            // What the configuration says for an authority without a port: the same place.
+            "443" => assert_eq!(decision.outcome, Outcome::Allow),
+            _ => assert_eq!(decision.reason, Reason::RequestMalformed, "{scheme} {port}"),
+        }
+    }
+}
+
+#[test]
 fn with_no_room_for_a_record_nothing_is_let_go() {
     let mut world = World::with_queue(6);
     let mut reasons = Vec::new();
