@@ -19,6 +19,9 @@ use proxy_wasm::types::{Action, BufferType, LogLevel, MapType};
 /// Fields by which the gateway speaks to the agent; an upstream must not.
 const OWN_FIELDS: &str = "exeat-";
 
+/// Those that the gateway sends. Removed by name as well, for the host may hand over a map that is too large as an empty one.
+const SENT_FIELDS: [&str; 2] = ["exeat-decision", "exeat-reason"];
+
 /// The id in answers to requests for which not even an id could be drawn.
 const NO_ID: &str = "00000000000000000000000000000000";
 
@@ -30,6 +33,8 @@ pub(crate) struct Http {
     seen: usize,
     /// Whether the host holds head and body back.
     held: bool,
+    /// Whether a decision was made and recorded.
+    decided: bool,
     /// Whether the response is our own.
     answered: bool,
     response_ended: bool,
@@ -37,7 +42,7 @@ pub(crate) struct Http {
 
 impl Http {
     pub(crate) fn new(plugin: Option<Plugin>) -> Self {
-        Self { plugin, exchange: None, seen: 0, held: true, answered: false, response_ended: false }
+        Self { plugin, exchange: None, seen: 0, held: true, decided: false, answered: false, response_ended: false }
     }
 
     /// Judges the head; an error is a refusal that no record can be made of.
@@ -88,6 +93,7 @@ impl Http {
             Ok(Step::NeedBody { .. }) => Action::Pause,
             Ok(Step::Pass) => Action::Continue,
             Ok(Step::Decided(decision)) => {
+                self.decided = true;
                 // For the host's access log: joins its line with the decision record.
                 let _ = hostcalls::set_property(vec!["exeat.decision"], Some(decision.id.as_bytes()));
                 let checkpoint = vm::with(|vm| vm.begun_log().and_then(vm::Log::unwitnessed_checkpoint));
@@ -174,6 +180,14 @@ impl Http {
     }
 }
 
+fn remove_own_fields(map: MapType) {
+    let fields = hostcalls::get_map_bytes(map).unwrap_or_default();
+    let named = fields.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with(OWN_FIELDS));
+    for name in named.chain(SENT_FIELDS) {
+        let _ = hostcalls::remove_map_value(map, name);
+    }
+}
+
 impl Context for Http {}
 
 impl HttpContext for Http {
@@ -209,11 +223,9 @@ impl HttpContext for Http {
         if self.answered {
             return Action::Continue;
         }
-        let fields = hostcalls::get_map_bytes(MapType::HttpResponseHeaders).unwrap_or_default();
-        for (name, _) in fields.iter().filter(|(name, _)| name.starts_with(OWN_FIELDS)) {
-            let _ = hostcalls::remove_map_value(MapType::HttpResponseHeaders, name);
-        }
-        if let Some(exchange) = &self.exchange {
+        remove_own_fields(MapType::HttpResponseHeaders);
+        // The host's own answer to a request that was still being received has no record to point to.
+        if let Some(exchange) = self.exchange.as_ref().filter(|_| self.decided) {
             let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, "exeat-decision", Some(exchange.id()));
         }
         Action::Continue
@@ -226,6 +238,8 @@ impl HttpContext for Http {
 
     fn on_http_response_trailers(&mut self, _num_trailers: usize) -> Action {
         self.response_ended = true;
+        // Clients merge trailers with headers.
+        remove_own_fields(MapType::HttpResponseTrailers);
         Action::Continue
     }
 
