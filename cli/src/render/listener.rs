@@ -1,7 +1,7 @@
 //! The listener: a forward proxy whose every request meets the filter.
 
-use super::envoy::{Settings, socket_address};
-use super::upstream::EGRESS;
+use super::envoy::{READ, Settings, socket_address};
+use super::upstream::{EGRESS, NOWHERE};
 use serde_json::{Value, json};
 
 impl Settings<'_> {
@@ -37,6 +37,9 @@ impl Settings<'_> {
                 "virtual_hosts": [{
                     "name": "all",
                     "domains": ["*"],
+                    // What is held of a request. The buffer of the connection bounds one read, and so by how much a
+                    // request may exceed that before the filter sees it.
+                    "request_body_buffer_limit": self.body_limit(),
                     "routes": routes(),
                 }],
             },
@@ -45,7 +48,7 @@ impl Settings<'_> {
         json!({
             "name": "egress",
             "address": socket_address(self.listen),
-            "per_connection_buffer_limit_bytes": self.buffer_limit(),
+            "per_connection_buffer_limit_bytes": READ,
             "filter_chains": [{
                 "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
             }],
@@ -128,10 +131,8 @@ fn routes() -> Value {
             "match": {"prefix": "/", "filter_state": [{"key": "wasm.exeat.released", "string_match": {"exact": "yes"}}]},
             "route": {"cluster": EGRESS, "timeout": "300s", "idle_timeout": "300s"},
         },
-        {
-            "match": {"prefix": "/"},
-            "direct_response": {"status": 503, "body": {"inline_string": "The request was not judged.\n"}},
-        },
+        // A route like the other one, for what Envoy holds of a body it takes from the first that fits.
+        {"match": {"prefix": "/"}, "route": {"cluster": NOWHERE}},
     ])
 }
 
