@@ -110,6 +110,12 @@ fn envoy_configuration(args: EnvoyArgs) -> anyhow::Result<()> {
         }
         _ => bail!("name --gateway and --policy, or --config"),
     };
+    let cluster = &configuration.gateway().collector().cluster;
+    if [upstream::EGRESS, upstream::NOWHERE].contains(&cluster.as_str()) {
+        bail!(
+            "gateway.collector.cluster is {cluster:?}, a name that the configuration has for another cluster; choose another"
+        );
+    }
     let settings = Settings {
         configuration: &configuration,
         plugin: &plugin,

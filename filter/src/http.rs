@@ -19,6 +19,9 @@ use proxy_wasm::types::{Action, BufferType, LogLevel, MapType};
 /// Fields by which the gateway speaks to the agent; an upstream must not.
 const OWN_FIELDS: &str = "exeat-";
 
+/// Those that the gateway sends. Removed by name as well, for the host may hand over a map that is too large as an empty one.
+const SENT_FIELDS: [&str; 2] = ["exeat-decision", "exeat-reason"];
+
 /// The id in answers to requests for which not even an id could be drawn.
 const NO_ID: &str = "00000000000000000000000000000000";
 
@@ -30,7 +33,7 @@ pub(crate) struct Http {
     seen: usize,
     /// Whether the host holds head and body back.
     held: bool,
-    /// Whether there is a decision, and so a record for its id to name.
+    /// Whether a decision was made and recorded.
     decided: bool,
     /// Whether the response is our own.
     answered: bool,
@@ -163,6 +166,8 @@ impl Http {
             response_bytes: host::number_property(&["response", "size"]).unwrap_or(0),
             attempts: host::number_property(&["upstream", "request_attempt_count"]),
             upstream: host::text_property(&["upstream", "address"]),
+            // An address is chosen before there is a connection to it; our end of one tells that there was.
+            sent: via_upstream || host::property(&["upstream", "local_address"]).is_some(),
             ending,
         };
         vm::with(|vm| {
@@ -172,6 +177,14 @@ impl Http {
             exchange.end(&mut around, end);
             log.publish();
         });
+    }
+}
+
+fn remove_own_fields(map: MapType) {
+    let fields = hostcalls::get_map_bytes(map).unwrap_or_default();
+    let named = fields.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with(OWN_FIELDS));
+    for name in named.chain(SENT_FIELDS) {
+        let _ = hostcalls::remove_map_value(map, name);
     }
 }
 
@@ -210,11 +223,8 @@ impl HttpContext for Http {
         if self.answered {
             return Action::Continue;
         }
-        let fields = hostcalls::get_map_bytes(MapType::HttpResponseHeaders).unwrap_or_default();
-        for (name, _) in fields.iter().filter(|(name, _)| name.starts_with(OWN_FIELDS)) {
-            let _ = hostcalls::remove_map_value(MapType::HttpResponseHeaders, name);
-        }
-        // The host may answer before there is a decision, when a body does not come in time: no record would bear this id.
+        remove_own_fields(MapType::HttpResponseHeaders);
+        // The host's own answer to a request that was still being received has no record to point to.
         if let Some(exchange) = self.exchange.as_ref().filter(|_| self.decided) {
             let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, "exeat-decision", Some(exchange.id()));
         }
@@ -228,6 +238,8 @@ impl HttpContext for Http {
 
     fn on_http_response_trailers(&mut self, _num_trailers: usize) -> Action {
         self.response_ended = true;
+        // Clients merge trailers with headers.
+        remove_own_fields(MapType::HttpResponseTrailers);
         Action::Continue
     }
 

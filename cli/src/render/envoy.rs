@@ -46,9 +46,9 @@ pub struct ListenerTls<'a> {
     pub client_ca: Option<&'a str>,
 }
 
-/// What Envoy holds of a body beyond the largest that may be allowed: so the filter's own answer comes before Envoy's
-/// 413. One read of Envoy is at most so large.
-const SLACK: u64 = 1 << 20;
+/// One read of Envoy is at most so large. So much it holds of a body beyond the largest that may be allowed: the filter's
+/// own answer then comes before Envoy's 413.
+pub(super) const READ: u64 = 1 << 20;
 
 /// What the filter holds of a request in monitor mode at most.
 const MONITOR_HOLD: u64 = 1 << 20;
@@ -99,13 +99,13 @@ impl Settings<'_> {
     }
 
     fn clusters(&self) -> Value {
-        json!([self.egress_cluster(), self.collector_cluster()])
+        json!([self.egress_cluster(), self.nowhere_cluster(), self.collector_cluster()])
     }
 
-    /// Bytes that Envoy holds for a request.
-    pub(super) fn buffer_limit(&self) -> u64 {
+    /// Bytes that Envoy holds of a request's body.
+    pub(super) fn body_limit(&self) -> u64 {
         let largest = self.configuration.policy().largest_body().max(MONITOR_HOLD);
-        largest.saturating_add(SLACK).min(u64::from(u32::MAX))
+        largest.saturating_add(READ).min(u64::from(u32::MAX))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The listener: a forward proxy whose every request meets the filter.
 
-use super::envoy::{ListenerTls, Settings, socket_address};
-use super::upstream::EGRESS;
+use super::envoy::{ListenerTls, READ, Settings, socket_address};
+use super::upstream::{EGRESS, NOWHERE};
 use serde_json::{Value, json};
 
 impl Settings<'_> {
@@ -37,6 +37,9 @@ impl Settings<'_> {
                 "virtual_hosts": [{
                     "name": "all",
                     "domains": ["*"],
+                    // What is held of a request. The buffer of the connection bounds one read, and so by how much a
+                    // request may exceed that before the filter sees it.
+                    "request_body_buffer_limit": self.body_limit(),
                     "routes": routes(),
                 }],
             },
@@ -52,7 +55,7 @@ impl Settings<'_> {
         json!({
             "name": "egress",
             "address": socket_address(self.listen),
-            "per_connection_buffer_limit_bytes": self.buffer_limit(),
+            "per_connection_buffer_limit_bytes": READ,
             "filter_chains": [chain],
         })
     }
@@ -133,10 +136,8 @@ fn routes() -> Value {
             "match": {"prefix": "/", "filter_state": [{"key": "wasm.exeat.released", "string_match": {"exact": "yes"}}]},
             "route": {"cluster": EGRESS, "timeout": "300s", "idle_timeout": "300s"},
         },
-        {
-            "match": {"prefix": "/"},
-            "direct_response": {"status": 503, "body": {"inline_string": "The request was not judged.\n"}},
-        },
+        // A route like the other one, for what Envoy holds of a body it takes from the first that fits.
+        {"match": {"prefix": "/"}, "route": {"cluster": NOWHERE}},
     ])
 }
 

@@ -1,12 +1,15 @@
 //! Clusters: the way out, and the way to the collector.
 
-use super::envoy::Settings;
+use super::envoy::{READ, Settings};
 use anyhow::{Context, bail};
 use exeat_engine::destination::{CanonicalHost, Scheme};
 use serde_json::{Value, json};
 
 /// The cluster that requests go out by.
 pub const EGRESS: &str = "egress";
+
+/// The cluster of requests that were not judged. It has no address.
+pub const NOWHERE: &str = "nowhere";
 
 /// Names of several addresses are kept as hosts of their own, at most so many; the least used go first.
 const MAX_NAMES: u64 = 4096;
@@ -72,7 +75,7 @@ impl Settings<'_> {
             "cluster_type": {"name": "envoy.clusters.dynamic_forward_proxy", "typed_config": cluster_type},
             "dns_lookup_family": "V4_PREFERRED",
             "typed_dns_resolver_config": self.resolver(),
-            "per_connection_buffer_limit_bytes": self.buffer_limit(),
+            "per_connection_buffer_limit_bytes": READ,
             // Nothing is sent twice: the decision was about one request.
             "circuit_breakers": {"thresholds": [
                 {"priority": "DEFAULT", "max_retries": 0},
@@ -104,6 +107,11 @@ impl Settings<'_> {
             fields.insert("resolvers".to_owned(), resolvers.collect());
         }
         json!({"name": "envoy.network.dns_resolver.cares", "typed_config": config})
+    }
+
+    /// Answers 503 to everything.
+    pub(super) fn nowhere_cluster(&self) -> Value {
+        json!({"name": NOWHERE, "type": "STATIC", "connect_timeout": "1s"})
     }
 
     /// The collector, under the name that the gateway document gives it.

@@ -63,7 +63,7 @@ pub(super) fn examine(
         Err((reason, why)) => return Err(Box::new(Fault::Unverified { reason, why, head: Box::new(head) })),
     };
     let request = locate(configuration, head, verified)?;
-    if let Err((reason, why)) = check_form(&request) {
+    if let Err((reason, why)) = check_form(&request, configuration.gateway().scheme()) {
         return Err(Box::new(Fault::Form { reason, why, request: Box::new(request) }));
     }
     let subject = Subject {
@@ -154,7 +154,7 @@ fn is_method(method: &str) -> bool {
 }
 
 /// Forms that are refused in every mode, because what follows the head could not be judged, or servers would differ.
-fn check_form(request: &Examined) -> Result<(), (Reason, String)> {
+fn check_form(request: &Examined, scheme: Scheme) -> Result<(), (Reason, String)> {
     if request.method == "CONNECT" {
         return Err((Reason::TunnelDenied, "a tunnel hides what is sent".to_owned()));
     }
@@ -163,6 +163,12 @@ fn check_form(request: &Examined) -> Result<(), (Reason, String)> {
     }
     if let Err(fault) = headers::check_hygiene(&request.head) {
         return Err((Reason::RequestMalformed, fault.to_string()));
+    }
+    if request.port_is_hidden() && request.destination.port != scheme.default_port() {
+        return Err((
+            Reason::RequestMalformed,
+            "a signature does not show the port that the authority names".to_owned(),
+        ));
     }
     if request.head.has("content-length") && request.content_length().is_none() {
         return Err((Reason::RequestMalformed, "content-length is not a number".to_owned()));
@@ -175,6 +181,17 @@ impl Examined {
     pub(super) fn content_length(&self) -> Option<u64> {
         let text = std::str::from_utf8(self.head.single("content-length")?).ok()?;
         text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    }
+
+    /// Whether the authority names the default port of the scheme on the wire. `@authority` leaves it out (RFC 9421 section
+    /// 2.2.3), so that a signature over a name without a port holds for it as well; and the client chooses that scheme.
+    fn port_is_hidden(&self) -> bool {
+        let named = |port: &[u8]| self.head.authority.ends_with(port);
+        match self.head.scheme.as_deref() {
+            Some(scheme) if scheme.eq_ignore_ascii_case(b"https") => named(b":443"),
+            Some(scheme) if scheme.eq_ignore_ascii_case(b"http") => named(b":80"),
+            _ => false,
+        }
     }
 
     /// What limits speak of, with so many bytes of body.

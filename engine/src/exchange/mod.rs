@@ -61,10 +61,27 @@ struct Held {
 #[derive(Debug, Default)]
 struct Flight {
     /// Set while the body of a request released early still comes.
-    rest: Option<(BodyHasher, Option<ContentDigests>)>,
+    rest: Option<Rest>,
+    received: Passed,
+    /// What was passed on: the last piece is not where the whole is not what was signed.
+    forwarded: Passed,
+    aborted: bool,
+}
+
+/// A body that is passed on while it is checked.
+#[derive(Debug)]
+struct Rest {
+    hasher: BodyHasher,
+    expected: Option<ContentDigests>,
+    /// What content-length says.
+    announced: Option<u64>,
+}
+
+/// Length of a body, and its digest unless there is none.
+#[derive(Clone, Debug, Default)]
+struct Passed {
     bytes: u64,
     digest: Option<String>,
-    aborted: bool,
 }
 
 impl Exchange {
@@ -174,17 +191,21 @@ impl Exchange {
         // A client that left before anything was decided had nothing released: there is nothing to record.
         let Stage::Released(flight) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
         let cut = flight.aborted || flight.rest.is_some();
-        let digest = match flight.rest {
-            Some((hasher, _)) => Some(sha256_text(hasher.finish().sha256())),
-            None => flight.digest,
-        };
+        let Flight { rest, mut received, mut forwarded, .. } = *flight;
+        if let Some(rest) = rest {
+            received = Passed::of(&rest.hasher.finish());
+            forwarded = received.clone();
+        }
+        if !end.sent {
+            forwarded = Passed::default();
+        }
         let record = CompletionRecord {
             decision: self.id.clone(),
             time: around.now,
-            received_bytes: flight.bytes,
-            received_digest: digest.clone(),
-            forwarded_bytes: flight.bytes,
-            forwarded_digest: digest,
+            received_bytes: received.bytes,
+            received_digest: received.digest,
+            forwarded_bytes: forwarded.bytes,
+            forwarded_digest: forwarded.digest,
             attempts: end.attempts,
             upstream: end.upstream,
             status: end.status,
@@ -205,9 +226,16 @@ impl Exchange {
                 let digest = (seen > 0).then(|| hasher.finish());
                 self.refuse(around, Denial::policy(&refusal, &request, digest.as_ref()))
             }
+            // All of it is here, though the host has not said so yet: it is not let go unchecked.
+            PolicyVerdict::Refused(_)
+                if held.bytes > MONITOR_HOLD && held.request.content_length() == Some(held.bytes) =>
+            {
+                self.decide(around, held)
+            }
             PolicyVerdict::Refused(refusal) if held.bytes > MONITOR_HOLD => {
-                let Held { request, expected, hasher, bytes, .. } = *held;
-                let flight = Flight { rest: Some((hasher, expected)), bytes, ..Flight::default() };
+                let Held { request, expected, hasher, .. } = *held;
+                let rest = Rest { hasher, expected, announced: request.content_length() };
+                let flight = Flight { rest: Some(rest), ..Flight::default() };
                 self.let_go(around, &request, refusal, Released::Head, None, flight)
             }
             verdict => {
@@ -336,8 +364,8 @@ impl Exchange {
 impl Flight {
     /// A request whose body was seen whole before it was let go.
     fn whole(digest: &BodyDigest) -> Self {
-        let bytes = digest.bytes();
-        Self { bytes, digest: (bytes > 0).then(|| sha256_text(digest.sha256())), ..Self::default() }
+        let received = Passed::of(digest);
+        Self { forwarded: received.clone(), received, ..Self::default() }
     }
 
     /// A further piece of a body that was released early: the last one goes on only when the whole is what was signed.
@@ -345,21 +373,36 @@ impl Flight {
         if self.aborted {
             return Step::Abort;
         }
-        let Some((mut hasher, expected)) = self.rest.take() else {
+        let Some(mut rest) = self.rest.take() else {
             // The host may report the end once more after the release; a byte after the end is not what was judged.
             self.aborted = !chunk.is_empty();
             return if self.aborted { Step::Abort } else { Step::Pass };
         };
-        hasher.update(chunk);
-        self.bytes = self.bytes.saturating_add(chunk.len() as u64);
-        if !end {
-            self.rest = Some((hasher, expected));
+        let bytes = rest.hasher.bytes().saturating_add(chunk.len() as u64);
+        // HTTP/1 shows the end in a piece of its own that is empty. An upstream that knows the length does not wait for it.
+        if !end && rest.announced.is_none_or(|announced| bytes < announced) {
+            rest.hasher.update(chunk);
+            self.rest = Some(rest);
             return Step::Pass;
         }
-        let digest = hasher.finish();
-        self.digest = Some(sha256_text(digest.sha256()));
-        self.aborted = expected.is_none_or(|expected| digest.check(&expected).is_err());
-        if self.aborted { Step::Abort } else { Step::Pass }
+        self.forwarded = Passed::of(&rest.hasher.clone().finish());
+        rest.hasher.update(chunk);
+        let digest = rest.hasher.finish();
+        self.received = Passed::of(&digest);
+        let as_signed = rest.expected.is_some_and(|expected| digest.check(&expected).is_ok());
+        self.aborted = !as_signed || rest.announced.is_some_and(|announced| bytes != announced);
+        if self.aborted {
+            return Step::Abort;
+        }
+        self.forwarded = self.received.clone();
+        Step::Pass
+    }
+}
+
+impl Passed {
+    fn of(digest: &BodyDigest) -> Self {
+        let bytes = digest.bytes();
+        Self { bytes, digest: (bytes > 0).then(|| sha256_text(digest.sha256())) }
     }
 }
 

@@ -80,6 +80,8 @@ pub struct End {
     pub attempts: Option<u64>,
     /// Address it was sent to.
     pub upstream: Option<String>,
+    /// Whether it got as far as a connection to the upstream. Without one not a byte left, whatever was decided.
+    pub sent: bool,
     /// How it ended.
     pub ending: Ending,
 }

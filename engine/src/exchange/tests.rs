@@ -117,7 +117,14 @@ impl World {
 }
 
 fn end() -> End {
-    End { status: Some(200), response_bytes: 5, attempts: Some(1), upstream: None, ending: Ending::Complete }
+    End {
+        status: Some(200),
+        response_bytes: 5,
+        attempts: Some(1),
+        upstream: None,
+        sent: true,
+        ending: Ending::Complete,
+    }
 }
 
 fn head(method: &str, path: &str) -> RequestHead {
@@ -391,6 +398,79 @@ fn monitor_mode_streams_what_is_too_large_to_hold_and_cuts_it_when_it_is_not_wha
         let records = world.records();
         assert_eq!(records[1]["released"], "head");
         assert_eq!(records[2]["ending"], if honest { "complete" } else { "reset" });
+        // The piece that gave it away was not passed on.
+        let left = body.len() - if honest { 0 } else { pieces[pieces.len() - 1].len() };
+        assert_eq!(records[2]["received_bytes"], body.len());
+        assert_eq!(records[2]["forwarded_bytes"], left);
+        let digest = sha256_text(BodyDigest::of(&body[..left], None).sha256());
+        assert_eq!(records[2]["forwarded_digest"], digest.as_str());
+    }
+}
+
+#[test]
+fn a_body_whose_length_is_known_is_checked_before_its_last_byte_goes_on() {
+    // HTTP/1 shows the end of a body in an empty piece after it. By then an upstream that was told the length has a whole
+    // request in hand.
+    for (honest, piece) in [(true, 64 * 1024), (false, 64 * 1024), (false, 2 * 1024 * 1024)] {
+        let mut world = World::new();
+        let body = vec![b'x'; 2 * 1024 * 1024];
+        let mut request = head("POST", "/v1/x");
+        request.fields.push(("content-length".into(), body.len().to_string().into_bytes()));
+        let request = sign(request, &context("team/watched", &[Provenance::User]), &body, "n");
+        let mut sent = body.clone();
+        *sent.last_mut().unwrap() ^= u8::from(!honest);
+        let mut exchange = world.start();
+        let mut step = exchange.head(&mut world.around(), Ok(request), false);
+        for chunk in sent.chunks(piece) {
+            assert!(!matches!(step, Step::Abort), "before the last piece");
+            step = exchange.body(&mut world.around(), chunk, false);
+        }
+        if piece == body.len() {
+            let Step::Decided(decision) = step else { panic!("undecided: {step:?}") };
+            assert_eq!((decision.outcome, decision.reason), (Outcome::Deny, Reason::DigestMismatch));
+            continue;
+        }
+        assert!(matches!((&step, honest), (Step::Pass, true) | (Step::Abort, false)), "{step:?}");
+        let step = exchange.body(&mut world.around(), b"", true);
+        assert!(matches!((&step, honest), (Step::Pass, true) | (Step::Abort, false)), "{step:?}");
+        exchange.end(&mut world.around(), end());
+        let completion = &world.records()[2];
+        assert_eq!(completion["received_bytes"], body.len());
+        assert_eq!(completion["forwarded_bytes"], body.len() - if honest { 0 } else { 64 * 1024 });
+        assert_eq!(completion["ending"], if honest { "complete" } else { "reset" });
+    }
+}
+
+#[test]
+fn what_found_no_connection_was_not_forwarded() {
+    let mut world = World::new();
+    let body = b"0123456789";
+    let mut exchange = world.start();
+    let request = user_request("POST", "/v1/x", body, "n");
+    let Step::NeedBody { .. } = exchange.head(&mut world.around(), Ok(request), false) else { panic!() };
+    let Step::Decided(_) = exchange.body(&mut world.around(), body, true) else { panic!() };
+    exchange.end(&mut world.around(), End { status: Some(503), sent: false, ending: Ending::Gateway, ..end() });
+    let completion = &world.records()[2];
+    assert_eq!((&completion["received_bytes"], &completion["forwarded_bytes"]), (&json!(10), &json!(0)));
+    assert!(completion.get("forwarded_digest").is_none());
+}
+
+#[test]
+fn a_port_that_authority_does_not_show_is_not_covered_by_it() {
+    // RFC 9421 section 2.2.3 leaves out the port that is the default of the scheme on the wire, and the client chooses
+    // that: the signature for `eu.crm.example` is one for port 80 and, sent as https, for 443.
+    let signed = user_request("GET", "/v1/x", b"", "n");
+    for (scheme, port) in [("http", "80"), ("https", "443"), ("HTTP", "80")] {
+        let mut world = World::new();
+        let mut request = signed.clone();
+        request.scheme = Some(scheme.into());
+        request.authority = format!("eu.crm.example:{port}").into_bytes();
+        let decision = world.run(request, b"", 1);
+        match port {
+            // What the configuration says for an authority without a port: the same place.
+            "443" => assert_eq!(decision.outcome, Outcome::Allow),
+            _ => assert_eq!(decision.reason, Reason::RequestMalformed, "{scheme} {port}"),
+        }
     }
 }
 

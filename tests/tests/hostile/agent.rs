@@ -38,7 +38,19 @@ pub(crate) fn signed(
     fields: &[(&str, &str)],
     body: &[u8],
 ) -> WireRequest {
-    let authority = crm(subject);
+    signed_to(&crm(subject), subject, agent, method, path, fields, body)
+}
+
+/// A request to a host and port, signed now with the policy's key.
+pub(crate) fn signed_to(
+    authority: &str,
+    subject: &dyn Subject,
+    agent: &str,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: &[u8],
+) -> WireRequest {
     let mut unsigned = UnsignedRequest::new(method, &format!("http://{authority}{path}")).unwrap();
     for (name, value) in fields {
         unsigned = unsigned.field(name, value);
@@ -61,7 +73,7 @@ pub(crate) fn signed(
     WireRequest {
         method: method.to_owned(),
         target: path.to_owned(),
-        authority,
+        authority: authority.to_owned(),
         fields: fields.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect(),
         body: body.to_vec(),
         chunked: None,
@@ -75,4 +87,12 @@ pub(crate) fn signed(
 pub(crate) fn unsigned(mut request: WireRequest) -> WireRequest {
     request.fields.retain(|(name, _)| !matches!(name.as_slice(), b"agent-context" | b"signature" | b"signature-input"));
     request
+}
+
+/// The head of a request for HTTP/2. The scheme on the wire is plain HTTP.
+pub(crate) fn http2(request: &WireRequest) -> http::Request<()> {
+    let uri = format!("http://{}{}", request.authority, request.target);
+    let head = http::Request::builder().method(request.method.as_str()).uri(uri);
+    let fields = request.fields.iter();
+    fields.fold(head, |head, (name, value)| head.header(name.as_slice(), value.as_slice())).body(()).unwrap()
 }

@@ -5,6 +5,10 @@
 #[cfg(test)]
 mod agent;
 #[cfg(test)]
+mod bodies;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod updates;
+#[cfg(test)]
+mod upstreams;

@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 const COMPLETION_BYTES: u64 = 1024;
 /// Bytes of a decision that [`Admission::can_release`] assumes before it is written.
 const DECISION_BYTES: u64 = 4096;
+/// Denials of unverified requests that are recorded one by one, a second on the long run; a quarter of the queue may come at
+/// once. A record is ten times a request that buys it, nobody can be held to account for it, and it is never deleted.
+const UNVERIFIED_PER_SECOND: u64 = 16;
 /// What records of the log itself (genesis, config, summary) may take beyond the capacity.
 const CONTROL: Capacity = Capacity { records: 64, bytes: 1024 * 1024 };
 
@@ -119,11 +122,37 @@ pub(super) struct Admission {
     pub(super) usage: Usage,
     /// Ids of decisions that let something go and have no completion yet.
     open: BTreeSet<u128>,
+    allowance: Allowance,
+}
+
+/// Denials of unverified requests that may still be recorded one by one. A token bucket, in thousandths of a record.
+#[derive(Debug)]
+struct Allowance {
+    left: u64,
+    most: u64,
+    at: Timestamp,
+}
+
+impl Allowance {
+    fn new(records: u64) -> Self {
+        let most = records.saturating_mul(1000);
+        Self { left: most, most, at: Timestamp::default() }
+    }
+
+    fn draw(&mut self, now: Timestamp) -> bool {
+        let gained = now.millis_since(self.at).saturating_mul(UNVERIFIED_PER_SECOND);
+        self.left = self.left.saturating_add(gained).min(self.most);
+        self.at = now;
+        let after = self.left.checked_sub(1000);
+        self.left = after.unwrap_or(self.left);
+        after.is_some()
+    }
 }
 
 impl Admission {
     pub(super) fn new(capacity: Capacity) -> Self {
-        Self { capacity, usage: Usage::default(), open: BTreeSet::new() }
+        let allowance = Allowance::new(capacity.share(1, 4).records);
+        Self { capacity, usage: Usage::default(), open: BTreeSet::new(), allowance }
     }
 
     pub(super) fn open(&self) -> u64 {
@@ -158,6 +187,11 @@ impl Admission {
                     && self.usage.unverified.takes(bytes, self.capacity.share(1, 4))
             }
         }
+    }
+
+    /// Whether a record of this class may be written at all now, room or not. Counts it.
+    pub(super) fn draw(&mut self, class: Class, now: Timestamp) -> bool {
+        class != Class::UnverifiedDenial || self.allowance.draw(now)
     }
 
     /// Keeps a place for the completion of this decision.

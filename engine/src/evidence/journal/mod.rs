@@ -200,7 +200,8 @@ impl Journal {
     }
 
     /// Records a decision, before anything is let go. When it lets something go, room for its completion is kept until
-    /// that comes. A denial that finds no room is folded into a summary.
+    /// that comes. A denial that finds no room, or of which there are too many that nobody vouches for, is folded into a
+    /// summary.
     pub fn append_decision(
         &mut self,
         record: &DecisionRecord,
@@ -214,7 +215,7 @@ impl Journal {
         let completion = record.released != Released::None;
         let lines = decision_lines(record, openings, self.tree.size()).and_then(|(line, openings)| {
             let fits = self.admission.fits(class, cost(&line, &openings), completion);
-            if fits { Ok((line, openings)) } else { Err(AppendError::Full) }
+            if fits && self.admission.draw(class, record.time) { Ok((line, openings)) } else { Err(AppendError::Full) }
         });
         match (lines, class) {
             (Ok((line, openings)), _) => {

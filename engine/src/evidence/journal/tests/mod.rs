@@ -316,6 +316,27 @@ fn unverified_denials_take_a_quarter_and_all_denials_three() {
 }
 
 #[test]
+fn a_flood_of_unverified_requests_buys_few_records_however_fast_the_collector_is() {
+    let mut journal = journal(Capacity { records: 400, bytes: 1 << 20 });
+    let mut collector = Collector::default();
+    let (mut leaves, mut time) = (0, 0);
+    let mut flood = |from: u64, seconds: u64| {
+        for n in 0..seconds * 1_000 {
+            time = from + n;
+            leaves += usize::from(journal.append_decision(&unverified(time), vec![]) != Ok(Appended::Folded));
+            if n % 100 == 99 {
+                collector.drain(&mut journal, Timestamp(time));
+            }
+        }
+        std::mem::take(&mut leaves)
+    };
+    assert_eq!(flood(10_000, 60), 100 + 16 * 60 - 1);
+    assert_eq!(flood(100_000, 1), 100 + 15, "a quiet half minute later");
+    assert_eq!(flood(20_000, 1), 16, "and after the clock went back");
+    assert!(journal.can_release());
+}
+
+#[test]
 fn control_records_are_bounded_too() {
     let mut journal = journal(ROOMY);
     let config = ConfigRecord {
