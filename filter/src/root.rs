@@ -58,9 +58,10 @@ impl Root {
             configuration.gateway().mode().as_str()
         );
         let plugin = (name, configuration.role());
+        // Before anything is taken into use: without ticks no evidence would be delivered.
+        hostcalls::set_tick_period(TICK).map_err(|status| format!("the host gives no ticks: {status:?}"))?;
         vm::with(|vm| vm.accept(&plugin.0, configuration, now))?;
         self.plugin = Some(plugin);
-        hostcalls::set_tick_period(TICK).map_err(|status| format!("the host gives no ticks: {status:?}"))?;
         Ok(accepted)
     }
 
@@ -131,6 +132,16 @@ impl RootContext for Root {
                 host::log(LogLevel::Info, &format!("{module} ({hash}): configuration accepted: {accepted}"));
                 true
             }
+            // Envoy tries a configuration in a VM made for that. Once it is accepted there, a VM that serves must not refuse
+            // it: Envoy would send the requests of the new listener past the filter, and take no configuration any more
+            // (envoy #43751). So this root context stays without one and refuses its requests itself.
+            Err(why) if vm::with(|vm| vm.serves()) => {
+                host::log(
+                    LogLevel::Error,
+                    &format!("exeat: this worker cannot use the configuration and refuses its requests: {why}"),
+                );
+                true
+            }
             Err(why) => {
                 host::log(LogLevel::Error, &format!("exeat: configuration refused, nothing changes: {why}"));
                 false
@@ -142,6 +153,7 @@ impl RootContext for Root {
         let Some(now) = host::now() else { return };
         vm::with(|vm| {
             vm.log(now);
+            vm.record_configurations();
             if vm.delivery.lost_at.is_some_and(|lost_at| now > lost_at) {
                 vm.delivery.lost_at = None;
                 let random = random_u64();

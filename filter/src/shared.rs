@@ -4,7 +4,8 @@
 //! it stands under and its content: what does not authenticate counts as unavailable, and the request is refused. A
 //! plugin that puts an older value back, or deletes one, is not detected; docs/threat-model.md says so.
 //!
-//! The host never forgets a key, so the set of keys is bounded: one for the boot, one counter, and [`SHARDS`] a signer.
+//! The host never forgets a key, so the set of keys is bounded: one for the gateway, one for the boot, one counter, and
+//! [`SHARDS`] a signer.
 
 use exeat_engine::facts::Timestamp;
 use exeat_engine::ledger::{Ledger, NonceFingerprint, Spend};
@@ -163,6 +164,15 @@ impl SharedData {
             .split_first_chunk::<8>()
             .and_then(|(size, root)| Some((u64::from_le_bytes(*size), <[u8; 32]>::try_from(root).ok()?)));
         parsed.map(Some).ok_or(SharedError::NotAuthentic)
+    }
+
+    /// Claims the process for a gateway; false where it belongs to another. Under another key that is not authentic. All
+    /// VMs see the claim, one that the host makes only to try a configuration too.
+    pub(crate) fn claim(&self, gateway: &str) -> Result<bool, SharedError> {
+        self.update("exeat/1/gateway", |owner| match owner {
+            None => Ok((Some(gateway.as_bytes().to_vec()), true)),
+            Some(owner) => Ok((None, owner == gateway.as_bytes())),
+        })
     }
 
     /// How many VM numbers were given out.

@@ -11,7 +11,7 @@ use exeat_engine::facts::Timestamp;
 use exeat_engine::policy::{Configuration, Role};
 use proxy_wasm::types::LogLevel;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Bytes that may wait for the collector, beside the configured number of records.
@@ -35,8 +35,9 @@ pub(crate) struct Vm {
     configurations: HashMap<Plugin, Arc<Configuration>>,
     identity: Option<Identity>,
     log: Option<Log>,
-    /// Accepted and not yet in the log, for the log begins with the first tick or request.
-    unrecorded: Vec<ConfigRecord>,
+    /// Accepted and not yet in the log: it begins with the first tick or request, and has little room for such records while
+    /// the collector is away.
+    unrecorded: VecDeque<ConfigRecord>,
     roots: u32,
     pub(crate) delivery: crate::root::Delivery,
 }
@@ -75,15 +76,27 @@ impl Vm {
             revision: Some(policy.revision().to_owned()),
             policy: Some(policy.digest().to_owned()),
         };
-        match &mut self.log {
-            Some(log) => log.record_config(&record).map_err(|error| {
-                format!("the acceptance cannot be recorded: {error}; apply it again when the collector is back")
-            })?,
-            None => self.unrecorded.push(record),
-        }
+        self.unrecorded.push_back(record);
+        self.record_configurations();
         let key = (plugin.to_owned(), configuration.role());
         self.configurations.insert(key, Arc::new(configuration));
         Ok(())
+    }
+
+    /// Whether a configuration was accepted here.
+    pub(crate) fn serves(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// Puts into the log what was accepted, as far as there is room. Every decision names its policy besides.
+    pub(crate) fn record_configurations(&mut self) {
+        let Some(log) = &mut self.log else { return };
+        while let Some(record) = self.unrecorded.front() {
+            if log.journal.append_config(record).is_err() {
+                return;
+            }
+            self.unrecorded.pop_front();
+        }
     }
 
     /// Key and shared state. They cannot change under a log that is signed with them.
@@ -114,9 +127,20 @@ impl Vm {
         }
         let random = wasi::random().ok_or("the host gives no random bytes")?;
         let shared = SharedData::new(gateway.id(), key.derive(SHARED_STATE));
-        let boot = shared.boot(now, &random).map_err(|error| {
-            format!("the state that the workers share cannot be used: {error:?}; another plugin under the same vm_id may write there, give this one its own vm_id")
-        })?;
+        let unusable = |error| {
+            format!(
+                "the state that the workers share cannot be used: {error:?}; under the same vm_id another plugin may write \
+                 there, or one with another key has: give this one its own vm_id"
+            )
+        };
+        if !shared.claim(gateway.id()).map_err(unusable)? {
+            return Err(
+                "gateway: /gateway/id: this process writes the log of another gateway under the same vm_id; give \
+                 the plugin a new vm_id, or restart the gateway"
+                    .to_owned(),
+            );
+        }
+        let boot = shared.boot(now, &random).map_err(unusable)?;
         let public = key.public();
         self.identity = Some(Identity { gateway: gateway.id().to_owned(), public, key, shared, boot });
         Ok(())
@@ -136,7 +160,10 @@ impl Vm {
     pub(crate) fn log(&mut self, now: Timestamp) -> Option<&mut Log> {
         if self.log.is_none() {
             match self.begin_log(now) {
-                Ok(log) => self.log = Some(log),
+                Ok(log) => {
+                    self.log = Some(log);
+                    self.record_configurations();
+                }
                 Err(why) => host::log(LogLevel::Error, &format!("exeat: no evidence log, requests are refused: {why}")),
             }
         }
@@ -173,9 +200,6 @@ impl Vm {
         let journal = Journal::new(&genesis, identity.key.clone(), capacity).map_err(|error| error.to_string())?;
         let started = identity.boot.started;
         let mut log = Log { journal, shared, started, number, published: 0, witnessed: true };
-        for record in self.unrecorded.drain(..) {
-            log.record_config(&record).map_err(|error| error.to_string())?;
-        }
         log.publish();
         Ok(log)
     }
@@ -192,10 +216,6 @@ impl Vm {
 }
 
 impl Log {
-    fn record_config(&mut self, record: &ConfigRecord) -> Result<(), String> {
-        self.journal.append_config(record).map(|_| ()).map_err(|error| error.to_string())
-    }
-
     /// Tells the other VMs how far this log has come, for their checkpoints to cite. What cannot be published is not
     /// cited; the log itself is none the worse.
     pub(crate) fn publish(&mut self) {

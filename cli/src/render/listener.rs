@@ -37,10 +37,7 @@ impl Settings<'_> {
                 "virtual_hosts": [{
                     "name": "all",
                     "domains": ["*"],
-                    "routes": [{
-                        "match": {"prefix": "/"},
-                        "route": {"cluster": EGRESS, "timeout": "300s", "idle_timeout": "300s"},
-                    }],
+                    "routes": [judged(), unjudged()],
                 }],
             },
             "http_filters": [self.exeat_filter(), forward_proxy_filter(), router()],
@@ -121,6 +118,26 @@ impl Settings<'_> {
             }),
         }
     }
+}
+
+/// The way out, for requests that carry a decision. A client cannot set filter state.
+fn judged() -> Value {
+    json!({
+        "match": {
+            "prefix": "/",
+            "filter_state": [{"key": "wasm.exeat.decision", "string_match": {"safe_regex": {"regex": "[0-9a-f]{32}"}}}],
+        },
+        "route": {"cluster": EGRESS, "timeout": "300s", "idle_timeout": "300s"},
+    })
+}
+
+/// Everything else. Where a worker could not take a configuration that Envoy had accepted, Envoy sends its requests past the
+/// filter, whatever `failure_policy` says (envoy #43751): they must not find a way out.
+fn unjudged() -> Value {
+    json!({
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 503, "body": {"inline_string": "The gateway did not judge this request; its log says why.\n"}},
+    })
 }
 
 fn forward_proxy_filter() -> Value {
