@@ -135,14 +135,25 @@ impl RealEnvoy {
 
     /// The records once this holds of them.
     pub fn wait_for_records(&self, awaited: &str, holds: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
+        self.wait_for_records_within(LIMIT, awaited, holds)
+    }
+
+    /// As [`RealEnvoy::wait_for_records`], with a limit of one's own: after an outage deliveries are tried again in up to half
+    /// a minute.
+    pub fn wait_for_records_within(
+        &self,
+        limit: Duration,
+        awaited: &str,
+        holds: impl Fn(&[Value]) -> bool,
+    ) -> Result<Vec<Value>> {
         let start = Instant::now();
         loop {
             let records = self.all_records()?;
             if holds(&records) {
                 return Ok(records);
             }
-            if start.elapsed() > LIMIT {
-                bail!("after {LIMIT:?} the collector does not have {awaited}; it said: {}", self.collector.log_tail());
+            if start.elapsed() > limit {
+                bail!("after {limit:?} the collector does not have {awaited}; it said: {}", self.collector.log_tail());
             }
             std::thread::sleep(Duration::from_millis(30));
         }
