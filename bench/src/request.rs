@@ -262,6 +262,7 @@ fn exchange(body: Vec<u8>) -> Result<impl FnMut() -> bool, String> {
             response_bytes: 512,
             attempts: Some(1),
             upstream: Some("192.0.2.7:443".to_owned()),
+            sent: true,
             ending: Ending::Complete,
         };
         exchange.end(&mut around, end);
