@@ -9,6 +9,8 @@ mod bodies;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod rendered;
 #[cfg(test)]
 mod updates;
