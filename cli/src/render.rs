@@ -8,7 +8,7 @@ pub mod yaml;
 use crate::policy::{load_or_explain, write_whole};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use envoy::{ListenerTls, Settings};
+use envoy::{Admin, ListenerTls, Settings};
 use exeat_engine::policy::Configuration;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -45,9 +45,10 @@ pub struct EnvoyArgs {
     /// Where agents and signers send their requests to.
     #[arg(long, value_name = "ADDR:PORT")]
     listen: SocketAddr,
-    /// Where the operator asks Envoy; on loopback.
-    #[arg(long, value_name = "ADDR:PORT")]
-    admin: SocketAddr,
+    /// Where the operator asks Envoy: a port on loopback, or a socket that is open to Envoy's user alone. Agents that share
+    /// the gateway's network namespace reach every port on loopback.
+    #[arg(long, value_name = "ADDR:PORT|unix:PATH", value_parser = Admin::parse)]
+    admin: Admin,
     /// Where evidence goes: plain HTTP on loopback, else TLS with --collector-ca.
     #[arg(long, value_name = "HOST:PORT")]
     collector: String,
@@ -95,13 +96,6 @@ pub fn run(args: RenderArgs) -> anyhow::Result<()> {
 }
 
 fn envoy_configuration(args: EnvoyArgs) -> anyhow::Result<()> {
-    if !args.admin.ip().is_loopback() {
-        bail!(
-            "--admin {} is not on loopback; whoever reaches Envoy's administration can change its routes. \
-             Write 127.0.0.1 or [::1]",
-            args.admin
-        );
-    }
     let (configuration, plugin) = match (&args.config, &args.policy, &args.gateway) {
         (Some(file), _, _) => accepted(file)?,
         (None, Some(policy), Some(gateway)) => {
@@ -122,7 +116,7 @@ fn envoy_configuration(args: EnvoyArgs) -> anyhow::Result<()> {
         module: &args.module,
         vm_id: &args.vm_id,
         listen: args.listen,
-        admin: args.admin,
+        admin: args.admin.clone(),
         collector: upstream::CollectorAddress::parse(&args.collector, args.collector_ca)?,
         resolvers: &args.resolver,
         ca: &args.ca,

@@ -1,6 +1,6 @@
 //! What is rendered, and that the real Envoy with the real filter takes it.
 
-use super::envoy::{ListenerTls, Settings};
+use super::envoy::{Admin, ListenerTls, Settings};
 use super::upstream::CollectorAddress;
 use super::yaml;
 use exeat_engine::policy::Configuration;
@@ -35,7 +35,7 @@ fn with_settings<T>(scheme: &str, module: &str, ca: &str, then: impl FnOnce(&Set
         module,
         vm_id: "exeat",
         listen: "127.0.0.1:15001".parse().unwrap(),
-        admin: "[::1]:15000".parse().unwrap(),
+        admin: Admin::parse("[::1]:15000").unwrap(),
         collector: CollectorAddress::parse("127.0.0.1:9470", None).unwrap(),
         resolvers: &resolvers,
         ca,
@@ -77,8 +77,36 @@ fn the_listener_rewrites_nothing_and_trusts_no_client() {
         assert_eq!(filter["vm_config"]["environment_variables"]["host_env_keys"], json!(["EXEAT_GATEWAY_KEY"]));
         assert_eq!(filter["configuration"]["value"], settings.plugin);
         // 3 MiB may be allowed, and one read beyond them.
-        assert_eq!(listener["per_connection_buffer_limit_bytes"], 4 << 20);
+        assert_eq!(listener["per_connection_buffer_limit_bytes"], 1 << 20);
+        let host = &manager["route_config"]["virtual_hosts"][0];
+        assert_eq!(host["request_body_buffer_limit"], 4 << 20);
+        // The way out is only for what the filter released.
+        let routes = host["routes"].as_array().unwrap();
+        assert_eq!(routes.len(), 2);
+        let released = json!([{"key": "wasm.exeat.released", "string_match": {"exact": "yes"}}]);
+        assert_eq!(
+            (&routes[0]["match"]["filter_state"], &routes[0]["route"]["cluster"]),
+            (&released, &json!("egress"))
+        );
+        assert_eq!(routes[1]["route"]["cluster"], "nowhere");
+        assert!(settings.nowhere_cluster().get("load_assignment").is_none());
     });
+}
+
+#[test]
+fn administration_is_on_loopback_or_a_socket() {
+    for (text, good) in [
+        ("127.0.0.1:15000", true),
+        ("[::1]:0", true),
+        ("0.0.0.0:15000", false),
+        ("10.0.0.1:15000", false),
+        ("localhost:15000", false),
+        ("unix:/run/exeat/admin.sock", true),
+        ("unix:admin.sock", false),
+        ("unix:", false),
+    ] {
+        assert_eq!(Admin::parse(text).is_ok(), good, "{text}");
+    }
 }
 
 #[test]
@@ -219,7 +247,8 @@ fn the_real_envoy_refuses_what_the_engine_refuses() {
     with_settings("https", module, &ca, |settings| {
         let file = folder.path().join("envoy.yaml");
         let wrong = settings.plugin.replace("exeat/v1", "exeat/v0");
-        let settings = Settings { plugin: &wrong, collector: settings.collector.clone(), ..*settings };
+        let (admin, collector) = (settings.admin.clone(), settings.collector.clone());
+        let settings = Settings { plugin: &wrong, admin, collector, ..*settings };
         std::fs::write(&file, super::text(&settings.bootstrap(), false).unwrap()).unwrap();
         let said = validate(&file).unwrap_err();
         assert!(said.contains(r#"policy: /schema: unknown schema "exeat/v0"; write exeat/v1"#), "{said}");

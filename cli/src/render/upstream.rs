@@ -11,8 +11,12 @@ pub const EGRESS: &str = "egress";
 /// The cluster of requests that were not judged. It has no address.
 pub const NOWHERE: &str = "nowhere";
 
-/// Names of several addresses are kept as hosts of their own, at most so many; the least used go first.
+/// Names that are known at a time. Beyond them Envoy answers 503 to requests for others until one of these was idle for
+/// [`NAME_IDLE`], so that an agent under a wildcard can lock the others out for that long and no longer.
 const MAX_NAMES: u64 = 4096;
+
+/// See [`MAX_NAMES`]. Envoy's own is five minutes.
+const NAME_IDLE: &str = "60s";
 
 /// Where evidence goes.
 #[derive(Clone, Debug)]
@@ -55,7 +59,7 @@ impl Settings<'_> {
         let mut cluster_type = json!({
             "@type": "type.googleapis.com/envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
             // Each address of a name is a host of its own: what is checked is then what is dialled.
-            "sub_clusters_config": {"lb_policy": "ROUND_ROBIN", "max_sub_clusters": MAX_NAMES},
+            "sub_clusters_config": {"lb_policy": "ROUND_ROBIN", "max_sub_clusters": MAX_NAMES, "sub_cluster_ttl": NAME_IDLE},
         });
         let protocol = match tls {
             true => json!({

@@ -5,6 +5,8 @@
 //! recorded nothing of the policy; nothing is released before a record of it stands in the journal.
 
 mod examine;
+#[cfg(test)]
+mod properties;
 mod report;
 mod step;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::ledger::MemoryLedger;
 use ed25519_compact::{KeyPair, Seed};
 use serde_json::{Value, json};
 
-const NOW: Timestamp = Timestamp(1_800_000_000_123);
+pub(super) const NOW: Timestamp = Timestamp(1_800_000_000_123);
 
 fn signer() -> KeyPair {
     KeyPair::from_seed(Seed::new([7; 32]))
@@ -44,10 +44,10 @@ fn configuration() -> Arc<Configuration> {
     Arc::new(Configuration::accept(document.to_string().as_bytes()).unwrap())
 }
 
-struct World {
+pub(super) struct World {
     configuration: Arc<Configuration>,
     ledger: MemoryLedger,
-    journal: Journal,
+    pub(super) journal: Journal,
     requests: u8,
 }
 
@@ -56,7 +56,7 @@ impl World {
         Self::with_queue(64)
     }
 
-    fn with_queue(records: u64) -> Self {
+    pub(super) fn with_queue(records: u64) -> Self {
         let genesis = GenesisRecord {
             origin: Origin::new("egress-test", "b", "1").unwrap(),
             time: NOW,
@@ -71,14 +71,14 @@ impl World {
         Self { configuration: configuration(), ledger: MemoryLedger::new(100), journal, requests: 0 }
     }
 
-    fn start(&mut self) -> Exchange {
+    pub(super) fn start(&mut self) -> Exchange {
         self.requests += 1;
         let facts =
             Facts { now: NOW, started: Timestamp(NOW.0 - 10_000), random: [self.requests; 32], ..Facts::default() };
         Exchange::new(Arc::clone(&self.configuration), facts)
     }
 
-    fn around(&mut self) -> Surroundings<'_> {
+    pub(super) fn around(&mut self) -> Surroundings<'_> {
         Surroundings { now: NOW, ledger: &mut self.ledger, journal: &mut self.journal }
     }
 
@@ -96,7 +96,7 @@ impl World {
     }
 
     /// All records so far.
-    fn records(&mut self) -> Vec<Value> {
+    pub(super) fn records(&mut self) -> Vec<Value> {
         let mut records = Vec::new();
         while let Some(batch) = self.journal.next_batch(NOW, 1000, 1 << 20, &[]) {
             let text = String::from_utf8(batch.bytes().to_vec()).unwrap();
@@ -116,7 +116,7 @@ impl World {
     }
 }
 
-fn end() -> End {
+pub(super) fn end() -> End {
     End {
         status: Some(200),
         response_bytes: 5,
@@ -127,7 +127,7 @@ fn end() -> End {
     }
 }
 
-fn head(method: &str, path: &str) -> RequestHead {
+pub(super) fn head(method: &str, path: &str) -> RequestHead {
     RequestHead {
         method: method.into(),
         scheme: Some(b"http".to_vec()),
@@ -137,7 +137,7 @@ fn head(method: &str, path: &str) -> RequestHead {
     }
 }
 
-fn context(agent: &str, provenance: &[Provenance]) -> ContextFields {
+pub(super) fn context(agent: &str, provenance: &[Provenance]) -> ContextFields {
     ContextFields {
         agent: agent.into(),
         session: "s-1".into(),
@@ -150,7 +150,7 @@ fn context(agent: &str, provenance: &[Provenance]) -> ContextFields {
 }
 
 /// Signs as a runtime would; the nonce is what tells requests apart.
-fn sign(mut head: RequestHead, context: &ContextFields, body: &[u8], nonce: &str) -> RequestHead {
+pub(super) fn sign(mut head: RequestHead, context: &ContextFields, body: &[u8], nonce: &str) -> RequestHead {
     let put = |head: &mut RequestHead, name: &str, value: String| head.fields.push((name.into(), value.into()));
     if !body.is_empty() {
         put(&mut head, "content-digest", content_digest(body));

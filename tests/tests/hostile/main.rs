@@ -9,6 +9,10 @@ mod bodies;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
+mod rendered;
+#[cfg(test)]
 mod updates;
 #[cfg(test)]
 mod upstreams;
