@@ -108,9 +108,9 @@ impl Context for Root {
                 return false;
             }
             let Some(log) = vm.begun_log() else { return false };
-            // Refused only when the log was closed before.
+            // Refused only when the log was closed before. The others are not told: when the process ends, workers cannot
+            // deliver any more, and a leaf that others cite would be missed for ever.
             let _ = log.journal.close(now, "shutdown");
-            log.publish();
             !log.journal.is_drained()
         });
         if waiting {

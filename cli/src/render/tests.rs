@@ -260,7 +260,8 @@ fn a_listener_with_authorities_of_clients_demands_their_certificates() {
     let rendered = |client_ca| {
         with_settings("https", "exeat.wasm", "ca.pem", |settings| {
             let tls = Some(ListenerTls { certificate: "tls.crt", key: "tls.key", client_ca });
-            let settings = Settings { tls, collector: settings.collector.clone(), ..*settings };
+            let settings =
+                Settings { tls, collector: settings.collector.clone(), admin: settings.admin.clone(), ..*settings };
             settings.listener()["filter_chains"][0]["transport_socket"]["typed_config"].clone()
         })
     };

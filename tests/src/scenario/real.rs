@@ -8,7 +8,7 @@ use super::wire::WireRequest;
 use crate::stage::client::{Connection, Http2, Request, Response};
 use crate::stage::dns::Dns;
 use crate::stage::envoy::{Envoy, Setup};
-use crate::stage::process::Process;
+use crate::stage::process::{GRACE, Process};
 use crate::stage::upstream::{Recorded, Upstream};
 use crate::stage::{artefacts, ports};
 use anyhow::{Context, Result, bail};
@@ -20,6 +20,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// How long anything may take that takes milliseconds on an idle machine.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// How often to look again.
+const POLL: Duration = Duration::from_millis(50);
 
 /// Envoy and everything around it.
 pub struct RealEnvoy {
@@ -57,11 +60,29 @@ impl RealEnvoy {
 
     /// As [`RealEnvoy::start_with`], with further arguments of `exeat render envoy`.
     pub fn start_rendered(gateway: Gateway, upstream: Upstream, workers: u32, rendering: &[&str]) -> Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
+        let collector = start_collector(&gateway, address)?;
+        Self::start_beside((collector, address), gateway, upstream, workers, rendering)
+    }
+
+    /// As [`RealEnvoy::start_with`], but nobody listens where the collector should; see [`RealEnvoy::restart_collector`].
+    pub fn start_without_collector(gateway: Gateway, upstream: Upstream, workers: u32) -> Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
+        let collector = start_collector(&gateway, address)?;
+        collector.stop(GRACE)?;
+        Self::start_beside((collector, address), gateway, upstream, workers, &[])
+    }
+
+    fn start_beside(
+        (collector, collector_address): (Process, SocketAddr),
+        gateway: Gateway,
+        upstream: Upstream,
+        workers: u32,
+        rendering: &[&str],
+    ) -> Result<Self> {
         let rendering: Vec<String> = rendering.iter().map(|argument| (*argument).to_owned()).collect();
         let dns = Dns::start()?;
         dns.set_others([IpAddr::from(Ipv4Addr::LOCALHOST)]);
-        let collector_address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
-        let collector = start_collector(&gateway, collector_address)?;
         let listener = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
         let (bootstrap, listeners) = render(&gateway, listener, collector_address, dns.address(), &rendering)?;
         let envoy = Setup::new(bootstrap)
@@ -125,6 +146,25 @@ impl RealEnvoy {
         })
     }
 
+    /// As [`RealEnvoy::verify`], again and again while all that it finds may still be on its way: one VM's checkpoint can
+    /// arrive before the records of another that it cites.
+    pub fn verify_settled(&self, limit: Duration) -> Result<String> {
+        let start = Instant::now();
+        loop {
+            let verdict = self.verify();
+            let on_its_way = |error: &anyhow::Error| {
+                let text = error.to_string();
+                let findings: Vec<_> = text.lines().filter(|line| line.starts_with(&format!("{GATEWAY}/"))).collect();
+                let later = |line: &&str| line.ends_with("the rest is missing, or was not delivered yet");
+                !findings.is_empty() && findings.iter().all(later)
+            };
+            match verdict {
+                Err(error) if on_its_way(&error) && start.elapsed() < limit => std::thread::sleep(POLL),
+                verdict => return verdict,
+            }
+        }
+    }
+
     /// All records of the collector.
     pub fn all_records(&self) -> Result<Vec<Value>> {
         let store = rusqlite::Connection::open(self.database())?;
@@ -155,7 +195,7 @@ impl RealEnvoy {
             if start.elapsed() > limit {
                 bail!("after {limit:?} the collector does not have {awaited}; it said: {}", self.collector.log_tail());
             }
-            std::thread::sleep(Duration::from_millis(30));
+            std::thread::sleep(POLL);
         }
     }
 }

@@ -1,12 +1,8 @@
 //! A good request, and which revision of the policy judged it.
 
-use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
-use exeat_e2e::scenario::gateway::KEYID;
+use exeat_e2e::scenario::plain;
 use exeat_e2e::scenario::real::RealEnvoy;
-use exeat_e2e::scenario::subject::Subject;
-use exeat_e2e::stage::client::{Connection, Request};
-use exeat_engine::context::sign::ContextFields;
-use exeat_engine::context::{DataClass, Provenance};
+use exeat_e2e::stage::client::Connection;
 
 /// What became of a good request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,25 +17,9 @@ pub(crate) enum Judged {
     Broken(String),
 }
 
-pub(crate) fn signed(real: &RealEnvoy) -> Request {
-    let authority = format!("eu.crm.acme.example:{}", real.upstream_port());
-    let unsigned = UnsignedRequest::new("GET", &format!("http://{authority}/v1/orders/7")).unwrap();
-    let context = ContextFields {
-        agent: "support/summarizer".to_owned(),
-        session: "s-1".to_owned(),
-        data_class: Some(DataClass::Internal),
-        provenance: vec![Provenance::User],
-        ..ContextFields::default()
-    };
-    let options = SignOptions::new(KEYID, i64::try_from(real.now()).unwrap());
-    let signed = sign_request(&unsigned, &context, &real.gateway().signer, &options).unwrap();
-    let request = Request::new("GET", "/v1/orders/7").header("host", &authority);
-    signed.fields.iter().fold(request, |request, (name, value)| request.header(name, value))
-}
-
 /// Sends a good request.
 pub(crate) fn judged(real: &RealEnvoy, connection: &mut Connection) -> Judged {
-    let answer = match connection.send(&signed(real)) {
+    let answer = match connection.send(&plain::get(real, "/v1/orders/7").unwrap()) {
         Ok(answer) => answer,
         Err(error) => return Judged::Broken(error.to_string()),
     };
