@@ -8,7 +8,7 @@ pub mod yaml;
 use crate::policy::{load_or_explain, write_whole};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use envoy::{Admin, Settings};
+use envoy::{Admin, ListenerTls, Settings};
 use exeat_engine::policy::Configuration;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -61,6 +61,16 @@ pub struct EnvoyArgs {
     /// Certificate authorities for upstreams: a PEM file where Envoy finds it.
     #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
     ca: String,
+    /// Certificate of the listener, which then speaks TLS: a PEM file where Envoy finds it.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<String>,
+    /// Its private key: a PEM file where Envoy finds it.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<String>,
+    /// Certificate authorities of clients: a PEM file where Envoy finds it. Nobody else's connection is then taken, and
+    /// a signer's `spiffe` is held against the certificate.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    client_ca: Option<String>,
     /// Write the access log to this file instead of standard output.
     #[arg(long, value_name = "FILE")]
     access_log: Option<String>,
@@ -111,7 +121,19 @@ fn envoy_configuration(args: EnvoyArgs) -> anyhow::Result<()> {
         resolvers: &args.resolver,
         ca: &args.ca,
         access_log: args.access_log.as_deref(),
+        tls: args.tls_cert.as_deref().zip(args.tls_key.as_deref()).map(|(certificate, key)| ListenerTls {
+            certificate,
+            key,
+            client_ca: args.client_ca.as_deref(),
+        }),
     };
+    if let (Some(signer), None) = (configuration.policy().signers().find(|s| s.spiffe().is_some()), &args.client_ca) {
+        eprintln!(
+            "warning: the signer {:?} speaks only over a connection whose certificate names it, and this listener asks \
+             for none: everything it signs will be refused. Give --client-ca",
+            signer.id()
+        );
+    }
     let bootstrap = match &args.dynamic_listener {
         None => settings.bootstrap(),
         Some(file) => {

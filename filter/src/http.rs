@@ -3,7 +3,7 @@
 //! The head is held until the exchange has decided. That needs `allow_on_headers_stop_iteration: true` in the host's
 //! configuration; without it the host never hands over a body and the request hangs, which is closed, not open.
 
-use crate::shared::SharedLedger;
+use crate::nonces::SharedLedger;
 use crate::vm::{self, Plugin};
 use crate::{host, wasi};
 use exeat_engine::decision::Reason;

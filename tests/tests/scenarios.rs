@@ -10,21 +10,21 @@ use exeat_e2e::scenario::subject::Subject;
 use exeat_e2e::workspace;
 
 fn play_all(start: impl Fn(&str) -> Box<dyn Subject>) -> usize {
-    let mut steps = 0;
+    let (mut steps, mut failures) = (0, Vec::new());
     for file in all(&workspace()).unwrap() {
         // The policy's name does not depend on what is filled in; the rest is read again with the port.
         let policy = read(&file, &[]).unwrap().policy;
         let mut subject = start(&policy);
         let port = subject.upstream_port().to_string();
         let scenario = read(&file, &[("PORT", &port)]).unwrap();
-        let mut failures = Vec::new();
+        let (about, name) = (scenario.about.clone(), subject.name());
         run(&scenario, subject.as_mut(), |report| {
             steps += 1;
-            failures.extend(report.differences.iter().map(|d| format!("{}: {d}", report.name)));
+            failures.extend(report.differences.iter().map(|d| format!("{about} on {name}: {}: {d}", report.name)));
         })
-        .unwrap_or_else(|error| panic!("{} on {}: {error:?}", scenario.about, subject.name()));
-        assert!(failures.is_empty(), "{} on {}:\n{}", scenario.about, subject.name(), failures.join("\n"));
+        .unwrap_or_else(|error| panic!("{about} on {name}: {error:?}"));
     }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
     steps
 }
 

@@ -32,6 +32,19 @@ pub struct Settings<'a> {
     pub ca: &'a str,
     /// File of the access log; none: standard output.
     pub access_log: Option<&'a str>,
+    /// TLS of the listener; none: plain.
+    pub tls: Option<ListenerTls<'a>>,
+}
+
+/// TLS towards agents and signers; all are PEM files where Envoy finds them.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerTls<'a> {
+    /// Certificate chain.
+    pub certificate: &'a str,
+    /// Its private key.
+    pub key: &'a str,
+    /// Certificate authorities of clients, who then must show a certificate; none: they need none.
+    pub client_ca: Option<&'a str>,
 }
 
 /// Where Envoy's administration listens. Whoever reaches it can read the configuration and end the gateway.

@@ -1,6 +1,6 @@
 //! The listener: a forward proxy whose every request meets the filter.
 
-use super::envoy::{READ, Settings, socket_address};
+use super::envoy::{ListenerTls, READ, Settings, socket_address};
 use super::upstream::{EGRESS, NOWHERE};
 use serde_json::{Value, json};
 
@@ -45,13 +45,18 @@ impl Settings<'_> {
             },
             "http_filters": [self.exeat_filter(), forward_proxy_filter(), router()],
         });
+        let mut chain = json!({
+            "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
+        });
+        if let (Some(tls), Some(fields)) = (&self.tls, chain.as_object_mut()) {
+            fields.insert("transport_socket".to_owned(), downstream_tls(tls));
+            fields.insert("transport_socket_connect_timeout".to_owned(), json!("10s"));
+        }
         json!({
             "name": "egress",
             "address": socket_address(self.listen),
             "per_connection_buffer_limit_bytes": READ,
-            "filter_chains": [{
-                "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
-            }],
+            "filter_chains": [chain],
         })
     }
 
@@ -134,6 +139,26 @@ fn routes() -> Value {
         // A route like the other one, for what Envoy holds of a body it takes from the first that fits.
         {"match": {"prefix": "/"}, "route": {"cluster": NOWHERE}},
     ])
+}
+
+/// The filter takes the SPIFFE id of a certificate at its word, so a certificate that nobody vouches for must not get in.
+fn downstream_tls(tls: &ListenerTls<'_>) -> Value {
+    let mut common = json!({
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+        "alpn_protocols": ["h2", "http/1.1"],
+        "tls_certificates": [{"certificate_chain": {"filename": tls.certificate}, "private_key": {"filename": tls.key}}],
+    });
+    if let (Some(ca), Some(fields)) = (tls.client_ca, common.as_object_mut()) {
+        fields.insert("validation_context".to_owned(), json!({"trusted_ca": {"filename": ca}}));
+    }
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "require_client_certificate": tls.client_ca.is_some(),
+            "common_tls_context": common,
+        },
+    })
 }
 
 fn forward_proxy_filter() -> Value {

@@ -1,6 +1,6 @@
 //! What is rendered, and that the real Envoy with the real filter takes it.
 
-use super::envoy::{Admin, Settings};
+use super::envoy::{Admin, ListenerTls, Settings};
 use super::upstream::CollectorAddress;
 use super::yaml;
 use exeat_engine::policy::Configuration;
@@ -40,6 +40,7 @@ fn with_settings<T>(scheme: &str, module: &str, ca: &str, then: impl FnOnce(&Set
         resolvers: &resolvers,
         ca,
         access_log: None,
+        tls: None,
     })
 }
 
@@ -251,6 +252,29 @@ fn the_real_envoy_refuses_what_the_engine_refuses() {
         std::fs::write(&file, super::text(&settings.bootstrap(), false).unwrap()).unwrap();
         let said = validate(&file).unwrap_err();
         assert!(said.contains(r#"policy: /schema: unknown schema "exeat/v0"; write exeat/v1"#), "{said}");
+    });
+}
+
+#[test]
+fn a_listener_with_authorities_of_clients_demands_their_certificates() {
+    let rendered = |client_ca| {
+        with_settings("https", "exeat.wasm", "ca.pem", |settings| {
+            let tls = Some(ListenerTls { certificate: "tls.crt", key: "tls.key", client_ca });
+            let settings = Settings { tls, collector: settings.collector.clone(), ..*settings };
+            settings.listener()["filter_chains"][0]["transport_socket"]["typed_config"].clone()
+        })
+    };
+    let mutual = rendered(Some("clients.pem"));
+    assert_eq!(mutual["require_client_certificate"], true);
+    let common = &mutual["common_tls_context"];
+    assert_eq!(common["validation_context"], json!({"trusted_ca": {"filename": "clients.pem"}}));
+    assert_eq!(common["tls_certificates"][0]["private_key"]["filename"], "tls.key");
+    // A certificate that nobody checks would still be shown to the filter: so none is asked for.
+    let plain = rendered(None);
+    assert_eq!(plain["require_client_certificate"], false);
+    assert!(plain["common_tls_context"].get("validation_context").is_none());
+    with_settings("https", "exeat.wasm", "ca.pem", |settings| {
+        assert!(settings.listener()["filter_chains"][0].get("transport_socket").is_none());
     });
 }
 

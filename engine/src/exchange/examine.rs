@@ -7,7 +7,7 @@ use crate::decision::{Reason, headers};
 use crate::destination::{Authority, CanonicalDestination, DestinationError, PathOpenings, Scheme};
 use crate::evidence::record::Binding;
 use crate::facts::Facts;
-use crate::ledger::Spend;
+use crate::ledger::{Share, Spend};
 use crate::payload::digest::ContentDigests;
 use crate::policy::{Candidates, Configuration, Grant, HeadVerdict, Payload, Refusal, Subject};
 use crate::request::RequestHead;
@@ -66,8 +66,12 @@ pub(super) fn examine(
     if let Err((reason, why)) = check_form(&request, configuration.gateway().scheme()) {
         return Err(Box::new(Fault::Form { reason, why, request: Box::new(request) }));
     }
-    let subject =
-        Subject { context: &request.verified.context, signer: request.verified.signer, binding: Binding::Request };
+    let subject = Subject {
+        context: &request.verified.context,
+        signer: request.verified.signer,
+        binding: Binding::Request,
+        peer: facts.peer.as_deref(),
+    };
     match configuration.policy().judge_head(&subject, &request.destination, &request.method, around.now) {
         HeadVerdict::Open(candidates) => Ok((request, candidates, expected)),
         HeadVerdict::Refused(refusal) => Err(Box::new(Fault::Policy { refusal, request: Box::new(request) })),
@@ -93,7 +97,8 @@ fn identify(
     let told = |error: ContextError| (error.reason(), error.to_string());
     let verified = verify(head, &expect).map_err(told)?;
     // Burnt once the signature verified, whatever comes of the request.
-    let spent = around.ledger.spend_nonce(verified.nonce, around.now, verified.nonce_until);
+    let share = Share { key: &verified.key, tenant: verified.context.tenant.as_deref() };
+    let spent = around.ledger.spend_nonce(share, verified.nonce, around.now, verified.nonce_until);
     let (reason, why) = match spent {
         Spend::Fresh => {
             // A length announces a body; without one its first byte tells.
@@ -103,7 +108,9 @@ fn identify(
             return expected.map(|expected| (verified, expected)).map_err(told);
         }
         Spend::Replayed => (Reason::SignatureReplayed, "the nonce was used before"),
-        Spend::Full => (Reason::InternalError, "there is no room for another nonce until older ones expire"),
+        Spend::Full => {
+            (Reason::InternalError, "there is no room for another nonce of this key and tenant until older ones expire")
+        }
         Spend::Unavailable => {
             (Reason::InternalError, "the state that the workers share cannot be read or is not authentic")
         }

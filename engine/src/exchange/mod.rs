@@ -169,8 +169,10 @@ impl Exchange {
     pub fn trailers(&mut self, around: &mut Surroundings<'_>) -> Step {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Body(held) => {
+                let Held { request, hasher, bytes, .. } = *held;
                 let why = "the request has trailers".to_owned();
-                self.refuse(around, Denial::floor(Reason::RequestMalformed, why, &held.request, None))
+                let digest = (bytes > 0).then(|| hasher.finish());
+                self.refuse(around, Denial::floor(Reason::RequestMalformed, why, &request, digest.as_ref()))
             }
             Stage::Released(mut flight) => {
                 flight.aborted = true;

@@ -46,9 +46,12 @@ pub struct RequestText {
     /// Fields.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// Exact further field lines; `\xNN` stands for a byte.
+    /// Exact further field lines; `\xNN` stands for a byte. A further `host` is a second one.
     #[serde(default)]
     pub lines: Vec<String>,
+    /// So many further fields, `x-1: 1` and so on.
+    #[serde(default)]
+    pub filler: usize,
     /// Body.
     pub body: Option<String>,
     /// A body of so many bytes instead.
@@ -58,6 +61,23 @@ pub struct RequestText {
     /// Trailers after a chunked body.
     #[serde(default)]
     pub trailers: BTreeMap<String, String>,
+    /// The content-length that is announced, whatever the body is.
+    pub announce: Option<u64>,
+    /// How it is sent; HTTP/1.1 unless set.
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+/// How a request is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    #[serde(rename = "http/1.1")]
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    #[serde(rename = "h2")]
+    Http2,
 }
 
 /// The signed context of a request.
@@ -121,12 +141,83 @@ pub struct Twist {
     /// Components left uncovered.
     #[serde(default)]
     pub uncover: Vec<String>,
+    /// Signs this text as `Agent-Context`.
+    pub context: Option<String>,
+    /// Changes made to the signed field lines afterwards, in order.
+    #[serde(default)]
+    pub edit: Vec<Edit>,
+}
+
+/// A change to the first line of a field, after it was signed. `\xNN` stands for a byte.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edit {
+    /// The field, in lower case.
+    pub field: String,
+    /// Its name is now written so.
+    pub name: Option<String>,
+    /// Its value is now this.
+    pub value: Option<String>,
+    /// Its value ends after so many bytes.
+    pub cut: Option<usize>,
+    /// This comes before the value.
+    pub before: Option<String>,
+    /// This comes after the value.
+    pub after: Option<String>,
+    /// So many letters come after that.
+    #[serde(default)]
+    pub fill: usize,
+    /// The line comes twice, the second time under this name.
+    pub again: Option<String>,
+    /// The line is left out.
+    #[serde(default)]
+    pub drop: bool,
 }
 
 /// What must come of a request.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "ExpectationText")]
+pub enum Expectation {
+    /// Envoy itself refuses it with this status: it never meets the filter, and nothing reaches the upstream. The
+    /// harness, which begins at the filter, passes over such a step.
+    Gateway(u16),
+    /// The filter decides.
+    Decision(Box<DecisionExpectation>),
+}
+
+/// `gateway` alone, or all the rest.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Expectation {
+struct ExpectationText {
+    gateway: Option<u16>,
+    outcome: Option<String>,
+    reason: Option<String>,
+    status: Option<u16>,
+    retry: Option<String>,
+    #[serde(default)]
+    upstream: UpstreamExpectation,
+    record: Option<serde_json::Value>,
+}
+
+impl TryFrom<ExpectationText> for Expectation {
+    type Error = &'static str;
+
+    fn try_from(text: ExpectationText) -> Result<Self, Self::Error> {
+        let ExpectationText { gateway, outcome, reason, status, retry, upstream, record } = text;
+        match (gateway, outcome, reason, status) {
+            (Some(status), None, None, None) => Ok(Self::Gateway(status)),
+            (None, Some(outcome), Some(reason), Some(status)) => {
+                let decision = DecisionExpectation { outcome, reason, status, retry, upstream, record };
+                Ok(Self::Decision(Box::new(decision)))
+            }
+            _ => Err("an expectation is `gateway` alone, or at least `outcome`, `reason` and `status`"),
+        }
+    }
+}
+
+/// What the filter must decide.
+#[derive(Clone, Debug)]
+pub struct DecisionExpectation {
     /// `allow`, `deny` or `would-deny`, as the record says.
     pub outcome: String,
     /// Reason, in record and answer.
@@ -136,7 +227,6 @@ pub struct Expectation {
     /// `retry` of the answer.
     pub retry: Option<String>,
     /// What arrived upstream.
-    #[serde(default)]
     pub upstream: UpstreamExpectation,
     /// Members the decision record must have, at least.
     pub record: Option<serde_json::Value>,
@@ -189,12 +279,24 @@ pub struct UpstreamRequest {
 /// Reads a scenario. `@NAME@` in the text is replaced by what `fill` says first.
 pub fn read(path: &Path, fill: &[(&str, &str)]) -> Result<Scenario> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_saphyr::from_str(&fill_in(&text, fill)).with_context(|| format!("{} is no scenario", path.display()))
+    // Steps share requests and signers by alias; the files are our own.
+    let options = serde_saphyr::options! { budget: serde_saphyr::budget! { enforce_alias_anchor_ratio: false } };
+    serde_saphyr::from_str_with_options(&fill_in(&text, fill), options)
+        .with_context(|| format!("{} is no scenario", path.display()))
 }
 
-/// Replaces `@NAME@` by its value.
+/// Replaces `@NAME@` by its value, and `@a*500@` by 500 letters.
 pub fn fill_in(text: &str, fill: &[(&str, &str)]) -> String {
-    fill.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("@{name}@"), value))
+    let text = fill.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("@{name}@"), value));
+    let mut parts = text.split("@a*");
+    let mut filled = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once('@').and_then(|(count, rest)| Some((count.parse().ok()?, rest))) {
+            Some((count, rest)) => filled.extend(["a".repeat(count).as_str(), rest]),
+            None => filled.extend(["@a*", part]),
+        }
+    }
+    filled
 }
 
 /// All scenario files, sorted.

@@ -1,6 +1,7 @@
 //! A gateway on the wasmtime harness: the real module, a host that behaves as Envoy does, a collector in memory that
 //! checks what it takes.
 
+use super::document::Protocol;
 use super::gateway::{GATEWAY, Gateway};
 use super::subject::{Arrived, Reply, Subject};
 use super::wire::WireRequest;
@@ -9,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use exeat_engine::evidence::batch::{BatchLimits, ParsedBatch};
 use exeat_engine::evidence::merkle::{CompactRange, Hash};
 use exeat_engine::evidence::{CheckpointKey, LogHead};
-use exeat_host_test::{Answer, Callout, Clock, ForwardedRequest, Host, Request, Response, Worker};
+use exeat_engine::policy::Configuration;
+use exeat_host_test::{Answer, Callout, Clock, ForwardedRequest, Framing, Host, Request, Response, Worker};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,6 +60,7 @@ impl Harness {
             .cluster("exeat-collector")
             .configuration(gateway.configuration.clone())
             .hold(true)
+            .buffer_limit(buffer_limit(&gateway.configuration)?)
             .property(["source", "address"], "127.0.0.1:40000")
             .build()?;
         let worker = host.worker()?;
@@ -86,6 +89,10 @@ impl Subject for Harness {
         "the wasmtime harness"
     }
 
+    fn is_whole(&self) -> bool {
+        false
+    }
+
     fn gateway(&self) -> &Gateway {
         &self.gateway
     }
@@ -99,25 +106,7 @@ impl Subject for Harness {
     }
 
     fn send(&mut self, request: &WireRequest) -> Result<Reply> {
-        let mut message = Request::new(&request.method, &request.authority, &request.target)
-            // As the real gateway adds them.
-            .header("x-request-id", "6b2e0f3a-0000-4000-8000-000000000000")
-            .header("x-forwarded-for", "127.0.0.1");
-        for (name, value) in &request.fields {
-            let name = String::from_utf8(name.to_ascii_lowercase()).context("a field name that is not text")?;
-            message = message.header(&name, value);
-        }
-        message = match (request.body.is_empty(), request.chunked) {
-            (true, _) => message,
-            (false, None) => {
-                message.header("content-length", request.body.len().to_string()).body(request.body.clone())
-            }
-            (false, Some(size)) => message.chunks(request.body.chunks(size.max(1)).map(<[u8]>::to_vec)),
-        };
-        if !request.trailers.is_empty() {
-            let trailers: Vec<_> = request.trailers.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
-            message = message.trailers(trailers);
-        }
+        let message = message(request)?;
         let arrived = &mut self.arrived;
         let outcome = self.worker.run(message, |forwarded: &ForwardedRequest| {
             arrived.push(arrived_from(forwarded));
@@ -152,6 +141,74 @@ impl Subject for Harness {
         }
         bail!("no record of decision {decision} after 2 s; the module logged {:?}", self.worker.log())
     }
+}
+
+/// As `exeat render` sets it: room for the largest body that the policy may allow, and for one that it only observes.
+fn buffer_limit(configuration: &str) -> Result<usize> {
+    let configuration = Configuration::accept(configuration.as_bytes()).map_err(anyhow::Error::msg)?;
+    let largest = configuration.policy().largest_body().max(1 << 20);
+    Ok(usize::try_from(largest)?.saturating_add(1 << 20))
+}
+
+/// The request as the filter meets it behind Envoy's connection manager.
+pub fn message(request: &WireRequest) -> Result<Request> {
+    let http2 = request.protocol == Protocol::Http2;
+    let (authority, target) = destination(request)?;
+    let mut message = if request.method == "CONNECT" {
+        Request::connect(&authority)
+    } else {
+        Request::new(&request.method, &authority, &target)
+    };
+    message = message
+        .header("x-request-id", "6b2e0f3a-0000-4000-8000-000000000000")
+        .header("x-forwarded-for", "127.0.0.1")
+        .framing(if http2 { Framing::Http2 } else { Framing::Http1 });
+    for (name, value) in &request.fields {
+        let name = String::from_utf8(name.to_ascii_lowercase()).context("a field name that is not text")?;
+        // The codec knows no upgrade to HTTP/2 and goes on without it.
+        let h2c = name == "upgrade" && value == b"h2c";
+        if name != "host" && name != "http2-settings" && !h2c {
+            message = message.header(&name, value);
+        }
+    }
+    if let Some(length) = request.announce {
+        let message = message.header("content-length", length.to_string());
+        let message = if request.body.is_empty() { message } else { message.body(request.body.clone()) };
+        return Ok(if length > request.body.len() as u64 { message.open() } else { message });
+    }
+    message = match request.chunked {
+        None if request.body.is_empty() => message,
+        None => message.header("content-length", request.body.len().to_string()).body(request.body.clone()),
+        Some(size) => {
+            let message = if http2 { message } else { message.header("transfer-encoding", "chunked") };
+            match request.body.is_empty() {
+                // The end of an empty body comes after the head.
+                true => message.body(Vec::new()),
+                false => message.chunks(request.body.chunks(size.max(1)).map(<[u8]>::to_vec)),
+            }
+        }
+    };
+    // Trailers of HTTP/1.1 are dropped by the codec, unless `enable_trailers` is set.
+    if http2 && !request.trailers.is_empty() {
+        message = message.trailers(request.trailers.clone());
+    }
+    Ok(message)
+}
+
+/// Authority and path: two `Host` lines are joined, and an absolute target comes before them, its userinfo cut off.
+fn destination(request: &WireRequest) -> Result<(String, String)> {
+    if let Some(rest) = request.target.strip_prefix("http://") {
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        return Ok((host.to_owned(), format!("/{path}")));
+    }
+    let mut authority = request.authority.clone();
+    for (_, value) in request.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"host")) {
+        if request.protocol == Protocol::Http1 {
+            authority = format!("{authority},{}", std::str::from_utf8(value).context("a host that is not text")?);
+        }
+    }
+    Ok((authority, request.target.clone()))
 }
 
 impl Collector {
@@ -196,6 +253,7 @@ fn arrived_from(forwarded: &ForwardedRequest) -> Arrived {
         headers: forwarded
             .headers
             .iter()
+            .chain(forwarded.trailers.iter().flat_map(|trailers| trailers.iter()))
             .filter(|(name, _)| !name.starts_with(':'))
             .map(|(name, value)| (name.to_owned(), String::from_utf8_lossy(value).into_owned()))
             .collect(),

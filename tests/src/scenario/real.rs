@@ -1,10 +1,11 @@
 //! A gateway on the real Envoy, as `exeat render envoy` configures it, with the real collector, an upstream that remembers
 //! every byte, and a name server that sends every name there.
 
+use super::document::Protocol;
 use super::gateway::{GATEWAY, Gateway, exeat};
 use super::subject::{Arrived, Reply, Subject};
 use super::wire::WireRequest;
-use crate::stage::client::{self, Request};
+use crate::stage::client::{Connection, Http2, Request, Response};
 use crate::stage::dns::Dns;
 use crate::stage::envoy::{Envoy, Setup};
 use crate::stage::process::Process;
@@ -27,12 +28,18 @@ pub struct RealEnvoy {
     pub envoy: Envoy,
     /// Where agents send their requests to.
     pub listener: SocketAddr,
+    /// Where scenarios send theirs: the listener, or a tunnel to it.
+    pub entrance: SocketAddr,
     /// The upstream of every name.
     pub upstream: Upstream,
     /// The name server.
     pub dns: Dns,
     collector: Process,
     collector_address: SocketAddr,
+    /// Bytes that the upstream had received when it was last looked at.
+    received: u64,
+    /// Further arguments of `exeat render envoy`.
+    rendering: Vec<String>,
 }
 
 impl RealEnvoy {
@@ -45,12 +52,18 @@ impl RealEnvoy {
 
     /// Starts everything under a configuration that was prepared.
     pub fn start_with(gateway: Gateway, upstream: Upstream, workers: u32) -> Result<Self> {
+        Self::start_rendered(gateway, upstream, workers, &[])
+    }
+
+    /// As [`RealEnvoy::start_with`], with further arguments of `exeat render envoy`.
+    pub fn start_rendered(gateway: Gateway, upstream: Upstream, workers: u32, rendering: &[&str]) -> Result<Self> {
+        let rendering: Vec<String> = rendering.iter().map(|argument| (*argument).to_owned()).collect();
         let dns = Dns::start()?;
         dns.set_others([IpAddr::from(Ipv4Addr::LOCALHOST)]);
         let collector_address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
         let collector = start_collector(&gateway, collector_address)?;
         let listener = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
-        let (bootstrap, listeners) = render(&gateway, listener, collector_address, dns.address())?;
+        let (bootstrap, listeners) = render(&gateway, listener, collector_address, dns.address(), &rendering)?;
         let envoy = Setup::new(bootstrap)
             .listeners(listeners)
             .listener(listener.port())
@@ -59,18 +72,29 @@ impl RealEnvoy {
             .start()?;
         // What was signed before the process started, or in that very second, is refused.
         std::thread::sleep(Duration::from_millis(1100));
-        Ok(Self { gateway, envoy, listener, upstream, dns, collector, collector_address })
+        Ok(Self {
+            gateway,
+            envoy,
+            listener,
+            entrance: listener,
+            upstream,
+            dns,
+            collector,
+            collector_address,
+            rendering,
+            received: 0,
+        })
     }
 
     /// Writes the documents anew, compiles them and hands the listener to Envoy. What Envoy says when it refuses them.
     pub fn update(&self) -> Result<()> {
-        let (_, listeners) = render(&self.gateway, self.listener, self.collector_address, self.dns.address())?;
-        Ok(self.envoy.update_listeners(&listeners)?)
+        Ok(self.envoy.update_listeners(&self.rendered_listener()?)?)
     }
 
     /// The listener as it was rendered, for tests that break it.
     pub fn rendered_listener(&self) -> Result<String> {
-        Ok(render(&self.gateway, self.listener, self.collector_address, self.dns.address())?.1)
+        let Self { gateway, listener, collector_address, dns, rendering, .. } = self;
+        Ok(render(gateway, *listener, *collector_address, dns.address(), rendering)?.1)
     }
 
     /// The collector's database.
@@ -111,14 +135,25 @@ impl RealEnvoy {
 
     /// The records once this holds of them.
     pub fn wait_for_records(&self, awaited: &str, holds: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
+        self.wait_for_records_within(LIMIT, awaited, holds)
+    }
+
+    /// As [`RealEnvoy::wait_for_records`], with a limit of one's own: after an outage deliveries are tried again in up to half
+    /// a minute.
+    pub fn wait_for_records_within(
+        &self,
+        limit: Duration,
+        awaited: &str,
+        holds: impl Fn(&[Value]) -> bool,
+    ) -> Result<Vec<Value>> {
         let start = Instant::now();
         loop {
             let records = self.all_records()?;
             if holds(&records) {
                 return Ok(records);
             }
-            if start.elapsed() > LIMIT {
-                bail!("after {LIMIT:?} the collector does not have {awaited}; it said: {}", self.collector.log_tail());
+            if start.elapsed() > limit {
+                bail!("after {limit:?} the collector does not have {awaited}; it said: {}", self.collector.log_tail());
             }
             std::thread::sleep(Duration::from_millis(30));
         }
@@ -128,6 +163,10 @@ impl RealEnvoy {
 impl Subject for RealEnvoy {
     fn name(&self) -> &'static str {
         "the real Envoy"
+    }
+
+    fn is_whole(&self) -> bool {
+        true
     }
 
     fn gateway(&self) -> &Gateway {
@@ -143,13 +182,18 @@ impl Subject for RealEnvoy {
     }
 
     fn send(&mut self, request: &WireRequest) -> Result<Reply> {
-        let response = client::send(self.listener, &framed(request))?;
+        let response = exchange(self.entrance, request)?;
         let text = |(name, value): &(String, Vec<u8>)| (name.clone(), String::from_utf8_lossy(value).into_owned());
         Ok(Reply { status: response.status, headers: response.headers.iter().map(text).collect(), body: response.body })
     }
 
     fn arrived(&mut self) -> Result<Vec<Arrived>> {
-        Ok(self.upstream.take().iter().map(arrived_from).collect())
+        let requests = self.upstream.take();
+        let before = std::mem::replace(&mut self.received, self.upstream.bytes_received());
+        if requests.is_empty() && self.received != before {
+            bail!("the upstream received {} bytes that are no request", self.received - before);
+        }
+        Ok(requests.iter().map(arrived_from).collect())
     }
 
     fn records(&mut self, decision: &str) -> Result<Vec<Value>> {
@@ -163,13 +207,55 @@ impl Subject for RealEnvoy {
     }
 }
 
-/// The request as it goes over the wire in HTTP/1.1.
+/// Sends on a connection of its own, and reads the answer.
+fn exchange(listener: SocketAddr, request: &WireRequest) -> Result<Response> {
+    if request.protocol == Protocol::Http2 {
+        let trailers = match request.trailers.as_slice() {
+            [] => None,
+            list => Some(header_map(list.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))?),
+        };
+        let chunks = request.body.chunks(request.chunked.unwrap_or(usize::MAX).max(1)).map(<[u8]>::to_vec).collect();
+        return Ok(Http2::connect(listener)?.send_stream(framed_http2(request)?, chunks, Duration::ZERO, trailers)?);
+    }
+    let mut connection = Connection::open(listener)?;
+    if request.announce.is_none() {
+        return Ok(connection.send(&framed(request))?);
+    }
+    connection.write(&[framed(request).head_bytes(), request.body.clone()].concat())?;
+    Ok(connection.read_response(&request.method)?)
+}
+
+/// The head as it goes over the wire in HTTP/2.
+fn framed_http2(request: &WireRequest) -> Result<http::Request<()>> {
+    let uri = format!("http://{}{}", request.authority, request.target);
+    let mut framed = http::Request::builder().method(request.method.as_str()).uri(uri).body(())?;
+    let fields = request.fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+    *framed.headers_mut() = header_map(fields)?;
+    let own = (request.chunked.is_none() && !request.body.is_empty()).then_some(request.body.len() as u64);
+    if let Some(length) = request.announce.or(own) {
+        framed.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+    }
+    Ok(framed)
+}
+
+fn header_map<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<http::HeaderMap> {
+    let mut map = http::HeaderMap::new();
+    for (name, value) in fields {
+        map.append(http::HeaderName::from_bytes(name)?, http::HeaderValue::from_bytes(value)?);
+    }
+    Ok(map)
+}
+
+/// The request as it goes over the wire in HTTP/1.1; without the body where a length of its own is announced.
 pub fn framed(request: &WireRequest) -> Request {
     let mut framed = Request::new(&request.method, &request.target).header("host", &request.authority);
     for (name, value) in &request.fields {
         framed = framed.header(name, value);
     }
     let trailers: Vec<_> = request.trailers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    if let Some(length) = request.announce {
+        return framed.header("content-length", length.to_string());
+    }
     match request.chunked {
         Some(size) => framed.chunks(&request.body.chunks(size.max(1)).collect::<Vec<_>>(), &trailers),
         None if request.body.is_empty() => framed,
@@ -183,7 +269,7 @@ fn arrived_from(request: &Recorded) -> Arrived {
         method: request.method.clone(),
         path: request.path.clone(),
         authority: request.authority.clone().unwrap_or_default(),
-        headers: request.headers.iter().map(text).collect(),
+        headers: request.headers.iter().chain(&request.trailers).map(text).collect(),
         body_bytes: request.body_length,
     }
 }
@@ -209,6 +295,7 @@ fn render(
     listener: SocketAddr,
     collector: SocketAddr,
     resolver: SocketAddr,
+    more: &[String],
 ) -> Result<(String, String)> {
     let listeners = gateway.file("listener.yaml");
     let bootstrap = exeat(&["render", "envoy"], |command| {
@@ -217,7 +304,7 @@ fn render(
         command.args(["--listen", &listener.to_string(), "--admin", "127.0.0.1:0"]);
         command.args(["--collector", &collector.to_string(), "--resolver", &resolver.to_string()]);
         command.arg("--access-log").arg(gateway.file("access.log"));
-        command.arg("--dynamic-listener").arg(&listeners);
+        command.arg("--dynamic-listener").arg(&listeners).args(more);
     })?;
     let text = std::fs::read_to_string(&listeners).context("the rendered listener cannot be read")?;
     // The stage hands listeners to Envoy itself, so that it sees whether Envoy takes them.

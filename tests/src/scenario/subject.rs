@@ -37,7 +37,7 @@ pub struct Arrived {
     pub path: String,
     /// Authority.
     pub authority: String,
-    /// Fields, names in lower case.
+    /// Fields, those of the trailers included; names in lower case.
     pub headers: Vec<(String, String)>,
     /// Length of the body.
     pub body_bytes: u64,
@@ -47,6 +47,9 @@ pub struct Arrived {
 pub trait Subject {
     /// What it is, for messages.
     fn name(&self) -> &'static str;
+
+    /// Whether requests meet the whole gateway; otherwise they meet the filter alone.
+    fn is_whole(&self) -> bool;
 
     /// Its keys and documents.
     fn gateway(&self) -> &Gateway;

@@ -1,12 +1,15 @@
 //! From a step to the request on the wire, signed as it says.
 
-use super::document::{RequestText, ScenarioStep, SignText};
+use super::document::{Edit, Protocol, RequestText, ScenarioStep, SignText};
 use super::gateway::{Gateway, KEYID};
 use anyhow::{Context, Result, bail};
 use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
 use exeat_engine::context::sign::ContextFields;
 use exeat_engine::context::signature::Component;
 use serde::de::DeserializeOwned;
+
+/// Name and value of a field line.
+pub type FieldLine = (Vec<u8>, Vec<u8>);
 
 /// A request, byte for byte, before it is framed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,13 +21,17 @@ pub struct WireRequest {
     /// `Host`.
     pub authority: String,
     /// Field lines, in order, `Host` and framing apart.
-    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    pub fields: Vec<FieldLine>,
     /// Body.
     pub body: Vec<u8>,
     /// Size of the chunks it is sent in, instead of a content-length.
     pub chunked: Option<usize>,
     /// Fields after the body.
     pub trailers: Vec<(String, String)>,
+    /// The content-length to announce in place of the body's own; the body may then fall short of it.
+    pub announce: Option<u64>,
+    /// How it is sent.
+    pub protocol: Protocol,
 }
 
 /// Builds the request of a step, signed now.
@@ -32,26 +39,57 @@ pub fn build(step: &ScenarioStep, gateway: &Gateway, now: u64) -> Result<WireReq
     let text = step.request.as_ref().with_context(|| format!("step {:?} has no request", step.name))?;
     let body = body(text)?;
     let unsigned = unsigned(text, &text.url, &body)?;
-    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut fields: Vec<FieldLine> = Vec::new();
     let mut put = |name: &str, value: &str| fields.push((name.as_bytes().to_vec(), value.as_bytes().to_vec()));
     unsigned.fields.iter().for_each(|(name, value)| put(name, value));
     if let Some(sign) = &step.sign {
         signed_fields(text, sign, &body, gateway, now)?.iter().for_each(|(name, value)| put(name, value));
+        sign.with.edit.iter().try_for_each(|change| edit(&mut fields, change))?;
     }
     let added = step.sign.iter().flat_map(|sign| &sign.with.add);
     for line in text.lines.iter().chain(added) {
         let (name, value) = line.split_once(": ").with_context(|| format!("{line:?} is no `name: value`"))?;
         fields.push((unescape(name)?, unescape(value)?));
     }
+    fields.extend((1..=text.filler).map(|number| (format!("x-{number}").into_bytes(), b"1".to_vec())));
     Ok(WireRequest {
+        // CONNECT has no path: its target is the authority.
+        target: text.target.clone().or(unsigned.path).unwrap_or_else(|| unsigned.authority.clone()),
         method: unsigned.method,
-        target: text.target.clone().unwrap_or_else(|| unsigned.path.unwrap_or_default()),
         authority: unsigned.authority,
         fields,
         body,
         chunked: text.chunked,
         trailers: text.trailers.clone().into_iter().collect(),
+        announce: text.announce,
+        protocol: text.protocol,
     })
+}
+
+fn edit(fields: &mut Vec<FieldLine>, edit: &Edit) -> Result<()> {
+    let at = fields.iter().position(|(name, _)| *name == edit.field.as_bytes());
+    let at = at.with_context(|| format!("there is no field {:?} to edit", edit.field))?;
+    if edit.drop {
+        fields.remove(at);
+        return Ok(());
+    }
+    let (name, value) = fields.get_mut(at).context("it is there")?;
+    if let Some(new) = &edit.value {
+        *value = unescape(new)?;
+    }
+    if let Some(length) = edit.cut {
+        value.truncate(length);
+    }
+    let piece = |text: &Option<String>| text.as_deref().map_or(Ok(Vec::new()), unescape);
+    *value = [piece(&edit.before)?, value.clone(), piece(&edit.after)?, vec![b'a'; edit.fill]].concat();
+    if let Some(new) = &edit.name {
+        *name = unescape(new)?;
+    }
+    if let Some(second) = &edit.again {
+        let line = (unescape(second)?, value.clone());
+        fields.insert(at + 1, line);
+    }
+    Ok(())
 }
 
 fn unsigned(text: &RequestText, url: &str, body: &[u8]) -> Result<UnsignedRequest> {
@@ -75,6 +113,7 @@ fn signed_fields(
     let created = i64::try_from(now)?.saturating_add(with.created.unwrap_or(0));
     let mut options = SignOptions::new(with.keyid.as_deref().unwrap_or(KEYID), created);
     options.nonce.clone_from(&with.nonce);
+    options.agent_context.clone_from(&with.context);
     if !with.uncover.is_empty() {
         let all = ["@method", "@authority", "@path", "@query", "agent-context", "content-digest", "content-type"];
         let has = |name: &str| match name {
@@ -95,7 +134,8 @@ fn signed_fields(
     Ok(sign_request(&request, &context(sign)?, key, &options)?.fields)
 }
 
-fn context(sign: &SignText) -> Result<ContextFields> {
+/// The context that a step states.
+pub fn context(sign: &SignText) -> Result<ContextFields> {
     Ok(ContextFields {
         agent: sign.agent.clone(),
         session: sign.session.clone(),

@@ -1,6 +1,7 @@
 //! An agent whose signer signs whatever it is asked to, within its grant.
 
 use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
+use exeat_e2e::scenario::document::Protocol;
 use exeat_e2e::scenario::gateway::KEYID;
 use exeat_e2e::scenario::subject::Subject;
 use exeat_e2e::scenario::wire::WireRequest;
@@ -77,6 +78,8 @@ pub(crate) fn signed_to(
         body: body.to_vec(),
         chunked: None,
         trailers: Vec::new(),
+        announce: None,
+        protocol: Protocol::Http1,
     }
 }
 
