@@ -218,10 +218,12 @@ impl Journal {
         let completion = record.released != Released::None;
         let holder = completion.then(|| Holder::of(record));
         let lines = decision_lines(record, openings, self.tree.size()).and_then(|(line, openings)| {
-            let fits = self.admission.fits(class, cost(&line, &openings), completion);
+            if !self.admission.fits(class, cost(&line, &openings), completion) {
+                return Err(AppendError::Full);
+            }
             match holder.is_none_or(|holder| self.admission.may_open(holder)) {
                 false => Err(AppendError::TooManyOpen),
-                true if fits && self.admission.draw(class, record.time) => Ok((line, openings)),
+                true if self.admission.draw(class, record.time) => Ok((line, openings)),
                 true => Err(AppendError::Full),
             }
         });
