@@ -121,7 +121,8 @@ impl Settings<'_> {
     fn bootstrap_with(&self, static_resources: Value, dynamic_resources: Option<Value>) -> Value {
         let mut bootstrap = json!({
             "node": {"id": self.configuration.gateway().id(), "cluster": "exeat"},
-            "admin": {"address": self.admin.address()},
+            // Clients that take every connection must not keep the operator out.
+            "admin": {"address": self.admin.address(), "ignore_global_conn_limit": true},
             "static_resources": static_resources,
             "overload_manager": {
                 "resource_monitors": [{

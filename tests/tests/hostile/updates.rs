@@ -81,10 +81,13 @@ fn a_fresh_vm_takes_no_other_identity_than_the_process_has() {
 
 #[test]
 fn what_another_plugin_wrote_first_closes_and_does_not_open() {
-    let process = Process::new();
+    const BOOT: &str = "exeat/2/boot";
     let gateway = Gateway::prepare("main", UPSTREAM_PORT).unwrap();
-    let host = host(&process, &gateway);
-    host.set_shared_data("exeat/1/boot", "nonsense");
+    let untouched = host(&Process::new(), &gateway);
+    drop(untouched.worker().unwrap());
+    assert!(untouched.shared_data(BOOT).is_some(), "it stands under another name now");
+    let host = host(&Process::new(), &gateway);
+    host.set_shared_data(BOOT, "nonsense");
     let worker = host.worker().unwrap();
     let request = exeat_host_test::Request::get("eu.crm.acme.example", "/v1/orders/7");
     let outcome = worker.serve(request, |_| exeat_host_test::Response::new(200));

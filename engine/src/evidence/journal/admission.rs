@@ -4,7 +4,9 @@ use crate::decision::Reason;
 use crate::evidence::lifecycle::SummaryRecord;
 use crate::evidence::record::{DecisionRecord, Outcome, Released};
 use crate::facts::Timestamp;
-use std::collections::BTreeSet;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Bytes kept free for the completion of each decision that let something go.
 const COMPLETION_BYTES: u64 = 1024;
@@ -120,9 +122,24 @@ impl Usage {
 pub(super) struct Admission {
     capacity: Capacity,
     pub(super) usage: Usage,
-    /// Ids of decisions that let something go and have no completion yet.
-    open: BTreeSet<u128>,
+    /// Ids of decisions that let something go and have no completion yet, and who sent them.
+    open: BTreeMap<u128, Holder>,
+    held: BTreeMap<Holder, u64>,
     allowance: Allowance,
+}
+
+/// Agent and tenant, by a digest: names may be long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Holder([u8; 16]);
+
+impl Holder {
+    pub(super) fn of(decision: &DecisionRecord) -> Self {
+        let name = |name: &Option<String>| Sha256::digest(name.as_deref().unwrap_or_default());
+        let digest = Sha256::new().chain_update(name(&decision.agent)).chain_update(name(&decision.tenant)).finalize();
+        let mut holder = [0; 16];
+        holder.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        Self(holder)
+    }
 }
 
 /// Denials of unverified requests that may still be recorded one by one. A token bucket, in thousandths of a record.
@@ -152,7 +169,7 @@ impl Allowance {
 impl Admission {
     pub(super) fn new(capacity: Capacity) -> Self {
         let allowance = Allowance::new(capacity.share(1, 4).records);
-        Self { capacity, usage: Usage::default(), open: BTreeSet::new(), allowance }
+        Self { capacity, usage: Usage::default(), open: BTreeMap::new(), held: BTreeMap::new(), allowance }
     }
 
     pub(super) fn open(&self) -> u64 {
@@ -160,7 +177,7 @@ impl Admission {
     }
 
     pub(super) fn is_open(&self, decision: u128) -> bool {
-        self.open.contains(&decision)
+        self.open.contains_key(&decision)
     }
 
     /// Whether a decision of ordinary size and its completion would fit now.
@@ -194,14 +211,28 @@ impl Admission {
         class != Class::UnverifiedDenial || self.allowance.draw(now)
     }
 
+    /// Whether this sender may have one more exchange open. Each keeps a place in the queue for as long as it lasts, so
+    /// that whoever opened enough of them would lock everybody out: nobody gets more than half.
+    pub(super) fn may_open(&self, holder: Holder) -> bool {
+        self.held.get(&holder).is_none_or(|open| *open < self.capacity.share(1, 2).records)
+    }
+
     /// Keeps a place for the completion of this decision.
-    pub(super) fn expect_completion(&mut self, decision: u128) {
-        self.open.insert(decision);
+    pub(super) fn expect_completion(&mut self, decision: u128, holder: Holder) {
+        self.open.insert(decision, holder);
+        let open = self.held.entry(holder).or_insert(0);
+        *open = open.saturating_add(1);
     }
 
     /// Gives the place back.
     pub(super) fn completed(&mut self, decision: u128) {
-        self.open.remove(&decision);
+        let Some(holder) = self.open.remove(&decision) else { return };
+        if let Entry::Occupied(mut open) = self.held.entry(holder) {
+            *open.get_mut() = open.get().saturating_sub(1);
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
     }
 
     /// What is queued and what is kept for completions.

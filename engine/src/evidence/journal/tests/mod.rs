@@ -337,6 +337,28 @@ fn a_flood_of_unverified_requests_buys_few_records_however_fast_the_collector_is
 }
 
 #[test]
+fn nobody_locks_others_out_by_keeping_exchanges_open() {
+    let mut journal = journal(Capacity { records: 40, bytes: 1 << 20 });
+    let of = |n, agent: &str, tenant: Option<&str>| DecisionRecord {
+        agent: Some(agent.into()),
+        tenant: tenant.map(Into::into),
+        ..allowed(n)
+    };
+    let mut collector = Collector::default();
+    let mut opened = 0;
+    for n in 0..100 {
+        opened += usize::from(journal.append_decision(&of(n, "greedy", None), vec![]).is_ok());
+        collector.drain(&mut journal, Timestamp(9_000));
+    }
+    assert_eq!(opened, 20);
+    assert_eq!(journal.append_decision(&of(200, "other", None), vec![]).map(|_| ()), Ok(()));
+    assert_eq!(journal.append_decision(&of(201, "greedy", Some("acme")), vec![]).map(|_| ()), Ok(()));
+    assert_eq!(journal.append_decision(&of(202, "greedy", None), vec![]), Err(AppendError::TooManyOpen));
+    journal.append_completion(&completion(0)).unwrap();
+    assert_eq!(journal.append_decision(&of(203, "greedy", None), vec![]).map(|_| ()), Ok(()));
+}
+
+#[test]
 fn control_records_are_bounded_too() {
     let mut journal = journal(ROOMY);
     let config = ConfigRecord {
