@@ -106,7 +106,7 @@ fn a_private_key_never_shows_itself() {
         assert!(PrivateKey::parse(text).unwrap_err().to_string().contains(problem), "{text}");
     }
     let missing = "no/such/file".parse::<KeySource>().unwrap().load().unwrap_err().to_string();
-    assert_eq!(missing, "cannot read the private key no/such/file");
+    assert_eq!(missing, "cannot read the private key no/such/file (`exeat key new --out FILE` makes one)");
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(crate) fn run_all(workspace: &Workspace, advisories: bool, runner_args: &[St
         let nextest = probe(workspace.cargo().args(["nextest", "--version"])).is_some();
         let mut command = workspace.cargo();
         if nextest {
-            command.args(["nextest", "run", "--workspace"]);
+            command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
         } else {
             command.args(["test", "--workspace", "--lib", "--bins", "--tests"]);
         }

@@ -173,12 +173,12 @@ pub fn message(request: &WireRequest) -> Result<Request> {
     }
     if let Some(length) = request.announce {
         let message = message.header("content-length", length.to_string());
-        let message = if request.body.is_empty() { message } else { message.body(request.body.clone()) };
+        let message = if request.body.is_empty() { message } else { message.chunks(pieces(&request.body)) };
         return Ok(if length > request.body.len() as u64 { message.open() } else { message });
     }
     message = match request.chunked {
         None if request.body.is_empty() => message,
-        None => message.header("content-length", request.body.len().to_string()).body(request.body.clone()),
+        None => message.header("content-length", request.body.len().to_string()).chunks(pieces(&request.body)),
         Some(size) => {
             let message = if http2 { message } else { message.header("transfer-encoding", "chunked") };
             match request.body.is_empty() {
@@ -193,6 +193,11 @@ pub fn message(request: &WireRequest) -> Result<Request> {
         message = message.trailers(request.trailers.clone());
     }
     Ok(message)
+}
+
+/// A body as the codec hands it over: what one read brings.
+fn pieces(body: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    body.chunks(64 * 1024).map(<[u8]>::to_vec)
 }
 
 /// Authority and path: two `Host` lines are joined, and an absolute target comes before them, its userinfo cut off.
