@@ -56,7 +56,7 @@ fn curl_with_exeat_sign() {
 
 /// Runs the example as it stands, then with an order and a customer changed on the way.
 fn check(runtime: &str, mut command: Command) {
-    let mut real = RealEnvoy::start("main", 1).unwrap();
+    let real = RealEnvoy::start("main", 1).unwrap();
     let key = real.gateway().file("signer.key");
     std::fs::write(&key, real.gateway().signer.to_base64()).unwrap();
     let authority = format!("eu.crm.acme.example:{}", real.upstream_port());
