@@ -28,6 +28,8 @@ pub(crate) struct Http {
     exchange: Option<Exchange>,
     /// Bytes of the held body that the exchange has seen.
     seen: usize,
+    /// Bytes of the body that the host hands over now.
+    piece: usize,
     /// Whether the host holds head and body back.
     held: bool,
     /// Whether there is a decision, and so a record for its id to name.
@@ -39,7 +41,16 @@ pub(crate) struct Http {
 
 impl Http {
     pub(crate) fn new(plugin: Option<Plugin>) -> Self {
-        Self { plugin, exchange: None, seen: 0, held: true, decided: false, answered: false, response_ended: false }
+        Self {
+            plugin,
+            exchange: None,
+            seen: 0,
+            piece: 0,
+            held: true,
+            decided: false,
+            answered: false,
+            response_ended: false,
+        }
     }
 
     /// Judges the head; an error is a refusal that no record can be made of.
@@ -88,7 +99,12 @@ impl Http {
     fn carry_out(&mut self, step: Result<Step, Reason>) -> Action {
         match step {
             Ok(Step::NeedBody { .. }) => Action::Pause,
-            Ok(Step::Pass) => Action::Continue,
+            Ok(Step::Pass(bytes)) => {
+                if self.piece > 0 || !bytes.is_empty() {
+                    replace_body(&bytes);
+                }
+                Action::Continue
+            }
             Ok(Step::Decided(decision)) => {
                 self.decided = true;
                 // For the host's access log: joins its line with the decision record.
@@ -102,9 +118,14 @@ impl Http {
                     Verdict::Forward(map) => {
                         let map: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
                         match hostcalls::set_map_bytes(MapType::HttpRequestHeaders, map) {
-                            Ok(()) => {
+                            Ok(()) if self.withhold(decision.withheld) => {
                                 self.held = false;
                                 Action::Continue
+                            }
+                            Ok(()) => {
+                                host::log(LogLevel::Error, "exeat: the body cannot be kept back");
+                                let _ = hostcalls::reset_http_request();
+                                Action::Pause
                             }
                             Err(status) => {
                                 host::log(LogLevel::Error, &format!("exeat: the headers cannot be set: {status:?}"));
@@ -134,6 +155,20 @@ impl Http {
             let _ = hostcalls::reset_http_request();
         }
         Action::Pause
+    }
+
+    /// Leaves so many bytes at the end of the held body out of what goes on.
+    fn withhold(&self, bytes: usize) -> bool {
+        if bytes == 0 {
+            return true;
+        }
+        let Some(length) = self.seen.checked_sub(bytes) else { return false };
+        let start = hostcalls::get_buffer(BufferType::HttpRequestBody, 0, length).ok().flatten().unwrap_or_default();
+        if start.len() != length {
+            return false;
+        }
+        replace_body(&start);
+        true
     }
 
     /// The bytes of the body that the exchange has not seen.
@@ -173,6 +208,12 @@ impl Http {
     }
 }
 
+/// Puts these bytes in place of all that the host has of the body now.
+fn replace_body(bytes: &[u8]) {
+    // The host takes a range from the start that holds all; it has no way to fail then, and the SDK panics where it would.
+    let _ = hostcalls::set_buffer(BufferType::HttpRequestBody, 0, usize::MAX, bytes);
+}
+
 impl Context for Http {}
 
 impl HttpContext for Http {
@@ -185,6 +226,7 @@ impl HttpContext for Http {
         if self.answered {
             return Action::Pause;
         }
+        self.piece = body_size;
         let step = match self.next_chunk(body_size) {
             Some(chunk) => {
                 self.seen = if self.held { body_size } else { 0 };

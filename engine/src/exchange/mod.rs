@@ -62,6 +62,8 @@ struct Held {
 struct Flight {
     /// Set while the body of a request released early still comes.
     rest: Option<(BodyHasher, Option<ContentDigests>)>,
+    /// The newest piece of such a body: received, and not passed on.
+    kept: Vec<u8>,
     bytes: u64,
     digest: Option<String>,
     aborted: bool,
@@ -107,7 +109,7 @@ impl Exchange {
                 }
                 // Url, headers and an announced length may refuse it already; nothing of the body need then be read.
                 let announced = held.request.content_length().unwrap_or(0);
-                self.next_piece(around, held, announced)
+                self.next_piece(around, held, announced, &[])
             }
         }
     }
@@ -132,7 +134,7 @@ impl Exchange {
                 held.hasher.update(chunk);
                 held.bytes = held.bytes.saturating_add(chunk.len() as u64);
                 let seen = held.bytes;
-                if end { self.decide(around, held) } else { self.next_piece(around, held, seen) }
+                if end { self.decide(around, held) } else { self.next_piece(around, held, seen, chunk) }
             }
             Stage::Released(mut flight) => {
                 let step = flight.pass(chunk, end);
@@ -178,13 +180,15 @@ impl Exchange {
             Some((hasher, _)) => Some(sha256_text(hasher.finish().sha256())),
             None => flight.digest,
         };
+        let withheld = u64::try_from(flight.kept.len()).unwrap_or(u64::MAX);
         let record = CompletionRecord {
             decision: self.id.clone(),
             time: around.now,
             received_bytes: flight.bytes,
-            received_digest: digest.clone(),
-            forwarded_bytes: flight.bytes,
-            forwarded_digest: digest,
+            forwarded_bytes: flight.bytes.saturating_sub(withheld),
+            // Of a part that went on no digest is known.
+            forwarded_digest: digest.clone().filter(|_| withheld == 0),
+            received_digest: digest,
             attempts: end.attempts,
             upstream: end.upstream,
             status: end.status,
@@ -197,8 +201,8 @@ impl Exchange {
         let _ = around.journal.append_completion(&record);
     }
 
-    /// More of the body is to come, and at least `bytes` in all: refuse, let go early, or ask for it.
-    fn next_piece(&mut self, around: &mut Surroundings<'_>, held: Box<Held>, bytes: u64) -> Step {
+    /// More of the body is to come after `piece`, and at least `bytes` in all: refuse, let go early, or ask for it.
+    fn next_piece(&mut self, around: &mut Surroundings<'_>, held: Box<Held>, bytes: u64, piece: &[u8]) -> Step {
         match held.candidates.judge_payload(&held.request.payload(bytes)) {
             PolicyVerdict::Refused(refusal) if refusal.mode == Mode::Enforce => {
                 let Held { request, hasher, bytes: seen, .. } = *held;
@@ -207,7 +211,8 @@ impl Exchange {
             }
             PolicyVerdict::Refused(refusal) if held.bytes > MONITOR_HOLD => {
                 let Held { request, expected, hasher, bytes, .. } = *held;
-                let flight = Flight { rest: Some((hasher, expected)), bytes, ..Flight::default() };
+                let flight =
+                    Flight { rest: Some((hasher, expected)), kept: piece.to_vec(), bytes, ..Flight::default() };
                 self.let_go(around, &request, refusal, Released::Head, None, flight)
             }
             verdict => {
@@ -307,12 +312,14 @@ impl Exchange {
             };
             return self.refuse(around, denial);
         }
+        let withheld = flight.kept.len();
         self.stage = Stage::Released(Box::new(flight));
         Step::Decided(Box::new(Decision {
             id: self.id.clone(),
             outcome: report.outcome,
             reason: report.reason,
             verdict: Verdict::Forward(forward),
+            withheld,
         }))
     }
 
@@ -329,6 +336,7 @@ impl Exchange {
             outcome: Outcome::Deny,
             reason: report.reason,
             verdict: Verdict::Refuse(answer(report.reason, &self.id, rule, condition)),
+            withheld: 0,
         }))
     }
 }
@@ -340,7 +348,8 @@ impl Flight {
         Self { bytes, digest: (bytes > 0).then(|| sha256_text(digest.sha256())), ..Self::default() }
     }
 
-    /// A further piece of a body that was released early: the last one goes on only when the whole is what was signed.
+    /// A further piece of a body that was released early. The newest one stays behind: the last one goes on only when the
+    /// whole is what was signed.
     fn pass(&mut self, chunk: &[u8], end: bool) -> Step {
         if self.aborted {
             return Step::Abort;
@@ -348,18 +357,26 @@ impl Flight {
         let Some((mut hasher, expected)) = self.rest.take() else {
             // The host may report the end once more after the release; a byte after the end is not what was judged.
             self.aborted = !chunk.is_empty();
-            return if self.aborted { Step::Abort } else { Step::Pass };
+            return if self.aborted { Step::Abort } else { Step::Pass(Vec::new()) };
         };
         hasher.update(chunk);
         self.bytes = self.bytes.saturating_add(chunk.len() as u64);
         if !end {
             self.rest = Some((hasher, expected));
-            return Step::Pass;
+            // An empty piece says nothing of whether the one before was the last.
+            let newer = !chunk.is_empty();
+            return Step::Pass(if newer { std::mem::replace(&mut self.kept, chunk.to_vec()) } else { Vec::new() });
         }
         let digest = hasher.finish();
         self.digest = Some(sha256_text(digest.sha256()));
         self.aborted = expected.is_none_or(|expected| digest.check(&expected).is_err());
-        if self.aborted { Step::Abort } else { Step::Pass }
+        if self.aborted {
+            self.kept.extend_from_slice(chunk);
+            return Step::Abort;
+        }
+        let mut last = std::mem::take(&mut self.kept);
+        last.extend_from_slice(chunk);
+        Step::Pass(last)
     }
 }
 

@@ -359,39 +359,78 @@ fn monitor_mode_still_refuses_what_is_not_what_was_signed() {
     assert_eq!((decision.outcome, decision.reason), (Outcome::Deny, Reason::DestinationForbidden));
 }
 
+/// How a body that is released early comes: its pieces, and whether the end comes with the last or alone after it.
+fn stream(world: &mut World, pieces: &[&[u8]], end_alone: bool, signed: &[u8]) -> (Vec<u8>, bool) {
+    let request = sign(head("POST", "/v1/x"), &context("team/watched", &[Provenance::User]), signed, "n");
+    let mut exchange = world.start();
+    let mut step = exchange.head(&mut world.around(), Ok(request), false);
+    let (mut received, mut released, mut forwarded) = (Vec::new(), false, Vec::new());
+    let mut pieces = pieces.to_vec();
+    if end_alone {
+        pieces.push(b"");
+    }
+    for (at, piece) in pieces.iter().enumerate() {
+        received.extend_from_slice(piece);
+        step = exchange.body(&mut world.around(), piece, at + 1 == pieces.len());
+        match &step {
+            Step::Decided(decision) => {
+                assert_eq!((decision.outcome, released), (Outcome::WouldDeny, false));
+                assert!(decision.withheld > 0 && at + 1 < pieces.len());
+                released = true;
+                forwarded = received[..received.len() - decision.withheld].to_vec();
+            }
+            Step::Pass(bytes) => forwarded.extend_from_slice(bytes),
+            _ => {}
+        }
+    }
+    assert!(released);
+    exchange.end(&mut world.around(), end());
+    (forwarded, matches!(step, Step::Pass(_)))
+}
+
 #[test]
 fn monitor_mode_streams_what_is_too_large_to_hold_and_cuts_it_when_it_is_not_what_was_signed() {
-    for honest in [true, false] {
+    let body: Vec<u8> = (0..3 * 1024 * 1024_u32).map(|n| (n % 251) as u8).collect();
+    let half = 512 * 1024;
+    for end_alone in [true, false] {
         let mut world = World::new();
-        let body = vec![b'x'; 3 * 1024 * 1024];
-        let request = sign(head("POST", "/v1/x"), &context("team/watched", &[Provenance::User]), &body, "n");
-        let mut exchange = world.start();
-        let mut step = exchange.head(&mut world.around(), Ok(request), false);
-        let pieces: Vec<_> = body.chunks(512 * 1024).collect();
-        let (mut decided, mut passed) = (false, 0);
-        for (at, piece) in pieces.iter().enumerate() {
-            let last = at + 1 == pieces.len();
-            let mut piece = piece.to_vec();
-            if last && !honest {
-                piece[0] = b'y';
-            }
-            step = exchange.body(&mut world.around(), &piece, last);
-            match &step {
-                Step::Decided(decision) => {
-                    assert_eq!((decision.outcome, decided), (Outcome::WouldDeny, false));
-                    decided = true;
-                }
-                Step::Pass => passed += 1,
-                _ => {}
-            }
-        }
-        assert!(decided && passed > 0);
-        assert!(matches!((&step, honest), (Step::Pass, true) | (Step::Abort, false)), "{step:?}");
-        exchange.end(&mut world.around(), end());
+        let pieces: Vec<_> = body.chunks(half).collect();
+        let (forwarded, complete) = stream(&mut world, &pieces, end_alone, &body);
+        assert!(complete && forwarded == body);
         let records = world.records();
-        assert_eq!(records[1]["released"], "head");
-        assert_eq!(records[2]["ending"], if honest { "complete" } else { "reset" });
+        assert_eq!((&records[1]["released"], &records[2]["ending"]), (&json!("head"), &json!("complete")));
+        assert_eq!(records[2]["forwarded_bytes"], body.len());
+        assert_eq!(records[2]["forwarded_digest"], records[2]["received_digest"]);
+
+        // Changed anywhere, cut, or with more behind it, and with empty pieces in between: its end never goes on.
+        let mut changed = body.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        let longer = [body.as_slice(), b"x"].concat();
+        for wrong in [&changed, &body[..body.len() - 1], &longer] {
+            let mut world = World::new();
+            let pieces: Vec<_> = wrong.chunks(half).flat_map(|piece| [piece, b""]).collect();
+            let (forwarded, complete) = stream(&mut world, &pieces, end_alone, &body);
+            assert!(!complete && forwarded.len() < wrong.len(), "{} of {}", forwarded.len(), wrong.len());
+            assert_eq!(forwarded, wrong[..forwarded.len()]);
+            let records = world.records();
+            assert_eq!(records[2]["ending"], "reset");
+            assert_eq!(records[2]["received_bytes"], wrong.len());
+            assert_eq!(records[2]["forwarded_bytes"], forwarded.len());
+            assert_eq!(records[2]["forwarded_digest"], Value::Null);
+        }
     }
+}
+
+#[test]
+fn a_body_whose_every_byte_has_come_before_its_end_is_not_yet_whole() {
+    // All of it in one piece: the release must keep it back, for the end comes alone.
+    let body = vec![b'x'; 2 * 1024 * 1024];
+    let mut other = body.clone();
+    other[0] = b'y';
+    let (forwarded, complete) = stream(&mut World::new(), &[&other], true, &body);
+    assert!(!complete && forwarded.is_empty());
+    let (forwarded, complete) = stream(&mut World::new(), &[&body], true, &body);
+    assert!(complete && forwarded == body);
 }
 
 #[test]
