@@ -194,15 +194,17 @@ impl KeySource {
     pub fn load(&self) -> anyhow::Result<PrivateKey> {
         match self {
             Self::File(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read the private key {}", path.display()))?;
+                let text = std::fs::read_to_string(path).with_context(|| {
+                    format!("cannot read the private key {} (`exeat key new --out FILE` makes one)", path.display())
+                })?;
                 PrivateKey::parse(&text).with_context(|| {
                     format!("{} holds no private key (`exeat key new --out FILE` makes one)", path.display())
                 })
             }
             Self::Env(name) => {
-                let text = std::env::var(name)
-                    .with_context(|| format!("cannot read the private key in the environment variable {name}"))?;
+                let text = std::env::var(name).with_context(|| {
+                    format!("no private key: the environment variable {name} is not readable text; export it first")
+                })?;
                 PrivateKey::parse(&text).with_context(|| {
                     format!("the environment variable {name} holds no private key (`exeat key new` makes one)")
                 })

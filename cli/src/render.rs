@@ -8,7 +8,7 @@ pub mod yaml;
 use crate::policy::{load_or_explain, write_whole};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use envoy::Settings;
+use envoy::{Admin, ListenerTls, Settings};
 use exeat_engine::policy::Configuration;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -45,9 +45,10 @@ pub struct EnvoyArgs {
     /// Where agents and signers send their requests to.
     #[arg(long, value_name = "ADDR:PORT")]
     listen: SocketAddr,
-    /// Where the operator asks Envoy; on loopback.
-    #[arg(long, value_name = "ADDR:PORT")]
-    admin: SocketAddr,
+    /// Where the operator asks Envoy: a port on loopback, or a socket that is open to Envoy's user alone. Agents that share
+    /// the gateway's network namespace reach every port on loopback.
+    #[arg(long, value_name = "ADDR:PORT|unix:PATH", value_parser = Admin::parse)]
+    admin: Admin,
     /// Where evidence goes: plain HTTP on loopback, else TLS with --collector-ca.
     #[arg(long, value_name = "HOST:PORT")]
     collector: String,
@@ -60,6 +61,16 @@ pub struct EnvoyArgs {
     /// Certificate authorities for upstreams: a PEM file where Envoy finds it.
     #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
     ca: String,
+    /// Certificate of the listener, which then speaks TLS: a PEM file where Envoy finds it.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<String>,
+    /// Its private key: a PEM file where Envoy finds it.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<String>,
+    /// Certificate authorities of clients: a PEM file where Envoy finds it. Nobody else's connection is then taken, and
+    /// a signer's `spiffe` is held against the certificate.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    client_ca: Option<String>,
     /// Write the access log to this file instead of standard output.
     #[arg(long, value_name = "FILE")]
     access_log: Option<String>,
@@ -85,13 +96,6 @@ pub fn run(args: RenderArgs) -> anyhow::Result<()> {
 }
 
 fn envoy_configuration(args: EnvoyArgs) -> anyhow::Result<()> {
-    if !args.admin.ip().is_loopback() {
-        bail!(
-            "--admin {} is not on loopback; whoever reaches Envoy's administration can change its routes. \
-             Write 127.0.0.1 or [::1]",
-            args.admin
-        );
-    }
     let (configuration, plugin) = match (&args.config, &args.policy, &args.gateway) {
         (Some(file), _, _) => accepted(file)?,
         (None, Some(policy), Some(gateway)) => {
@@ -100,18 +104,36 @@ fn envoy_configuration(args: EnvoyArgs) -> anyhow::Result<()> {
         }
         _ => bail!("name --gateway and --policy, or --config"),
     };
+    let cluster = &configuration.gateway().collector().cluster;
+    if [upstream::EGRESS, upstream::NOWHERE].contains(&cluster.as_str()) {
+        bail!(
+            "gateway.collector.cluster is {cluster:?}, a name that the configuration has for another cluster; choose another"
+        );
+    }
     let settings = Settings {
         configuration: &configuration,
         plugin: &plugin,
         module: &args.module,
         vm_id: &args.vm_id,
         listen: args.listen,
-        admin: args.admin,
+        admin: args.admin.clone(),
         collector: upstream::CollectorAddress::parse(&args.collector, args.collector_ca)?,
         resolvers: &args.resolver,
         ca: &args.ca,
         access_log: args.access_log.as_deref(),
+        tls: args.tls_cert.as_deref().zip(args.tls_key.as_deref()).map(|(certificate, key)| ListenerTls {
+            certificate,
+            key,
+            client_ca: args.client_ca.as_deref(),
+        }),
     };
+    if let (Some(signer), None) = (configuration.policy().signers().find(|s| s.spiffe().is_some()), &args.client_ca) {
+        eprintln!(
+            "warning: the signer {:?} speaks only over a connection whose certificate names it, and this listener asks \
+             for none: everything it signs will be refused. Give --client-ca",
+            signer.id()
+        );
+    }
     let bootstrap = match &args.dynamic_listener {
         None => settings.bootstrap(),
         Some(file) => {

@@ -3,7 +3,7 @@
 //! The head is held until the exchange has decided. That needs `allow_on_headers_stop_iteration: true` in the host's
 //! configuration; without it the host never hands over a body and the request hangs, which is closed, not open.
 
-use crate::shared::SharedLedger;
+use crate::nonces::SharedLedger;
 use crate::vm::{self, Plugin};
 use crate::{host, wasi};
 use exeat_engine::decision::Reason;
@@ -19,6 +19,9 @@ use proxy_wasm::types::{Action, BufferType, LogLevel, MapType};
 /// Fields by which the gateway speaks to the agent; an upstream must not.
 const OWN_FIELDS: &str = "exeat-";
 
+/// Those that the gateway sends. Removed by name as well, for the host may hand over a map that is too large as an empty one.
+const SENT_FIELDS: [&str; 2] = ["exeat-decision", "exeat-reason"];
+
 /// The id in answers to requests for which not even an id could be drawn.
 const NO_ID: &str = "00000000000000000000000000000000";
 
@@ -28,11 +31,9 @@ pub(crate) struct Http {
     exchange: Option<Exchange>,
     /// Bytes of the held body that the exchange has seen.
     seen: usize,
-    /// Bytes of the body that the host hands over now.
-    piece: usize,
     /// Whether the host holds head and body back.
     held: bool,
-    /// Whether there is a decision, and so a record for its id to name.
+    /// Whether a decision was made and recorded.
     decided: bool,
     /// Whether the response is our own.
     answered: bool,
@@ -41,16 +42,7 @@ pub(crate) struct Http {
 
 impl Http {
     pub(crate) fn new(plugin: Option<Plugin>) -> Self {
-        Self {
-            plugin,
-            exchange: None,
-            seen: 0,
-            piece: 0,
-            held: true,
-            decided: false,
-            answered: false,
-            response_ended: false,
-        }
+        Self { plugin, exchange: None, seen: 0, held: true, decided: false, answered: false, response_ended: false }
     }
 
     /// Judges the head; an error is a refusal that no record can be made of.
@@ -99,12 +91,7 @@ impl Http {
     fn carry_out(&mut self, step: Result<Step, Reason>) -> Action {
         match step {
             Ok(Step::NeedBody { .. }) => Action::Pause,
-            Ok(Step::Pass(bytes)) => {
-                if self.piece > 0 || !bytes.is_empty() {
-                    replace_body(&bytes);
-                }
-                Action::Continue
-            }
+            Ok(Step::Pass) => Action::Continue,
             Ok(Step::Decided(decision)) => {
                 self.decided = true;
                 // For the host's access log: joins its line with the decision record.
@@ -116,16 +103,13 @@ impl Http {
                 match decision.verdict {
                     Verdict::Refuse(answer) => self.refuse(&answer),
                     Verdict::Forward(map) => {
+                        // Routes of the host can ask for it, so that nothing leaves but by this line.
+                        let _ = hostcalls::set_property(vec!["exeat.released"], Some(b"yes"));
                         let map: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
                         match hostcalls::set_map_bytes(MapType::HttpRequestHeaders, map) {
-                            Ok(()) if self.withhold(decision.withheld) => {
+                            Ok(()) => {
                                 self.held = false;
                                 Action::Continue
-                            }
-                            Ok(()) => {
-                                host::log(LogLevel::Error, "exeat: the body cannot be kept back");
-                                let _ = hostcalls::reset_http_request();
-                                Action::Pause
                             }
                             Err(status) => {
                                 host::log(LogLevel::Error, &format!("exeat: the headers cannot be set: {status:?}"));
@@ -157,20 +141,6 @@ impl Http {
         Action::Pause
     }
 
-    /// Leaves so many bytes at the end of the held body out of what goes on.
-    fn withhold(&self, bytes: usize) -> bool {
-        if bytes == 0 {
-            return true;
-        }
-        let Some(length) = self.seen.checked_sub(bytes) else { return false };
-        let start = hostcalls::get_buffer(BufferType::HttpRequestBody, 0, length).ok().flatten().unwrap_or_default();
-        if start.len() != length {
-            return false;
-        }
-        replace_body(&start);
-        true
-    }
-
     /// The bytes of the body that the exchange has not seen.
     fn next_chunk(&self, body_size: usize) -> Option<Vec<u8>> {
         // Held, the host counts all it has buffered; released, only the piece at hand.
@@ -196,6 +166,8 @@ impl Http {
             response_bytes: host::number_property(&["response", "size"]).unwrap_or(0),
             attempts: host::number_property(&["upstream", "request_attempt_count"]),
             upstream: host::text_property(&["upstream", "address"]),
+            // An address is chosen before there is a connection to it; our end of one tells that there was.
+            sent: via_upstream || host::property(&["upstream", "local_address"]).is_some(),
             ending,
         };
         vm::with(|vm| {
@@ -208,10 +180,12 @@ impl Http {
     }
 }
 
-/// Puts these bytes in place of all that the host has of the body now.
-fn replace_body(bytes: &[u8]) {
-    // The host takes a range from the start that holds all; it has no way to fail then, and the SDK panics where it would.
-    let _ = hostcalls::set_buffer(BufferType::HttpRequestBody, 0, usize::MAX, bytes);
+fn remove_own_fields(map: MapType) {
+    let fields = hostcalls::get_map_bytes(map).unwrap_or_default();
+    let named = fields.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with(OWN_FIELDS));
+    for name in named.chain(SENT_FIELDS) {
+        let _ = hostcalls::remove_map_value(map, name);
+    }
 }
 
 impl Context for Http {}
@@ -226,7 +200,6 @@ impl HttpContext for Http {
         if self.answered {
             return Action::Pause;
         }
-        self.piece = body_size;
         let step = match self.next_chunk(body_size) {
             Some(chunk) => {
                 self.seen = if self.held { body_size } else { 0 };
@@ -250,11 +223,8 @@ impl HttpContext for Http {
         if self.answered {
             return Action::Continue;
         }
-        let fields = hostcalls::get_map_bytes(MapType::HttpResponseHeaders).unwrap_or_default();
-        for (name, _) in fields.iter().filter(|(name, _)| name.starts_with(OWN_FIELDS)) {
-            let _ = hostcalls::remove_map_value(MapType::HttpResponseHeaders, name);
-        }
-        // The host may answer before there is a decision, when a body does not come in time: no record would bear this id.
+        remove_own_fields(MapType::HttpResponseHeaders);
+        // The host's own answer to a request that was still being received has no record to point to.
         if let Some(exchange) = self.exchange.as_ref().filter(|_| self.decided) {
             let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, "exeat-decision", Some(exchange.id()));
         }
@@ -268,6 +238,8 @@ impl HttpContext for Http {
 
     fn on_http_response_trailers(&mut self, _num_trailers: usize) -> Action {
         self.response_ended = true;
+        // Clients merge trailers with headers.
+        remove_own_fields(MapType::HttpResponseTrailers);
         Action::Continue
     }
 

@@ -4,11 +4,13 @@
 //! - [`http`]: one request, driven through the engine's exchange
 //! - [`vm`]: what the contexts of one worker VM share
 //! - [`shared`]: what the VMs of one gateway process share
+//! - [`nonces`]: which of it remembers spent nonces
 //! - [`host`]: host calls that never panic
 //! - [`wasi`]: randomness and environment variables
 
 mod host;
 mod http;
+mod nonces;
 mod root;
 mod shared;
 mod vm;

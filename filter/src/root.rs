@@ -20,6 +20,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// Records in a batch, and bytes.
 const BATCH: (usize, usize) = (1024, 1024 * 1024);
 
+/// Bytes of an acknowledgement that are read; one has some 150. Memory that an answer once took is never given back.
+const ACKNOWLEDGEMENT: usize = 4096;
+
 /// Milliseconds beyond the callout's own timeout after which its answer is given up: it was lost with the root context
 /// that had dispatched it.
 const GRACE: u64 = 2_000;
@@ -43,26 +46,24 @@ impl Root {
         Self { plugin: None, draining: false }
     }
 
-    fn configure(&mut self) -> Result<String, String> {
+    /// Refuses only by what is the same in every VM: the configuration's bytes and the environment. The host tries a
+    /// configuration in a VM of its own first; what is refused there changes nothing. A worker's VM that refuses what
+    /// passed there is left out of the chain, whatever `failure_policy` says, and requests go by unjudged (Envoy's
+    /// `PluginConfig::createContext` with a null handle). So what depends on the state of a VM is settled later, closed.
+    fn configure(&mut self) -> Result<(), String> {
         let bytes = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX)
             .map_err(|status| format!("the host does not hand it over: {status:?}"))?
             .unwrap_or_default();
         let configuration = Configuration::accept(&bytes).map_err(|error| error.to_string())?;
-        let now = host::now().ok_or("the host has no clock")?;
-        let name = host::text_property(&["plugin_name"]).unwrap_or_default();
-        let accepted = format!(
-            "gateway {}, policy {} {}, mode {}",
-            configuration.gateway().id(),
-            configuration.policy().revision(),
-            configuration.policy().digest(),
-            configuration.gateway().mode().as_str()
-        );
-        let plugin = (name, configuration.role());
-        // Before anything is taken into use: without ticks no evidence would be delivered.
+        let key = vm::gateway_key(configuration.gateway())?;
         hostcalls::set_tick_period(TICK).map_err(|status| format!("the host gives no ticks: {status:?}"))?;
-        vm::with(|vm| vm.accept(&plugin.0, configuration, now))?;
-        self.plugin = Some(plugin);
-        Ok(accepted)
+        let plugin = (host::text_property(&["plugin_name"]).unwrap_or_default(), configuration.role());
+        self.plugin = Some(plugin.clone());
+        vm::with(|vm| vm.offer(plugin, configuration, key));
+        if let Some(now) = host::now() {
+            vm::with(|vm| vm.settle(now));
+        }
+        Ok(())
     }
 
     fn finish_draining(&mut self) {
@@ -125,35 +126,18 @@ impl RootContext for Root {
     }
 
     fn on_configure(&mut self, _plugin_configuration_size: usize) -> bool {
-        match self.configure() {
-            Ok(accepted) => {
-                let module = concat!("exeat ", env!("CARGO_PKG_VERSION"));
-                let hash = option_env!("EXEAT_GIT_HASH").unwrap_or("unknown");
-                host::log(LogLevel::Info, &format!("{module} ({hash}): configuration accepted: {accepted}"));
-                true
-            }
-            // Envoy tries a configuration in a VM made for that. Once it is accepted there, a VM that serves must not refuse
-            // it: Envoy would send the requests of the new listener past the filter, and take no configuration any more
-            // (envoy #43751). So this root context stays without one and refuses its requests itself.
-            Err(why) if vm::with(|vm| vm.serves()) => {
-                host::log(
-                    LogLevel::Error,
-                    &format!("exeat: this worker cannot use the configuration and refuses its requests: {why}"),
-                );
-                true
-            }
-            Err(why) => {
-                host::log(LogLevel::Error, &format!("exeat: configuration refused, nothing changes: {why}"));
-                false
-            }
+        let refused = self.configure().err();
+        if let Some(why) = &refused {
+            host::log(LogLevel::Error, &format!("exeat: configuration refused, nothing changes: {why}"));
         }
+        refused.is_none()
     }
 
     fn on_tick(&mut self) {
         let Some(now) = host::now() else { return };
         vm::with(|vm| {
+            vm.settle(now);
             vm.log(now);
-            vm.record_configurations();
             if vm.delivery.lost_at.is_some_and(|lost_at| now > lost_at) {
                 vm.delivery.lost_at = None;
                 let random = random_u64();
@@ -180,7 +164,7 @@ fn deliver(now: Timestamp) -> bool {
         if vm.delivery.lost_at.is_some() {
             return true;
         }
-        let Some(configuration) = vm.any_configuration() else { return false };
+        let Some(configuration) = vm.newest_configuration() else { return false };
         let collector = configuration.gateway().collector();
         let Some(log) = vm.begun_log() else { return false };
         if log.journal.is_drained() && !log.journal.heartbeat_due(now) {
@@ -233,7 +217,8 @@ fn acknowledgement(num_headers: usize, body_size: usize) -> Result<LogHead, Stri
         return Err("the connection broke".to_owned());
     }
     let status = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, ":status").ok().flatten();
-    let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, body_size).ok().flatten().unwrap_or_default();
+    let size = body_size.min(ACKNOWLEDGEMENT);
+    let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).ok().flatten().unwrap_or_default();
     if status.as_deref() != Some(b"200") {
         let status = status.unwrap_or_default();
         let body = body.get(..body.len().min(300)).unwrap_or_default();

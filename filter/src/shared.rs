@@ -4,11 +4,10 @@
 //! it stands under and its content: what does not authenticate counts as unavailable, and the request is refused. A
 //! plugin that puts an older value back, or deletes one, is not detected; docs/threat-model.md says so.
 //!
-//! The host never forgets a key, so the set of keys is bounded: one for the gateway, one for the boot, one counter, and
-//! [`SHARDS`] a signer.
+//! The host never forgets a key, so the set of keys is bounded: one for the boot, one counter, one a VM, and the shards of
+//! `nonces.rs`.
 
 use exeat_engine::facts::Timestamp;
-use exeat_engine::ledger::{Ledger, NonceFingerprint, Spend};
 use hmac::{Hmac, KeyInit, Mac};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::Status;
@@ -16,25 +15,19 @@ use sha2::Sha256;
 
 const TAG: usize = 16;
 
-/// Shards of the nonces of one signer. With [`SHARD_CAPACITY`] this bounds the live nonces of a signer to 524,288
-/// (10.5 MB for the process), which is 8,000 requests a second at the default `max_age` and skew.
-pub(crate) const SHARDS: u16 = 8192;
-
-/// Live nonces in one shard; when it is full, a further one is refused.
-pub(crate) const SHARD_CAPACITY: usize = 64;
-
-/// Fingerprint, then expiry in seconds.
-const ENTRY: usize = 16 + 8;
-
 /// How often a write is tried again when another worker was quicker.
 const CAS_ATTEMPTS: usize = 64;
 
 /// A compare-and-swap number that no stored value has: with it the host writes only where nothing stands yet.
 const ONLY_IF_ABSENT: u32 = u32::MAX;
 
+/// Where the boot stands. Not below a gateway's id: a process is that of one gateway, whatever a later configuration says.
+const BOOT: &str = "exeat/2/boot";
+
 /// Authenticated access to the shared data of one gateway.
 #[derive(Clone)]
 pub(crate) struct SharedData {
+    gateway: String,
     prefix: String,
     key: [u8; 32],
 }
@@ -46,13 +39,22 @@ pub(crate) enum SharedError {
     Host(Status),
     /// A value does not authenticate: somebody else wrote it.
     NotAuthentic,
+    /// The process is that of another gateway.
+    OtherGateway,
     /// Other workers were quicker every time.
     Contended,
 }
 
 impl SharedData {
     pub(crate) fn new(gateway: &str, key: [u8; 32]) -> Self {
-        Self { prefix: format!("exeat/1/{gateway}/"), key }
+        // The number is that of the layout. Another one begins another boot, before which no signature counts: nonces that
+        // were spent under the layout before cannot be spent again.
+        Self { gateway: gateway.to_owned(), prefix: format!("exeat/2/{gateway}/"), key }
+    }
+
+    /// What every name of this gateway begins with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     fn tag(&self, name: &str, content: &[u8]) -> [u8; TAG] {
@@ -97,7 +99,7 @@ impl SharedData {
     }
 
     /// Reads, changes and writes until no other worker came in between.
-    fn update<T>(
+    pub(crate) fn update<T>(
         &self,
         name: &str,
         mut change: impl FnMut(Option<&[u8]>) -> Result<(Option<Vec<u8>>, T), SharedError>,
@@ -123,16 +125,19 @@ impl SharedData {
 
     /// The boot that all VMs of this process belong to: made by whichever comes first.
     pub(crate) fn boot(&self, now: Timestamp, random: &[u8; 32]) -> Result<Boot, SharedError> {
-        let name = format!("{}boot", self.prefix);
-        self.update(&name, |content| match content {
-            Some(content) => Boot::decode(content).map(|boot| (None, boot)).ok_or(SharedError::NotAuthentic),
+        self.update(BOOT, |content| match content {
+            Some(content) => match Boot::decode(content) {
+                Some((boot, gateway)) if gateway == self.gateway.as_bytes() => Ok((None, boot)),
+                Some(_) => Err(SharedError::OtherGateway),
+                None => Err(SharedError::NotAuthentic),
+            },
             None => {
                 let mut id = [0u8; 8];
                 for (to, from) in id.iter_mut().zip(random) {
                     *to = *from;
                 }
                 let boot = Boot { started: now, id };
-                Ok((Some(boot.encode()), boot))
+                Ok((Some(boot.encode(&self.gateway)), boot))
             }
         })
     }
@@ -166,15 +171,6 @@ impl SharedData {
         parsed.map(Some).ok_or(SharedError::NotAuthentic)
     }
 
-    /// Claims the process for a gateway; false where it belongs to another. Under another key that is not authentic. All
-    /// VMs see the claim, one that the host makes only to try a configuration too.
-    pub(crate) fn claim(&self, gateway: &str) -> Result<bool, SharedError> {
-        self.update("exeat/1/gateway", |owner| match owner {
-            None => Ok((Some(gateway.as_bytes().to_vec()), true)),
-            Some(owner) => Ok((None, owner == gateway.as_bytes())),
-        })
-    }
-
     /// How many VM numbers were given out.
     pub(crate) fn vms(&self) -> Result<u32, SharedError> {
         match self.read(&format!("{}vms", self.prefix))? {
@@ -196,73 +192,17 @@ pub(crate) struct Boot {
 }
 
 impl Boot {
-    fn encode(self) -> Vec<u8> {
+    fn encode(self, gateway: &str) -> Vec<u8> {
         let mut bytes = self.started.millis().to_le_bytes().to_vec();
         bytes.extend_from_slice(&self.id);
+        bytes.extend_from_slice(gateway.as_bytes());
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (started, id) = bytes.split_first_chunk::<8>()?;
-        Some(Self { started: Timestamp(u64::from_le_bytes(*started)), id: id.try_into().ok()? })
-    }
-}
-
-/// The ledger over shared data.
-pub(crate) struct SharedLedger<'a>(pub(crate) &'a SharedData);
-
-impl Ledger for SharedLedger<'_> {
-    fn spend_nonce(&mut self, nonce: NonceFingerprint, now: Timestamp, until: Timestamp) -> Spend {
-        let [a, b, ..] = nonce.0;
-        let shard = u16::from_le_bytes([a, b]) % SHARDS;
-        let name = format!("{}nonce/{shard}", self.0.prefix);
-        let spent = self.0.update(&name, |content| Ok(spend(content.unwrap_or_default(), nonce, now, until)));
-        match spent {
-            Ok(spend) => spend,
-            Err(_) => Spend::Unavailable,
-        }
-    }
-}
-
-/// One shard: the live entries, and `nonce` added to them when it is new and there is room.
-fn spend(content: &[u8], nonce: NonceFingerprint, now: Timestamp, until: Timestamp) -> (Option<Vec<u8>>, Spend) {
-    let mut live = Vec::with_capacity(content.len() + ENTRY);
-    for entry in content.chunks_exact(ENTRY) {
-        let Some((fingerprint, expiry)) = entry.split_first_chunk::<16>() else { continue };
-        let expiry = expiry.try_into().map_or(u64::MAX, u64::from_le_bytes);
-        if expiry < now.millis() {
-            continue;
-        }
-        if *fingerprint == nonce.0 {
-            return (None, Spend::Replayed);
-        }
-        live.extend_from_slice(entry);
-    }
-    if live.len() >= SHARD_CAPACITY * ENTRY {
-        return (None, Spend::Full);
-    }
-    live.extend_from_slice(&nonce.0);
-    live.extend_from_slice(&until.millis().to_le_bytes());
-    (Some(live), Spend::Fresh)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shard_is_bounded_and_forgets_only_what_expired() {
-        let nonce = |n: u8| NonceFingerprint([n; 16]);
-        let mut content = Vec::new();
-        for n in 0..SHARD_CAPACITY as u8 {
-            let (new, answer) = spend(&content, nonce(n), Timestamp(0), Timestamp(u64::from(n)));
-            assert_eq!(answer, Spend::Fresh);
-            content = new.unwrap();
-        }
-        assert_eq!(spend(&content, nonce(200), Timestamp(0), Timestamp(9)), (None, Spend::Full));
-        assert_eq!(spend(&content, nonce(5), Timestamp(5), Timestamp(9)), (None, Spend::Replayed));
-        let (new, answer) = spend(&content, nonce(5), Timestamp(6), Timestamp(9));
-        assert_eq!(answer, Spend::Fresh);
-        assert_eq!(new.unwrap().len(), (SHARD_CAPACITY - 5) * ENTRY);
+    /// The boot, and the id of its gateway.
+    fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (started, rest) = bytes.split_first_chunk::<8>()?;
+        let (id, gateway) = rest.split_first_chunk::<8>()?;
+        Some((Self { started: Timestamp(u64::from_le_bytes(*started)), id: *id }, gateway))
     }
 }

@@ -8,10 +8,10 @@ use crate::{host, wasi};
 use exeat_engine::evidence::key::{GatewayKey, SHARED_STATE};
 use exeat_engine::evidence::{Capacity, ConfigRecord, GenesisRecord, Hash, Journal, LogHead, ModuleReference, Origin};
 use exeat_engine::facts::Timestamp;
-use exeat_engine::policy::{Configuration, Role};
+use exeat_engine::policy::{Configuration, Gateway, Role};
 use proxy_wasm::types::LogLevel;
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Bytes that may wait for the collector, beside the configured number of records.
@@ -33,13 +33,34 @@ pub(crate) type Plugin = (String, Role);
 #[derive(Default)]
 pub(crate) struct Vm {
     configurations: HashMap<Plugin, Arc<Configuration>>,
+    /// The one that came last of them all.
+    newest: Option<Arc<Configuration>>,
+    /// Valid in themselves, and not in use yet.
+    offers: HashMap<Plugin, Offer>,
     identity: Option<Identity>,
     log: Option<Log>,
-    /// Accepted and not yet in the log: it begins with the first tick or request, and has little room for such records while
-    /// the collector is away.
-    unrecorded: VecDeque<ConfigRecord>,
+    /// Accepted and not yet in the log, for the log begins with the first tick or request.
+    unrecorded: Vec<ConfigRecord>,
+    /// Whether the operator was told why there is no log.
+    told: bool,
     roots: u32,
     pub(crate) delivery: crate::root::Delivery,
+}
+
+/// A configuration that is valid in itself.
+struct Offer {
+    configuration: Arc<Configuration>,
+    key: GatewayKey,
+    /// Whether the operator was told that it is not in use.
+    told: bool,
+}
+
+/// Why a configuration is not taken into use.
+enum NotInUse {
+    /// It never will be in this VM.
+    Never(String),
+    /// It will be once the state of the VM or the process allows it.
+    Yet(String),
 }
 
 /// What the first configuration fixed for the life of the VM.
@@ -64,85 +85,83 @@ pub(crate) struct Log {
 }
 
 impl Vm {
-    /// Takes a configuration into use. Refused, the one before stays.
-    pub(crate) fn accept(&mut self, plugin: &str, configuration: Configuration, now: Timestamp) -> Result<(), String> {
-        self.identify(&configuration, now)?;
+    /// Brings a configuration that is valid in itself. Whether it is in use afterwards depends on the state of this VM:
+    /// where it is not, the one before stays, and the next [`Vm::settle`] tries again.
+    pub(crate) fn offer(&mut self, plugin: Plugin, configuration: Configuration, key: GatewayKey) {
+        let configuration = Arc::new(configuration);
+        self.offers.insert(plugin, Offer { configuration, key, told: false });
+    }
+
+    /// Takes into use what was offered.
+    pub(crate) fn settle(&mut self, now: Timestamp) {
+        for (plugin, mut offer) in std::mem::take(&mut self.offers) {
+            let why = match self.accept(&plugin, &offer, now) {
+                Ok(()) => {
+                    host::log(LogLevel::Info, &accepted(&offer.configuration));
+                    continue;
+                }
+                Err(NotInUse::Never(why)) => why,
+                Err(NotInUse::Yet(_)) if offer.told => {
+                    self.offers.insert(plugin, offer);
+                    continue;
+                }
+                Err(NotInUse::Yet(why)) => {
+                    offer.told = true;
+                    self.offers.insert(plugin, offer);
+                    format!("{why}; it is tried again")
+                }
+            };
+            let rest = "the configuration before stays, without one requests are refused";
+            host::log(LogLevel::Error, &format!("exeat: configuration not in use, {rest}: {why}"));
+        }
+    }
+
+    fn accept(&mut self, plugin: &Plugin, offer: &Offer, now: Timestamp) -> Result<(), NotInUse> {
+        let configuration = &offer.configuration;
+        self.identify(configuration, &offer.key, now)?;
         let policy = configuration.policy();
         let record = ConfigRecord {
             time: now,
-            plugin: plugin.to_owned(),
+            plugin: plugin.0.clone(),
             role: configuration.role().as_str().to_owned(),
             mode: configuration.gateway().mode(),
             revision: Some(policy.revision().to_owned()),
             policy: Some(policy.digest().to_owned()),
         };
-        self.unrecorded.push_back(record);
-        self.record_configurations();
-        let key = (plugin.to_owned(), configuration.role());
-        self.configurations.insert(key, Arc::new(configuration));
+        match &mut self.log {
+            Some(log) => log
+                .record_config(&record)
+                .map_err(|error| NotInUse::Yet(format!("its acceptance cannot be recorded: {error}")))?,
+            None => self.unrecorded.push(record),
+        }
+        self.configurations.insert(plugin.clone(), Arc::clone(configuration));
+        self.newest = Some(Arc::clone(configuration));
         Ok(())
     }
 
-    /// Whether a configuration was accepted here.
-    pub(crate) fn serves(&self) -> bool {
-        self.identity.is_some()
-    }
-
-    /// Puts into the log what was accepted, as far as there is room. Every decision names its policy besides.
-    pub(crate) fn record_configurations(&mut self) {
-        let Some(log) = &mut self.log else { return };
-        while let Some(record) = self.unrecorded.front() {
-            if log.journal.append_config(record).is_err() {
-                return;
-            }
-            self.unrecorded.pop_front();
-        }
-    }
-
     /// Key and shared state. They cannot change under a log that is signed with them.
-    fn identify(&mut self, configuration: &Configuration, now: Timestamp) -> Result<(), String> {
-        let gateway = configuration.gateway();
-        let variable = gateway.key_env();
-        let text = wasi::variable(variable).ok_or_else(|| {
-            format!(
-                "gateway: /gateway/key/env: the environment variable {variable} is not set in the VM; set it for the \
-                 gateway process and name it under vm_config.environment_variables.host_env_keys"
-            )
-        })?;
-        let key = GatewayKey::parse(&text).map_err(|error| {
-            format!(
-                "gateway: /gateway/key/env: {variable} does not hold a key: {error}; `exeat key new` makes one, its \
-                 base64 goes into the variable"
-            )
-        })?;
+    fn identify(&mut self, configuration: &Configuration, key: &GatewayKey, now: Timestamp) -> Result<(), NotInUse> {
+        let gateway = configuration.gateway().id();
         if let Some(identity) = &self.identity {
-            if identity.gateway != gateway.id() || identity.public != key.public() {
-                return Err(format!(
-                    "gateway: /gateway/id: this VM writes the log of {:?} under another id or key; give the plugin a \
-                     new vm_id, or restart the gateway",
-                    identity.gateway
-                ));
+            if identity.gateway == gateway && identity.public == key.public() {
+                return Ok(());
             }
-            return Ok(());
+            return Err(NotInUse::Never(format!(
+                "gateway: /gateway/id: this VM writes the log of {:?} under another id or key; give the plugin a new \
+                 vm_id, or restart the gateway",
+                identity.gateway
+            )));
         }
-        let random = wasi::random().ok_or("the host gives no random bytes")?;
-        let shared = SharedData::new(gateway.id(), key.derive(SHARED_STATE));
-        let unusable = |error| {
-            format!(
-                "the state that the workers share cannot be used: {error:?}; under the same vm_id another plugin may write \
-                 there, or one with another key has: give this one its own vm_id"
-            )
-        };
-        if !shared.claim(gateway.id()).map_err(unusable)? {
-            return Err(
-                "gateway: /gateway/id: this process writes the log of another gateway under the same vm_id; give \
-                 the plugin a new vm_id, or restart the gateway"
-                    .to_owned(),
-            );
-        }
-        let boot = shared.boot(now, &random).map_err(unusable)?;
-        let public = key.public();
-        self.identity = Some(Identity { gateway: gateway.id().to_owned(), public, key, shared, boot });
+        let random = wasi::random().ok_or_else(|| NotInUse::Yet("the host gives no random bytes".to_owned()))?;
+        let shared = SharedData::new(gateway, key.derive(SHARED_STATE));
+        let boot = shared.boot(now, &random).map_err(|error| {
+            NotInUse::Yet(format!(
+                "the state that the workers share cannot be used: {error:?}; a gateway of another id or key, or another \
+                 plugin, writes there under the same vm_id: give this one its own, or restart the gateway"
+            ))
+        })?;
+        let (key, public) = (key.clone(), key.public());
+        self.identity = Some(Identity { gateway: gateway.to_owned(), public, key, shared, boot });
         Ok(())
     }
 
@@ -152,19 +171,21 @@ impl Vm {
     }
 
     /// The newest configuration of any plugin, for what concerns the VM as a whole.
-    pub(crate) fn any_configuration(&self) -> Option<Arc<Configuration>> {
-        self.configurations.values().next().map(Arc::clone)
+    pub(crate) fn newest_configuration(&self) -> Option<Arc<Configuration>> {
+        self.newest.as_ref().map(Arc::clone)
     }
 
     /// The log, begun where it is not yet. Not at configuration: the host configures VMs that never serve.
     pub(crate) fn log(&mut self, now: Timestamp) -> Option<&mut Log> {
         if self.log.is_none() {
             match self.begin_log(now) {
-                Ok(log) => {
-                    self.log = Some(log);
-                    self.record_configurations();
+                Ok(log) => self.log = log,
+                // Once: it is tried again on every tick and for every request.
+                Err(why) if !self.told => {
+                    self.told = true;
+                    host::log(LogLevel::Error, &format!("exeat: no evidence log, requests are refused: {why}"));
                 }
-                Err(why) => host::log(LogLevel::Error, &format!("exeat: no evidence log, requests are refused: {why}")),
+                Err(_) => {}
             }
         }
         self.log.as_mut()
@@ -175,9 +196,9 @@ impl Vm {
         self.log.as_mut()
     }
 
-    fn begin_log(&mut self, now: Timestamp) -> Result<Log, String> {
-        let configuration = self.any_configuration().ok_or("no configuration was accepted")?;
-        let identity = self.identity.as_ref().ok_or("no configuration was accepted")?;
+    /// `None` as long as no configuration is in use.
+    fn begin_log(&mut self, now: Timestamp) -> Result<Option<Log>, String> {
+        let (Some(configuration), Some(identity)) = (&self.newest, &self.identity) else { return Ok(None) };
         let shared = identity.shared.clone();
         let number = shared.next_vm().map_err(|error| format!("shared state: {error:?}"))?;
         let boot: String = identity.boot.id.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -200,8 +221,12 @@ impl Vm {
         let journal = Journal::new(&genesis, identity.key.clone(), capacity).map_err(|error| error.to_string())?;
         let started = identity.boot.started;
         let mut log = Log { journal, shared, started, number, published: 0, witnessed: true };
+        for record in &self.unrecorded {
+            log.record_config(record).map_err(|error| error.to_string())?;
+        }
+        self.unrecorded.clear();
         log.publish();
-        Ok(log)
+        Ok(Some(log))
     }
 
     pub(crate) fn root_created(&mut self) {
@@ -215,7 +240,41 @@ impl Vm {
     }
 }
 
+/// The key that the configuration names. It comes from the environment, which is the same for every VM of the plugin.
+pub(crate) fn gateway_key(gateway: &Gateway) -> Result<GatewayKey, String> {
+    let variable = gateway.key_env();
+    let text = wasi::variable(variable).ok_or_else(|| {
+        format!(
+            "gateway: /gateway/key/env: the environment variable {variable} is not set in the VM; set it for the \
+             gateway process and name it under vm_config.environment_variables.host_env_keys"
+        )
+    })?;
+    GatewayKey::parse(&text).map_err(|error| {
+        format!(
+            "gateway: /gateway/key/env: {variable} does not hold a key: {error}; `exeat key new` makes one, its base64 \
+             goes into the variable"
+        )
+    })
+}
+
+fn accepted(configuration: &Configuration) -> String {
+    let (gateway, policy) = (configuration.gateway(), configuration.policy());
+    format!(
+        "exeat {} ({}): configuration accepted: gateway {}, policy {} {}, mode {}",
+        env!("CARGO_PKG_VERSION"),
+        option_env!("EXEAT_GIT_HASH").unwrap_or("unknown"),
+        gateway.id(),
+        policy.revision(),
+        policy.digest(),
+        gateway.mode().as_str()
+    )
+}
+
 impl Log {
+    fn record_config(&mut self, record: &ConfigRecord) -> Result<(), String> {
+        self.journal.append_config(record).map(|_| ()).map_err(|error| error.to_string())
+    }
+
     /// Tells the other VMs how far this log has come, for their checkpoints to cite. What cannot be published is not
     /// cited; the log itself is none the worse.
     pub(crate) fn publish(&mut self) {

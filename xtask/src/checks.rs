@@ -46,7 +46,7 @@ pub(crate) fn module_and_dependencies(
     stages.run("cargo deny", || {
         let deny = setup::cargo_deny(workspace)?;
         let mut command = workspace.command(deny);
-        command.args(["--locked", "check", "bans", "licenses", "sources"]);
+        command.args(["--locked", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]);
         if advisories {
             command.arg("advisories");
         }

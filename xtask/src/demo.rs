@@ -25,7 +25,7 @@ pub(crate) fn play(workspace: &Workspace, keep: bool) -> Result<()> {
     if keep {
         demo.arg("--keep");
     }
-    StageEnvironment { module: &module, envoy: &envoy }.export(workspace, &mut demo);
+    StageEnvironment { module: &module, envoy: &envoy, runtimes: None }.export(workspace, &mut demo);
     hand_over(&mut demo)
 }
 

@@ -1,9 +1,11 @@
 //! `cargo xtask`: the one entry to everything that is more than a single cargo call. Each command finds out by itself what
 //! this machine lacks, says what it does about it and how long that usually takes, and is quick when nothing is left to do.
 
+mod bench;
 mod checks;
 mod demo;
 mod process;
+mod runtimes;
 mod setup;
 mod stages;
 mod test;
@@ -18,10 +20,12 @@ use workspace::Workspace;
 const USAGE: &str = "\
 cargo xtask <command>
 
-  setup                            get what the other commands need: a way to wasm32, Envoy, cargo-deny
+  setup                            get what the other commands need: a way to wasm32, Envoy, cargo-deny,
+                                   what the examples in Python and Node import
   wasm                             build the filter into target/exeat.wasm
   test [--advisories] [-- ARGS]    checks, module, every test on the real Envoy; ARGS go to the test runner
   demo [--keep]                    run the demo on the real Envoy; --keep leaves it running to look around
+  bench                            time the parts of a decision in the real Envoy's V8
   ci-checks [--advisories]         only the checks: format, lints, licences and sources of dependencies
 
   --advisories                     ask the RustSec database too (needs the network)
@@ -35,6 +39,7 @@ enum Command {
     Wasm,
     Test { advisories: bool, runner_args: Vec<String> },
     Demo { keep: bool },
+    Bench,
     CiChecks { advisories: bool },
 }
 
@@ -68,6 +73,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Wasm => wasm::build(&workspace, &setup::wasm_toolchain(&workspace)?).map(drop),
         Command::Test { advisories, runner_args } => test::run_all(&workspace, advisories, &runner_args),
         Command::Demo { keep } => demo::play(&workspace, keep),
+        Command::Bench => bench::measure(&workspace),
         Command::CiChecks { advisories } => checks::run_alone(&workspace, advisories),
     }
 }
@@ -99,6 +105,7 @@ fn parse(args: &[String]) -> Result<Command, String> {
             runner_args: runner_args.iter().skip(1).cloned().collect(),
         }),
         "demo" => Ok(Command::Demo { keep: given("--keep") }),
+        "bench" => Ok(Command::Bench),
         "ci-checks" => Ok(Command::CiChecks { advisories: given("--advisories") }),
         unknown => Err(format!("there is no command `{unknown}`")),
     }
@@ -115,6 +122,7 @@ mod tests {
     #[test]
     fn commands_and_their_flags() {
         assert_eq!(parsed("setup"), Ok(Command::Setup));
+        assert_eq!(parsed("bench"), Ok(Command::Bench));
         assert_eq!(parsed("demo --keep"), Ok(Command::Demo { keep: true }));
         assert_eq!(parsed("ci-checks"), Ok(Command::CiChecks { advisories: false }));
         assert_eq!(

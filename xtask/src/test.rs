@@ -5,7 +5,9 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::process::{probe, run};
+use crate::runtimes::{self, Runtimes};
 use crate::stages::Stages;
+use crate::toolchain::WasmToolchain;
 use crate::workspace::Workspace;
 use crate::{checks, setup, wasm};
 
@@ -18,7 +20,8 @@ pub(crate) fn run_all(workspace: &Workspace, advisories: bool, runner_args: &[St
     let envoy = stages.run("envoy", || setup::envoy(workspace))?;
     let module = stages.run("wasm", || wasm::build(workspace, &toolchain))?;
     stages.run("command line", || build_cli(workspace))?;
-    let stage = StageEnvironment { module: &module, envoy: &envoy };
+    let runtimes = stages.run("runtimes of the examples", || runtimes::install(workspace))?;
+    let stage = StageEnvironment { module: &module, envoy: &envoy, runtimes: Some(&runtimes) };
     stages.run("tests", || {
         let nextest = probe(workspace.cargo().args(["nextest", "--version"])).is_some();
         let mut command = workspace.cargo();
@@ -29,10 +32,21 @@ pub(crate) fn run_all(workspace: &Workspace, advisories: bool, runner_args: &[St
         }
         run("tests", stage.export(workspace, command.args(runner_args)))
     })?;
+    stages.run("tests in wasm32", || wasm_tests(workspace, &toolchain))?;
     // nextest does not run doc tests.
     stages.run("doc tests", || {
         run("doc tests", stage.export(workspace, workspace.cargo().args(["test", "--workspace", "--doc"])))
     })
+}
+
+/// The engine's vectors once more where they count: compiled for wasm32, with its 32-bit field arithmetic.
+fn wasm_tests(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<()> {
+    setup::node(workspace)?;
+    let runner = setup::wasm_test_runner(workspace)?;
+    let mut tests = toolchain.cargo(workspace, "test");
+    tests.args(["--package", "exeat-engine", "--lib", "--locked"]);
+    tests.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
+    run("tests in wasm32 under Node (first time about 2 min, later some 10 s)", &mut tests)
 }
 
 /// The command line, whose collector scenarios start as a process of its own.
@@ -46,6 +60,8 @@ pub(crate) struct StageEnvironment<'a> {
     pub(crate) module: &'a Path,
     /// The Envoy binary.
     pub(crate) envoy: &'a Path,
+    /// What the examples need; the demo plays without them.
+    pub(crate) runtimes: Option<&'a Runtimes>,
 }
 
 impl StageEnvironment<'_> {
@@ -55,6 +71,10 @@ impl StageEnvironment<'_> {
         workspace: &Workspace,
         command: &'c mut std::process::Command,
     ) -> &'c mut std::process::Command {
+        if let Some(runtimes) = self.runtimes {
+            command.env("EXEAT_PYTHON", &runtimes.python).env("EXEAT_NODE_MODULES", &runtimes.node_modules);
+            command.env("EXEAT_RUST_EXAMPLE", workspace.rust_example());
+        }
         command.env("EXEAT_WASM", self.module).env("EXEAT_ENVOY", self.envoy).env("EXEAT_CLI", workspace.cli())
     }
 }

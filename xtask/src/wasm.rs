@@ -11,27 +11,37 @@ use crate::workspace::Workspace;
 
 /// Builds crate exeat-filter and leaves it as target/exeat.wasm.
 pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<PathBuf> {
+    build_crate(workspace, toolchain, "exeat-filter", workspace.module())
+}
+
+/// Builds crate exeat-bench, as the filter is built, and leaves it as target/exeat-bench.wasm.
+pub(crate) fn build_bench(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<PathBuf> {
+    build_crate(workspace, toolchain, "exeat-bench", workspace.target().join("exeat-bench.wasm"))
+}
+
+fn build_crate(workspace: &Workspace, toolchain: &WasmToolchain, package: &str, module: PathBuf) -> Result<PathBuf> {
     // The folders below are renamed by name, so they must exist before the first build.
     run("wasm: fetching dependencies", workspace.cargo().args(["fetch", "--quiet", "--locked", "--target", TARGET]))?;
     run(
-        "wasm: building the filter (first time about 1.5 min, later a few seconds)",
+        &format!("wasm: building {package} (first time about 1.5 min, later a few seconds)"),
         toolchain
             .cargo(workspace, "build")
-            .args(["--package", "exeat-filter", "--profile", "wasm", "--locked"])
+            .args(["--package", package, "--profile", "wasm", "--locked"])
             .env("CARGO_ENCODED_RUSTFLAGS", encoded_rustflags(workspace, toolchain)?)
             .env("EXEAT_GIT_HASH", git_hash(workspace)),
     )?;
-    let built = workspace.target().join("wasm").join(TARGET).join("wasm/exeat_filter.wasm");
+    let file = format!("wasm/{}.wasm", package.replace('-', "_"));
+    let built = workspace.target().join("wasm").join(TARGET).join(file);
     let bytes = std::fs::read(&built).with_context(|| format!("{} was not built", built.display()))?;
     refuse_paths_of_this_machine(workspace, &bytes)?;
-    let module = workspace.module();
     // Written beside and renamed: an Envoy that reads the module meanwhile sees the old or the new one, whole.
     let unfinished = module.with_extension("wasm.new");
     std::fs::write(&unfinished, &bytes)
         .and_then(|()| std::fs::rename(&unfinished, &module))
         .with_context(|| format!("cannot write {}", module.display()))?;
     say(&format!(
-        "wasm: target/exeat.wasm, {} KiB, sha256 {}",
+        "wasm: {}, {} KiB, sha256 {}",
+        module.strip_prefix(workspace.root()).unwrap_or(&module).display(),
         bytes.len().div_ceil(1024),
         hex(&Sha256::digest(&bytes))
     ));

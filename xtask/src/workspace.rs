@@ -34,8 +34,17 @@ impl Workspace {
 
     /// The command line of Exeat as `cargo build` leaves it.
     pub(crate) fn cli(&self) -> PathBuf {
+        self.debug_binary("exeat")
+    }
+
+    /// The example of a runtime in Rust, as `cargo build` leaves it.
+    pub(crate) fn rust_example(&self) -> PathBuf {
+        self.debug_binary("exeat-example")
+    }
+
+    fn debug_binary(&self, name: &str) -> PathBuf {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.target(), |dir| self.root.join(dir));
-        target.join("debug").join(format!("exeat{}", std::env::consts::EXE_SUFFIX))
+        target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
     }
 
     /// A command that runs in the root, without what `cargo run` put into our environment about the xtask crate itself:

@@ -24,7 +24,11 @@ pub fn policy_files(folder: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
 
 fn collect(folder: &Path, seen: &mut BTreeSet<PathBuf>, files: &mut Vec<PathBuf>) -> Result<(), Diagnostic> {
     let unreadable = |path: &Path, error: std::io::Error| {
-        Diagnostic::new(Location::file(path), "", format!("cannot be read: {error}"))
+        Diagnostic::new(
+            Location::file(path),
+            "",
+            format!("cannot be read: {error}; name a folder below which every *.yaml and *.json file can be read"),
+        )
     };
     let real = folder.canonicalize().map_err(|error| unreadable(folder, error))?;
     if !seen.insert(real) {

@@ -4,6 +4,7 @@
 //! a test runs on everything rendered here.
 
 use super::upstream::CollectorAddress;
+use anyhow::{Context, bail};
 use exeat_engine::policy::Configuration;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -22,7 +23,7 @@ pub struct Settings<'a> {
     /// Where agents and signers send their requests to.
     pub listen: SocketAddr,
     /// Where the operator asks Envoy.
-    pub admin: SocketAddr,
+    pub admin: Admin,
     /// Where evidence goes.
     pub collector: CollectorAddress,
     /// DNS servers; none: those of the system.
@@ -31,11 +32,64 @@ pub struct Settings<'a> {
     pub ca: &'a str,
     /// File of the access log; none: standard output.
     pub access_log: Option<&'a str>,
+    /// TLS of the listener; none: plain.
+    pub tls: Option<ListenerTls<'a>>,
 }
 
-/// What Envoy holds of a body beyond the largest that may be allowed: so the filter's own answer comes before Envoy's
-/// 413. One read of Envoy is at most so large.
-const SLACK: u64 = 1 << 20;
+/// TLS towards agents and signers; all are PEM files where Envoy finds them.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerTls<'a> {
+    /// Certificate chain.
+    pub certificate: &'a str,
+    /// Its private key.
+    pub key: &'a str,
+    /// Certificate authorities of clients, who then must show a certificate; none: they need none.
+    pub client_ca: Option<&'a str>,
+}
+
+/// Where Envoy's administration listens. Whoever reaches it can read the configuration and end the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admin {
+    /// A port on loopback: for whoever shares the network namespace.
+    Loopback(SocketAddr),
+    /// A socket in the file system: for Envoy's own user alone.
+    Socket(String),
+}
+
+impl Admin {
+    /// Reads `ADDR:PORT` or `unix:PATH`.
+    ///
+    /// # Errors
+    /// Neither, a path that is not absolute, or an address beyond loopback.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            if !path.starts_with('/') {
+                bail!("{text:?} names no absolute path; write it as in unix:/run/exeat/admin.sock");
+            }
+            return Ok(Self::Socket(path.to_owned()));
+        }
+        let address: SocketAddr =
+            text.parse().with_context(|| format!("{text:?} is neither ADDR:PORT nor unix:PATH"))?;
+        if !address.ip().is_loopback() {
+            bail!(
+                "{address} is not on loopback; whoever reaches Envoy's administration can end the gateway. Write \
+                 127.0.0.1, [::1] or unix:PATH"
+            );
+        }
+        Ok(Self::Loopback(address))
+    }
+
+    fn address(&self) -> Value {
+        match self {
+            Self::Loopback(address) => socket_address(*address),
+            Self::Socket(path) => json!({"pipe": {"path": path, "mode": 0o600}}),
+        }
+    }
+}
+
+/// One read of Envoy is at most so large. So much it holds of a body beyond the largest that may be allowed: the filter's
+/// own answer then comes before Envoy's 413.
+pub(super) const READ: u64 = 1 << 20;
 
 /// What the filter holds of a request in monitor mode at most.
 const MONITOR_HOLD: u64 = 1 << 20;
@@ -67,7 +121,8 @@ impl Settings<'_> {
     fn bootstrap_with(&self, static_resources: Value, dynamic_resources: Option<Value>) -> Value {
         let mut bootstrap = json!({
             "node": {"id": self.configuration.gateway().id(), "cluster": "exeat"},
-            "admin": {"address": socket_address(self.admin)},
+            // Clients that take every connection must not keep the operator out.
+            "admin": {"address": self.admin.address(), "ignore_global_conn_limit": true},
             "static_resources": static_resources,
             "overload_manager": {
                 "resource_monitors": [{
@@ -86,13 +141,13 @@ impl Settings<'_> {
     }
 
     fn clusters(&self) -> Value {
-        json!([self.egress_cluster(), self.collector_cluster()])
+        json!([self.egress_cluster(), self.nowhere_cluster(), self.collector_cluster()])
     }
 
-    /// Bytes that Envoy holds for a request.
-    pub(super) fn buffer_limit(&self) -> u64 {
+    /// Bytes that Envoy holds of a request's body.
+    pub(super) fn body_limit(&self) -> u64 {
         let largest = self.configuration.policy().largest_body().max(MONITOR_HOLD);
-        largest.saturating_add(SLACK).min(u64::from(u32::MAX))
+        largest.saturating_add(READ).min(u64::from(u32::MAX))
     }
 }
 

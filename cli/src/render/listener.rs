@@ -1,7 +1,7 @@
 //! The listener: a forward proxy whose every request meets the filter.
 
-use super::envoy::{Settings, socket_address};
-use super::upstream::EGRESS;
+use super::envoy::{ListenerTls, READ, Settings, socket_address};
+use super::upstream::{EGRESS, NOWHERE};
 use serde_json::{Value, json};
 
 impl Settings<'_> {
@@ -37,18 +37,26 @@ impl Settings<'_> {
                 "virtual_hosts": [{
                     "name": "all",
                     "domains": ["*"],
-                    "routes": [judged(), unjudged()],
+                    // What is held of a request. The buffer of the connection bounds one read, and so by how much a
+                    // request may exceed that before the filter sees it.
+                    "request_body_buffer_limit": self.body_limit(),
+                    "routes": routes(),
                 }],
             },
             "http_filters": [self.exeat_filter(), forward_proxy_filter(), router()],
         });
+        let mut chain = json!({
+            "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
+        });
+        if let (Some(tls), Some(fields)) = (&self.tls, chain.as_object_mut()) {
+            fields.insert("transport_socket".to_owned(), downstream_tls(tls));
+            fields.insert("transport_socket_connect_timeout".to_owned(), json!("10s"));
+        }
         json!({
             "name": "egress",
             "address": socket_address(self.listen),
-            "per_connection_buffer_limit_bytes": self.buffer_limit(),
-            "filter_chains": [{
-                "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
-            }],
+            "per_connection_buffer_limit_bytes": READ,
+            "filter_chains": [chain],
         })
     }
 
@@ -120,23 +128,36 @@ impl Settings<'_> {
     }
 }
 
-/// The way out, for requests that carry a decision. A client cannot set filter state.
-fn judged() -> Value {
-    json!({
-        "match": {
-            "prefix": "/",
-            "filter_state": [{"key": "wasm.exeat.decision", "string_match": {"safe_regex": {"regex": "[0-9a-f]{32}"}}}],
+/// The way out is there only for a request that the filter let go. Envoy leaves a Wasm filter out of the chain when its
+/// VM could not be cloned, started or configured on a worker, whatever `failure_policy` says.
+fn routes() -> Value {
+    json!([
+        {
+            "match": {"prefix": "/", "filter_state": [{"key": "wasm.exeat.released", "string_match": {"exact": "yes"}}]},
+            "route": {"cluster": EGRESS, "timeout": "300s", "idle_timeout": "300s"},
         },
-        "route": {"cluster": EGRESS, "timeout": "300s", "idle_timeout": "300s"},
-    })
+        // A route like the other one, for what Envoy holds of a body it takes from the first that fits.
+        {"match": {"prefix": "/"}, "route": {"cluster": NOWHERE}},
+    ])
 }
 
-/// Everything else. Where a worker could not take a configuration that Envoy had accepted, Envoy sends its requests past the
-/// filter, whatever `failure_policy` says (envoy #43751): they must not find a way out.
-fn unjudged() -> Value {
+/// The filter takes the SPIFFE id of a certificate at its word, so a certificate that nobody vouches for must not get in.
+fn downstream_tls(tls: &ListenerTls<'_>) -> Value {
+    let mut common = json!({
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+        "alpn_protocols": ["h2", "http/1.1"],
+        "tls_certificates": [{"certificate_chain": {"filename": tls.certificate}, "private_key": {"filename": tls.key}}],
+    });
+    if let (Some(ca), Some(fields)) = (tls.client_ca, common.as_object_mut()) {
+        fields.insert("validation_context".to_owned(), json!({"trusted_ca": {"filename": ca}}));
+    }
     json!({
-        "match": {"prefix": "/"},
-        "direct_response": {"status": 503, "body": {"inline_string": "The gateway did not judge this request; its log says why.\n"}},
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "require_client_certificate": tls.client_ca.is_some(),
+            "common_tls_context": common,
+        },
     })
 }
 

@@ -1,6 +1,6 @@
 //! What is rendered, and that the real Envoy with the real filter takes it.
 
-use super::envoy::Settings;
+use super::envoy::{Admin, ListenerTls, Settings};
 use super::upstream::CollectorAddress;
 use super::yaml;
 use exeat_engine::policy::Configuration;
@@ -35,11 +35,12 @@ fn with_settings<T>(scheme: &str, module: &str, ca: &str, then: impl FnOnce(&Set
         module,
         vm_id: "exeat",
         listen: "127.0.0.1:15001".parse().unwrap(),
-        admin: "[::1]:15000".parse().unwrap(),
+        admin: Admin::parse("[::1]:15000").unwrap(),
         collector: CollectorAddress::parse("127.0.0.1:9470", None).unwrap(),
         resolvers: &resolvers,
         ca,
         access_log: None,
+        tls: None,
     })
 }
 
@@ -76,8 +77,36 @@ fn the_listener_rewrites_nothing_and_trusts_no_client() {
         assert_eq!(filter["vm_config"]["environment_variables"]["host_env_keys"], json!(["EXEAT_GATEWAY_KEY"]));
         assert_eq!(filter["configuration"]["value"], settings.plugin);
         // 3 MiB may be allowed, and one read beyond them.
-        assert_eq!(listener["per_connection_buffer_limit_bytes"], 4 << 20);
+        assert_eq!(listener["per_connection_buffer_limit_bytes"], 1 << 20);
+        let host = &manager["route_config"]["virtual_hosts"][0];
+        assert_eq!(host["request_body_buffer_limit"], 4 << 20);
+        // The way out is only for what the filter released.
+        let routes = host["routes"].as_array().unwrap();
+        assert_eq!(routes.len(), 2);
+        let released = json!([{"key": "wasm.exeat.released", "string_match": {"exact": "yes"}}]);
+        assert_eq!(
+            (&routes[0]["match"]["filter_state"], &routes[0]["route"]["cluster"]),
+            (&released, &json!("egress"))
+        );
+        assert_eq!(routes[1]["route"]["cluster"], "nowhere");
+        assert!(settings.nowhere_cluster().get("load_assignment").is_none());
     });
+}
+
+#[test]
+fn administration_is_on_loopback_or_a_socket() {
+    for (text, good) in [
+        ("127.0.0.1:15000", true),
+        ("[::1]:0", true),
+        ("0.0.0.0:15000", false),
+        ("10.0.0.1:15000", false),
+        ("localhost:15000", false),
+        ("unix:/run/exeat/admin.sock", true),
+        ("unix:admin.sock", false),
+        ("unix:", false),
+    ] {
+        assert_eq!(Admin::parse(text).is_ok(), good, "{text}");
+    }
 }
 
 #[test]
@@ -218,10 +247,35 @@ fn the_real_envoy_refuses_what_the_engine_refuses() {
     with_settings("https", module, &ca, |settings| {
         let file = folder.path().join("envoy.yaml");
         let wrong = settings.plugin.replace("exeat/v1", "exeat/v0");
-        let settings = Settings { plugin: &wrong, collector: settings.collector.clone(), ..*settings };
+        let (admin, collector) = (settings.admin.clone(), settings.collector.clone());
+        let settings = Settings { plugin: &wrong, admin, collector, ..*settings };
         std::fs::write(&file, super::text(&settings.bootstrap(), false).unwrap()).unwrap();
         let said = validate(&file).unwrap_err();
         assert!(said.contains(r#"policy: /schema: unknown schema "exeat/v0"; write exeat/v1"#), "{said}");
+    });
+}
+
+#[test]
+fn a_listener_with_authorities_of_clients_demands_their_certificates() {
+    let rendered = |client_ca| {
+        with_settings("https", "exeat.wasm", "ca.pem", |settings| {
+            let tls = Some(ListenerTls { certificate: "tls.crt", key: "tls.key", client_ca });
+            let settings =
+                Settings { tls, collector: settings.collector.clone(), admin: settings.admin.clone(), ..*settings };
+            settings.listener()["filter_chains"][0]["transport_socket"]["typed_config"].clone()
+        })
+    };
+    let mutual = rendered(Some("clients.pem"));
+    assert_eq!(mutual["require_client_certificate"], true);
+    let common = &mutual["common_tls_context"];
+    assert_eq!(common["validation_context"], json!({"trusted_ca": {"filename": "clients.pem"}}));
+    assert_eq!(common["tls_certificates"][0]["private_key"]["filename"], "tls.key");
+    // A certificate that nobody checks would still be shown to the filter: so none is asked for.
+    let plain = rendered(None);
+    assert_eq!(plain["require_client_certificate"], false);
+    assert!(plain["common_tls_context"].get("validation_context").is_none());
+    with_settings("https", "exeat.wasm", "ca.pem", |settings| {
+        assert!(settings.listener()["filter_chains"][0].get("transport_socket").is_none());
     });
 }
 

@@ -1,6 +1,6 @@
 //! Clusters: the way out, and the way to the collector.
 
-use super::envoy::Settings;
+use super::envoy::{READ, Settings};
 use anyhow::{Context, bail};
 use exeat_engine::destination::{CanonicalHost, Scheme};
 use serde_json::{Value, json};
@@ -8,8 +8,15 @@ use serde_json::{Value, json};
 /// The cluster that requests go out by.
 pub const EGRESS: &str = "egress";
 
-/// Names of several addresses are kept as hosts of their own, at most so many; the least used go first.
+/// The cluster of requests that were not judged. It has no address.
+pub const NOWHERE: &str = "nowhere";
+
+/// Names that are known at a time. Beyond them Envoy answers 503 to requests for others until one of these was idle for
+/// [`NAME_IDLE`], so that an agent under a wildcard can lock the others out for that long and no longer.
 const MAX_NAMES: u64 = 4096;
+
+/// See [`MAX_NAMES`]. Envoy's own is five minutes.
+const NAME_IDLE: &str = "60s";
 
 /// Where evidence goes.
 #[derive(Clone, Debug)]
@@ -52,7 +59,7 @@ impl Settings<'_> {
         let mut cluster_type = json!({
             "@type": "type.googleapis.com/envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
             // Each address of a name is a host of its own: what is checked is then what is dialled.
-            "sub_clusters_config": {"lb_policy": "ROUND_ROBIN", "max_sub_clusters": MAX_NAMES},
+            "sub_clusters_config": {"lb_policy": "ROUND_ROBIN", "max_sub_clusters": MAX_NAMES, "sub_cluster_ttl": NAME_IDLE},
         });
         let protocol = match tls {
             true => json!({
@@ -72,7 +79,7 @@ impl Settings<'_> {
             "cluster_type": {"name": "envoy.clusters.dynamic_forward_proxy", "typed_config": cluster_type},
             "dns_lookup_family": "V4_PREFERRED",
             "typed_dns_resolver_config": self.resolver(),
-            "per_connection_buffer_limit_bytes": self.buffer_limit(),
+            "per_connection_buffer_limit_bytes": READ,
             // Nothing is sent twice: the decision was about one request.
             "circuit_breakers": {"thresholds": [
                 {"priority": "DEFAULT", "max_retries": 0},
@@ -104,6 +111,11 @@ impl Settings<'_> {
             fields.insert("resolvers".to_owned(), resolvers.collect());
         }
         json!({"name": "envoy.network.dns_resolver.cares", "typed_config": config})
+    }
+
+    /// Answers 503 to everything.
+    pub(super) fn nowhere_cluster(&self) -> Value {
+        json!({"name": NOWHERE, "type": "STATIC", "connect_timeout": "1s"})
     }
 
     /// The collector, under the name that the gateway document gives it.

@@ -1,7 +1,6 @@
 //! Keys the policy knows, by key id.
 
-use super::comb;
-use super::ed25519::{BaseTable, Verifier};
+use super::ed25519::{BaseComb, BaseTable, KeyComb, Verifier};
 use super::error::Seconds;
 use crate::facts::Timestamp;
 use base64::Engine as _;
@@ -148,7 +147,7 @@ impl SignerKey {
 /// All keys, by `keyid`.
 ///
 /// The first keys up to a limit are prepared for fast verification as they are inserted: that takes
-/// [`KeyRing::BYTES_PER_KEY`] each, and as much once for all of them together. Keys beyond the limit verify the same, at
+/// [`KeyRing::BYTES_PER_KEY`] each, and [`KeyRing::BYTES_SHARED`] once for all of them together. Keys beyond the limit verify the same, at
 /// more than twice the cost. Clones share the tables.
 #[derive(Clone, Debug)]
 pub struct KeyRing {
@@ -167,16 +166,19 @@ struct Entry {
 
 impl Default for KeyRing {
     fn default() -> Self {
-        Self::with_prepared_keys(Self::PREPARED_KEYS)
+        Self::with_prepared_keys(Self::PREPARED_KEYS.into())
     }
 }
 
 impl KeyRing {
-    /// Keys that are prepared unless another limit is set: 7 MB.
-    pub const PREPARED_KEYS: usize = 32;
+    /// Keys that are prepared unless another limit is set: 7.7 MB.
+    pub const PREPARED_KEYS: u16 = 32;
 
     /// Memory of a prepared key.
-    pub const BYTES_PER_KEY: usize = comb::TABLE_BYTES;
+    pub const BYTES_PER_KEY: usize = KeyComb::BYTES;
+
+    /// Memory that all prepared keys share.
+    pub const BYTES_SHARED: usize = BaseComb::BYTES;
 
     /// An empty ring that prepares at most so many keys.
     pub fn with_prepared_keys(limit: usize) -> Self {
@@ -204,8 +206,9 @@ impl KeyRing {
         self.keys.get(keyid).map(|entry| &entry.key)
     }
 
-    /// Whether a key signed these bytes; `false` too for a key id that is not there.
-    pub(crate) fn verify(&self, keyid: &str, message: &[u8], signature: &[u8; 64]) -> bool {
+    /// Whether a key signed these bytes; `false` too for a key id that is not there. Says nothing of the key's time:
+    /// [`SignerKey::check_time`] does.
+    pub fn verify(&self, keyid: &str, message: &[u8], signature: &[u8; 64]) -> bool {
         self.keys.get(keyid).is_some_and(|entry| entry.verifier.verify(message, signature))
     }
 }

@@ -4,18 +4,21 @@
 //! coverage having been checked. It does not spend the nonce: the caller does, at once, whatever the policy then says.
 
 pub mod agent_context;
-mod comb;
+pub mod comb;
 mod ed25519;
 pub mod error;
+pub mod jwk;
 pub mod keyring;
 pub mod sign;
 pub mod signature;
+pub mod spiffe;
 pub(crate) mod structured;
 pub mod verify;
 
 pub use agent_context::{AgentContext, DataClass, Provenance, SessionType};
 pub use error::ContextError;
 pub use keyring::{KeyRing, PublicKey};
+pub use spiffe::SpiffeId;
 pub use verify::{Expectations, Freshness, VerifiedContext, verify};
 
 #[cfg(test)]

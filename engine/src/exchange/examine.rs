@@ -7,7 +7,7 @@ use crate::decision::{Reason, headers};
 use crate::destination::{Authority, CanonicalDestination, DestinationError, PathOpenings, Scheme};
 use crate::evidence::record::Binding;
 use crate::facts::Facts;
-use crate::ledger::Spend;
+use crate::ledger::{Share, Spend};
 use crate::payload::digest::ContentDigests;
 use crate::policy::{Candidates, Configuration, Grant, HeadVerdict, Payload, Refusal, Subject};
 use crate::request::RequestHead;
@@ -63,11 +63,15 @@ pub(super) fn examine(
         Err((reason, why)) => return Err(Box::new(Fault::Unverified { reason, why, head: Box::new(head) })),
     };
     let request = locate(configuration, head, verified)?;
-    if let Err((reason, why)) = check_form(&request) {
+    if let Err((reason, why)) = check_form(&request, configuration.gateway().scheme()) {
         return Err(Box::new(Fault::Form { reason, why, request: Box::new(request) }));
     }
-    let subject =
-        Subject { context: &request.verified.context, signer: request.verified.signer, binding: Binding::Request };
+    let subject = Subject {
+        context: &request.verified.context,
+        signer: request.verified.signer,
+        binding: Binding::Request,
+        peer: facts.peer.as_deref(),
+    };
     match configuration.policy().judge_head(&subject, &request.destination, &request.method, around.now) {
         HeadVerdict::Open(candidates) => Ok((request, candidates, expected)),
         HeadVerdict::Refused(refusal) => Err(Box::new(Fault::Policy { refusal, request: Box::new(request) })),
@@ -93,7 +97,8 @@ fn identify(
     let told = |error: ContextError| (error.reason(), error.to_string());
     let verified = verify(head, &expect).map_err(told)?;
     // Burnt once the signature verified, whatever comes of the request.
-    let spent = around.ledger.spend_nonce(verified.nonce, around.now, verified.nonce_until);
+    let share = Share { key: &verified.key, tenant: verified.context.tenant.as_deref() };
+    let spent = around.ledger.spend_nonce(share, verified.nonce, around.now, verified.nonce_until);
     let (reason, why) = match spent {
         Spend::Fresh => {
             // A length announces a body; without one its first byte tells.
@@ -103,7 +108,9 @@ fn identify(
             return expected.map(|expected| (verified, expected)).map_err(told);
         }
         Spend::Replayed => (Reason::SignatureReplayed, "the nonce was used before"),
-        Spend::Full => (Reason::InternalError, "there is no room for another nonce until older ones expire"),
+        Spend::Full => {
+            (Reason::InternalError, "there is no room for another nonce of this key and tenant until older ones expire")
+        }
         Spend::Unavailable => {
             (Reason::InternalError, "the state that the workers share cannot be read or is not authentic")
         }
@@ -147,7 +154,7 @@ fn is_method(method: &str) -> bool {
 }
 
 /// Forms that are refused in every mode, because what follows the head could not be judged, or servers would differ.
-fn check_form(request: &Examined) -> Result<(), (Reason, String)> {
+fn check_form(request: &Examined, scheme: Scheme) -> Result<(), (Reason, String)> {
     if request.method == "CONNECT" {
         return Err((Reason::TunnelDenied, "a tunnel hides what is sent".to_owned()));
     }
@@ -156,6 +163,12 @@ fn check_form(request: &Examined) -> Result<(), (Reason, String)> {
     }
     if let Err(fault) = headers::check_hygiene(&request.head) {
         return Err((Reason::RequestMalformed, fault.to_string()));
+    }
+    if request.port_is_hidden() && request.destination.port != scheme.default_port() {
+        return Err((
+            Reason::RequestMalformed,
+            "a signature does not show the port that the authority names".to_owned(),
+        ));
     }
     if request.head.has("content-length") && request.content_length().is_none() {
         return Err((Reason::RequestMalformed, "content-length is not a number".to_owned()));
@@ -168,6 +181,17 @@ impl Examined {
     pub(super) fn content_length(&self) -> Option<u64> {
         let text = std::str::from_utf8(self.head.single("content-length")?).ok()?;
         text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    }
+
+    /// Whether the authority names the default port of the scheme on the wire. `@authority` leaves it out (RFC 9421 section
+    /// 2.2.3), so that a signature over a name without a port holds for it as well; and the client chooses that scheme.
+    fn port_is_hidden(&self) -> bool {
+        let named = |port: &[u8]| self.head.authority.ends_with(port);
+        match self.head.scheme.as_deref() {
+            Some(scheme) if scheme.eq_ignore_ascii_case(b"https") => named(b":443"),
+            Some(scheme) if scheme.eq_ignore_ascii_case(b"http") => named(b":80"),
+            _ => false,
+        }
     }
 
     /// What limits speak of, with so many bytes of body.

@@ -5,6 +5,8 @@
 //! recorded nothing of the policy; nothing is released before a record of it stands in the journal.
 
 mod examine;
+#[cfg(test)]
+mod properties;
 mod report;
 mod step;
 #[cfg(test)]
@@ -61,12 +63,27 @@ struct Held {
 #[derive(Debug, Default)]
 struct Flight {
     /// Set while the body of a request released early still comes.
-    rest: Option<(BodyHasher, Option<ContentDigests>)>,
-    /// The newest piece of such a body: received, and not passed on.
-    kept: Vec<u8>,
+    rest: Option<Rest>,
+    received: Passed,
+    /// What was passed on: the last piece is not where the whole is not what was signed.
+    forwarded: Passed,
+    aborted: bool,
+}
+
+/// A body that is passed on while it is checked.
+#[derive(Debug)]
+struct Rest {
+    hasher: BodyHasher,
+    expected: Option<ContentDigests>,
+    /// What content-length says.
+    announced: Option<u64>,
+}
+
+/// Length of a body, and its digest unless there is none.
+#[derive(Clone, Debug, Default)]
+struct Passed {
     bytes: u64,
     digest: Option<String>,
-    aborted: bool,
 }
 
 impl Exchange {
@@ -109,7 +126,7 @@ impl Exchange {
                 }
                 // Url, headers and an announced length may refuse it already; nothing of the body need then be read.
                 let announced = held.request.content_length().unwrap_or(0);
-                self.next_piece(around, held, announced, &[])
+                self.next_piece(around, held, announced)
             }
         }
     }
@@ -134,7 +151,7 @@ impl Exchange {
                 held.hasher.update(chunk);
                 held.bytes = held.bytes.saturating_add(chunk.len() as u64);
                 let seen = held.bytes;
-                if end { self.decide(around, held) } else { self.next_piece(around, held, seen, chunk) }
+                if end { self.decide(around, held) } else { self.next_piece(around, held, seen) }
             }
             Stage::Released(mut flight) => {
                 let step = flight.pass(chunk, end);
@@ -176,19 +193,21 @@ impl Exchange {
         // A client that left before anything was decided had nothing released: there is nothing to record.
         let Stage::Released(flight) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
         let cut = flight.aborted || flight.rest.is_some();
-        let digest = match flight.rest {
-            Some((hasher, _)) => Some(sha256_text(hasher.finish().sha256())),
-            None => flight.digest,
-        };
-        let withheld = u64::try_from(flight.kept.len()).unwrap_or(u64::MAX);
+        let Flight { rest, mut received, mut forwarded, .. } = *flight;
+        if let Some(rest) = rest {
+            received = Passed::of(&rest.hasher.finish());
+            forwarded = received.clone();
+        }
+        if !end.sent {
+            forwarded = Passed::default();
+        }
         let record = CompletionRecord {
             decision: self.id.clone(),
             time: around.now,
-            received_bytes: flight.bytes,
-            forwarded_bytes: flight.bytes.saturating_sub(withheld),
-            // Of a part that went on no digest is known.
-            forwarded_digest: digest.clone().filter(|_| withheld == 0),
-            received_digest: digest,
+            received_bytes: received.bytes,
+            received_digest: received.digest,
+            forwarded_bytes: forwarded.bytes,
+            forwarded_digest: forwarded.digest,
             attempts: end.attempts,
             upstream: end.upstream,
             status: end.status,
@@ -201,18 +220,24 @@ impl Exchange {
         let _ = around.journal.append_completion(&record);
     }
 
-    /// More of the body is to come after `piece`, and at least `bytes` in all: refuse, let go early, or ask for it.
-    fn next_piece(&mut self, around: &mut Surroundings<'_>, held: Box<Held>, bytes: u64, piece: &[u8]) -> Step {
+    /// More of the body is to come, and at least `bytes` in all: refuse, let go early, or ask for it.
+    fn next_piece(&mut self, around: &mut Surroundings<'_>, held: Box<Held>, bytes: u64) -> Step {
         match held.candidates.judge_payload(&held.request.payload(bytes)) {
             PolicyVerdict::Refused(refusal) if refusal.mode == Mode::Enforce => {
                 let Held { request, hasher, bytes: seen, .. } = *held;
                 let digest = (seen > 0).then(|| hasher.finish());
                 self.refuse(around, Denial::policy(&refusal, &request, digest.as_ref()))
             }
+            // All of it is here, though the host has not said so yet: it is not let go unchecked.
+            PolicyVerdict::Refused(_)
+                if held.bytes > MONITOR_HOLD && held.request.content_length() == Some(held.bytes) =>
+            {
+                self.decide(around, held)
+            }
             PolicyVerdict::Refused(refusal) if held.bytes > MONITOR_HOLD => {
-                let Held { request, expected, hasher, bytes, .. } = *held;
-                let flight =
-                    Flight { rest: Some((hasher, expected)), kept: piece.to_vec(), bytes, ..Flight::default() };
+                let Held { request, expected, hasher, .. } = *held;
+                let rest = Rest { hasher, expected, announced: request.content_length() };
+                let flight = Flight { rest: Some(rest), ..Flight::default() };
                 self.let_go(around, &request, refusal, Released::Head, None, flight)
             }
             verdict => {
@@ -312,14 +337,12 @@ impl Exchange {
             };
             return self.refuse(around, denial);
         }
-        let withheld = flight.kept.len();
         self.stage = Stage::Released(Box::new(flight));
         Step::Decided(Box::new(Decision {
             id: self.id.clone(),
             outcome: report.outcome,
             reason: report.reason,
             verdict: Verdict::Forward(forward),
-            withheld,
         }))
     }
 
@@ -336,7 +359,6 @@ impl Exchange {
             outcome: Outcome::Deny,
             reason: report.reason,
             verdict: Verdict::Refuse(answer(report.reason, &self.id, rule, condition)),
-            withheld: 0,
         }))
     }
 }
@@ -344,39 +366,45 @@ impl Exchange {
 impl Flight {
     /// A request whose body was seen whole before it was let go.
     fn whole(digest: &BodyDigest) -> Self {
-        let bytes = digest.bytes();
-        Self { bytes, digest: (bytes > 0).then(|| sha256_text(digest.sha256())), ..Self::default() }
+        let received = Passed::of(digest);
+        Self { forwarded: received.clone(), received, ..Self::default() }
     }
 
-    /// A further piece of a body that was released early. The newest one stays behind: the last one goes on only when the
-    /// whole is what was signed.
+    /// A further piece of a body that was released early: the last one goes on only when the whole is what was signed.
     fn pass(&mut self, chunk: &[u8], end: bool) -> Step {
         if self.aborted {
             return Step::Abort;
         }
-        let Some((mut hasher, expected)) = self.rest.take() else {
+        let Some(mut rest) = self.rest.take() else {
             // The host may report the end once more after the release; a byte after the end is not what was judged.
             self.aborted = !chunk.is_empty();
-            return if self.aborted { Step::Abort } else { Step::Pass(Vec::new()) };
+            return if self.aborted { Step::Abort } else { Step::Pass };
         };
-        hasher.update(chunk);
-        self.bytes = self.bytes.saturating_add(chunk.len() as u64);
-        if !end {
-            self.rest = Some((hasher, expected));
-            // An empty piece says nothing of whether the one before was the last.
-            let newer = !chunk.is_empty();
-            return Step::Pass(if newer { std::mem::replace(&mut self.kept, chunk.to_vec()) } else { Vec::new() });
+        let bytes = rest.hasher.bytes().saturating_add(chunk.len() as u64);
+        // HTTP/1 shows the end in a piece of its own that is empty. An upstream that knows the length does not wait for it.
+        if !end && rest.announced.is_none_or(|announced| bytes < announced) {
+            rest.hasher.update(chunk);
+            self.rest = Some(rest);
+            return Step::Pass;
         }
-        let digest = hasher.finish();
-        self.digest = Some(sha256_text(digest.sha256()));
-        self.aborted = expected.is_none_or(|expected| digest.check(&expected).is_err());
+        self.forwarded = Passed::of(&rest.hasher.clone().finish());
+        rest.hasher.update(chunk);
+        let digest = rest.hasher.finish();
+        self.received = Passed::of(&digest);
+        let as_signed = rest.expected.is_some_and(|expected| digest.check(&expected).is_ok());
+        self.aborted = !as_signed || rest.announced.is_some_and(|announced| bytes != announced);
         if self.aborted {
-            self.kept.extend_from_slice(chunk);
             return Step::Abort;
         }
-        let mut last = std::mem::take(&mut self.kept);
-        last.extend_from_slice(chunk);
-        Step::Pass(last)
+        self.forwarded = self.received.clone();
+        Step::Pass
+    }
+}
+
+impl Passed {
+    fn of(digest: &BodyDigest) -> Self {
+        let bytes = digest.bytes();
+        Self { bytes, digest: (bytes > 0).then(|| sha256_text(digest.sha256())) }
     }
 }
 

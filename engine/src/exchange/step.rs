@@ -30,9 +30,8 @@ pub enum Step {
     Wait(Wait),
     /// The outcome. Carry it out; then hand over what still comes, and the end.
     Decided(Box<Decision>),
-    /// The rest of the body, after an early release, is in order so far: pass these bytes on in place of the piece at hand.
-    /// The newest piece stays behind until the next one shows that it is not the last.
-    Pass(Vec<u8>),
+    /// The rest of the body, after an early release, is in order: pass this piece on.
+    Pass,
     /// The rest of the body is not what was signed: end the stream now, this piece must not go on.
     Abort,
 }
@@ -59,9 +58,6 @@ pub struct Decision {
     pub reason: Reason,
     /// What to do with the request.
     pub verdict: Verdict,
-    /// So many bytes at the end of the body that was handed over stay behind: they come back with the next
-    /// [`Step::Pass`]. A server that knows the length takes a body for complete once its last byte is there.
-    pub withheld: usize,
 }
 
 /// What to do with the request.
@@ -84,6 +80,8 @@ pub struct End {
     pub attempts: Option<u64>,
     /// Address it was sent to.
     pub upstream: Option<String>,
+    /// Whether it got as far as a connection to the upstream. Without one not a byte left, whatever was decided.
+    pub sent: bool,
     /// How it ended.
     pub ending: Ending,
 }

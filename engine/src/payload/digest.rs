@@ -80,6 +80,11 @@ impl BodyHasher {
         }
     }
 
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Ends the body.
     pub fn finish(self) -> BodyDigest {
         BodyDigest {

@@ -69,6 +69,11 @@ impl CompiledPolicy {
         self.signers.get(index)
     }
 
+    /// All signers.
+    pub fn signers(&self) -> impl Iterator<Item = &Signer> {
+        self.signers.iter()
+    }
+
     /// Whether the policy names this host, so that a special-use name or a closed literal address is open.
     pub fn host_grant(&self, host: &CanonicalHost, port: u16) -> HostGrant {
         self.destinations.grant(host, port)
@@ -111,7 +116,8 @@ impl CompiledPolicy {
                 problems.note(root.key(key).error(problem, "write 1 to 128 characters without controls", ""));
             }
         }
-        let (signers, keys) = signer::compile(&document.signers, &root.key("signers"), &mut problems);
+        let (signers, keys) =
+            signer::compile(&document.signers, gateway.prepared_keys(), &root.key("signers"), &mut problems);
         let mut directory = Directory::default();
         let tenant_names: Option<Vec<&str>> =
             document.tenants.as_ref().map(|tenants| tenants.iter().map(|(name, _)| name).collect());

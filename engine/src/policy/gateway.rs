@@ -3,7 +3,7 @@
 use super::Mode;
 use super::document::gateway::{Delivery, Feedback, GatewayDocument, WhenFull};
 use super::error::{Place, PolicyError, quoted};
-use crate::context::Freshness;
+use crate::context::{Freshness, KeyRing};
 use crate::destination::Scheme;
 
 /// One deployment of the gateway.
@@ -18,6 +18,7 @@ pub struct Gateway {
     queue: u32,
     scheme: Scheme,
     freshness: Freshness,
+    prepared_keys: u16,
     feedback: Feedback,
 }
 
@@ -78,6 +79,11 @@ impl Gateway {
         self.freshness
     }
 
+    /// Keys that get tables for fast verification.
+    pub fn prepared_keys(&self) -> u16 {
+        self.prepared_keys
+    }
+
     /// What a refused agent is told.
     pub fn feedback(&self) -> Feedback {
         self.feedback
@@ -128,6 +134,8 @@ impl Gateway {
             within(skew, 0..=300_000, &place.key("skew"), "0s to 5m")?;
             Freshness { max_age, skew }
         };
+        let prepared_keys = document.context.prepared_keys.unwrap_or(KeyRing::PREPARED_KEYS);
+        within(prepared_keys.into(), 0..=1_024, &place.key("context").key("prepared_keys"), "0 to 1024")?;
         Ok(Self {
             id: document.id,
             environment: document.environment,
@@ -138,6 +146,7 @@ impl Gateway {
             queue,
             scheme: document.upstream.scheme.unwrap_or(Scheme::Https),
             freshness,
+            prepared_keys,
             feedback: document.feedback.unwrap_or(Feedback::Minimal),
         })
     }

@@ -1,10 +1,11 @@
 //! Signers: their keys, and what each may speak for.
 
-use super::document::policy::{SignerDocument, SignerKeyDocument};
+use super::document::policy::{PublicText, SignerDocument, SignerKeyDocument};
 use super::error::{Place, PolicyError, Problems, quoted};
 use super::pattern::{ValuePattern, any_fits};
+use crate::context::jwk::{Jwk, JwkError};
 use crate::context::keyring::{PublicKeyError, SignerKey};
-use crate::context::{AgentContext, KeyRing, Provenance, PublicKey};
+use crate::context::{AgentContext, KeyRing, Provenance, PublicKey, SpiffeId};
 use std::collections::HashSet;
 
 /// Somebody who may state facts about requests.
@@ -16,12 +17,26 @@ pub struct Signer {
     users: Vec<ValuePattern>,
     tools: Vec<ValuePattern>,
     provenance: Vec<Provenance>,
+    spiffe: Option<SpiffeId>,
 }
 
 impl Signer {
     /// Name.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The SPIFFE id that the certificate of its connection must name.
+    pub fn spiffe(&self) -> Option<&SpiffeId> {
+        self.spiffe.as_ref()
+    }
+
+    /// What is expected of the connection, where it is not from `peer`: the SPIFFE id of its verified certificate. The
+    /// signer's keys count on no other.
+    pub(crate) fn refuses_peer(&self, peer: Option<&str>) -> Option<String> {
+        let expected = self.spiffe.as_ref().filter(|expected| peer != Some(expected.as_str()))?;
+        let got = peer.map_or_else(|| "no SPIFFE id".to_owned(), quoted);
+        Some(format!("expected a certificate for {expected}, the connection has {got}"))
     }
 
     /// The first member of `context` that the grant does not cover. A member that is absent needs no grant; provenance
@@ -46,13 +61,15 @@ impl Signer {
     }
 }
 
-/// All signers, by the index that keys carry, and all keys.
+/// All signers, by the index that keys carry, and all keys, the first of them prepared for fast verification.
 pub(super) fn compile(
     documents: &[SignerDocument],
+    prepared_keys: u16,
     place: &Place<'_>,
     problems: &mut Problems,
 ) -> (Vec<Signer>, KeyRing) {
-    let (mut signers, mut ring, mut ids) = (Vec::new(), KeyRing::default(), HashSet::new());
+    let (mut signers, mut ring, mut ids) =
+        (Vec::new(), KeyRing::with_prepared_keys(prepared_keys.into()), HashSet::new());
     for (i, document) in documents.iter().enumerate() {
         let place = place.index(i);
         if !ids.insert(document.id.as_str()) {
@@ -71,11 +88,12 @@ pub(super) fn compile(
         }
         for (i, key) in document.keys.iter().enumerate() {
             let place = keys.index(i);
-            let Some(compiled) = problems.take(compile_key(key, index, &place)) else { continue };
-            let keyid = key.id.as_deref().unwrap_or(&document.id);
-            if !ring.insert(keyid, compiled) {
+            let Some((keyid, compiled)) = problems.take(compile_key(key, &document.id, index, &place)) else {
+                continue;
+            };
+            if !ring.insert(&keyid, compiled) {
                 problems.note(place.key("id").error(
-                    format!("another key has the id {}", quoted(keyid)),
+                    format!("another key has the id {}", quoted(&keyid)),
                     "give each key an id of its own; a key without one has the id of its signer",
                     "a signature names its key by this id alone",
                 ));
@@ -94,29 +112,68 @@ fn compile_one(document: &SignerDocument, place: &Place<'_>) -> Result<Signer, P
         users: ValuePattern::parse_all(&document.users, &place.key("users"))?,
         tools: ValuePattern::parse_all(&document.tools, &place.key("tools"))?,
         provenance: document.provenance.clone(),
+        spiffe: document.spiffe.as_deref().map(|text| spiffe(text, &place.key("spiffe"))).transpose()?,
     })
 }
 
-fn compile_key(document: &SignerKeyDocument, signer: usize, place: &Place<'_>) -> Result<SignerKey, PolicyError> {
+fn spiffe(text: &str, place: &Place<'_>) -> Result<SpiffeId, PolicyError> {
+    SpiffeId::parse(text).map_err(|error| {
+        let problem = format!("{} is not a SPIFFE id: {error}", quoted(text));
+        place.error(problem, "write it whole, as in spiffe://acme.example/ns/agents/sa/signer", "")
+    })
+}
+
+/// A key and the id it goes under.
+fn compile_key(
+    document: &SignerKeyDocument,
+    signer_id: &str,
+    signer: usize,
+    place: &Place<'_>,
+) -> Result<(String, SignerKey), PolicyError> {
     if let Some(id) = &document.id {
         key_id(id, &place.key("id"))?;
     }
-    let public = PublicKey::parse(&document.public.0).map_err(|error| {
-        // The text is not repeated: people put a private key here.
-        let (problem, why) = match error {
-            PublicKeyError::Form => ("not an Ed25519 public key", ""),
-            PublicKeyError::Private => ("a private key", "whoever reads the policy could sign with it"),
-            PublicKeyError::Point => ("32 bytes that are no safe Ed25519 public key", "anybody could sign for it"),
-        };
-        place.key("public").error(problem, "write base64 of the 32 bytes of the public half, or its JWK", why)
-    })?;
+    let (public, kid) = public_key(&document.public, &place.key("public"))?;
+    if let Some(kid) = &kid {
+        key_id(kid, &place.key("public").key("kid"))?;
+    }
+    let keyid = match (&document.id, kid) {
+        (Some(id), Some(kid)) if *id != kid => {
+            let problem = format!("the JWK calls itself {}", quoted(&kid));
+            return Err(place.key("id").error(problem, "leave id out, or write the same", "a key has one id"));
+        }
+        (Some(id), _) => id.clone(),
+        (None, Some(kid)) => kid,
+        (None, None) => signer_id.to_owned(),
+    };
     let (not_before, not_after) = (document.not_before.map(|m| m.start()), document.not_after.map(|m| m.end()));
     if let (Some(from), Some(to)) = (not_before, not_after)
         && from > to
     {
         return Err(place.key("not_after").error("it ends before it begins", "put not_after behind not_before", ""));
     }
-    Ok(SignerKey { signer, public, not_before, not_after })
+    Ok((keyid, SignerKey { signer, public, not_before, not_after }))
+}
+
+/// The key, and the `kid` of a JWK. The text is not repeated in errors: people put a private key here.
+fn public_key(text: &PublicText, place: &Place<'_>) -> Result<(PublicKey, Option<String>), PolicyError> {
+    let refused = |problem: String, why: &str| {
+        place.error(problem, "write base64 of the 32 bytes of the public half, or its JWK", why)
+    };
+    const PRIVATE: &str = "whoever reads the policy could sign with it";
+    const UNSAFE: &str = "anybody could sign for it";
+    match text {
+        PublicText::Base64(text) => PublicKey::parse(text).map(|key| (key, None)).map_err(|error| match error {
+            PublicKeyError::Form => refused("not an Ed25519 public key".to_owned(), ""),
+            PublicKeyError::Private => refused("a private key".to_owned(), PRIVATE),
+            PublicKeyError::Point => refused("32 bytes that are no safe Ed25519 public key".to_owned(), UNSAFE),
+        }),
+        PublicText::Jwk(jwk) => Jwk::parse(jwk).map(|jwk| (jwk.key, jwk.kid)).map_err(|error| match error {
+            JwkError::Private => refused(error.to_string(), PRIVATE),
+            JwkError::Point => refused(error.to_string(), UNSAFE),
+            _ => refused(error.to_string(), ""),
+        }),
+    }
 }
 
 /// A `keyid` is a structured-field string: printable ASCII.

@@ -52,6 +52,10 @@ fn find(state: &State, path: &[u8]) -> Option<Vec<u8>> {
         // A plain connection; a test that cares says otherwise.
         (["source", "address"], Some(_)) => Some(b"127.0.0.1:40000".to_vec()),
         (["destination", "address"], Some(_)) => Some(b"127.0.0.1:15001".to_vec()),
+        // Set once a connection to the upstream stands.
+        (["upstream", "local_address"], Some(stream)) => {
+            stream.request.out.headers.as_ref().map(|_| b"127.0.0.1:41000".to_vec())
+        }
         (["connection", "id"], Some(_)) => Some(number(1)),
         (["connection", "mtls"], Some(_)) => Some(vec![0]),
         (["filter_state", name], Some(stream)) => stream.filter_state.get(*name).cloned(),
@@ -97,7 +101,10 @@ fn response(stream: &Stream, rest: &[&str]) -> Option<Vec<u8>> {
     let headers = half.headers.as_ref().filter(|_| half.show_headers).or(known.filter(|_| stream.logging));
     match rest {
         ["code"] => known.map(|h| number(usize::from(crate::message::status(h)))),
-        ["code_details"] => stream.local_reply.as_ref().map(|r| r.details.clone().into_bytes()),
+        ["code_details"] => match &stream.local_reply {
+            Some(reply) => Some(reply.details.clone().into_bytes()),
+            None => known.map(|_| b"via_upstream".to_vec()),
+        },
         ["size"] => Some(number(half.out.chunks.iter().map(Vec::len).sum())),
         ["headers", rest @ ..] => fields(headers, Kind::Response, rest),
         ["trailers", rest @ ..] => {

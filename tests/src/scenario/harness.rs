@@ -39,6 +39,7 @@ struct Collector {
     logs: HashMap<String, CompactRange>,
     records: Vec<Value>,
     refused: Vec<String>,
+    down: bool,
 }
 
 impl Harness {
@@ -76,6 +77,11 @@ impl Harness {
     pub fn worker(&self) -> &Worker {
         &self.worker
     }
+
+    /// Switches the collector off: it then answers 503 to everything.
+    pub fn collector_is_up(&self, up: bool) {
+        lock(&self.collector).down = !up;
+    }
 }
 
 impl Subject for Harness {
@@ -100,7 +106,7 @@ impl Subject for Harness {
     }
 
     fn send(&mut self, request: &WireRequest) -> Result<Reply> {
-        let message = after_the_connection_manager(request)?;
+        let message = message(request)?;
         let arrived = &mut self.arrived;
         let outcome = self.worker.run(message, |forwarded: &ForwardedRequest| {
             arrived.push(arrived_from(forwarded));
@@ -145,7 +151,7 @@ fn buffer_limit(configuration: &str) -> Result<usize> {
 }
 
 /// The request as the filter meets it behind Envoy's connection manager.
-fn after_the_connection_manager(request: &WireRequest) -> Result<Request> {
+pub fn message(request: &WireRequest) -> Result<Request> {
     let http2 = request.protocol == Protocol::Http2;
     let (authority, target) = destination(request)?;
     let mut message = if request.method == "CONNECT" {
@@ -207,6 +213,9 @@ fn destination(request: &WireRequest) -> Result<(String, String)> {
 
 impl Collector {
     fn answer(&mut self, callout: &Callout) -> Answer {
+        if self.down {
+            return Response::new(503).into();
+        }
         match self.take(&callout.body) {
             Ok(head) => Response::ok(serde_json::to_vec(&head).unwrap_or_default()).into(),
             Err(why) => {

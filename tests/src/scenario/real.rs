@@ -31,6 +31,8 @@ pub struct RealEnvoy {
     pub envoy: Envoy,
     /// Where agents send their requests to.
     pub listener: SocketAddr,
+    /// Where scenarios send theirs: the listener, or a tunnel to it.
+    pub entrance: SocketAddr,
     /// The upstream of every name.
     pub upstream: Upstream,
     /// The name server.
@@ -39,6 +41,8 @@ pub struct RealEnvoy {
     collector_address: SocketAddr,
     /// Bytes that the upstream had received when it was last looked at.
     received: u64,
+    /// Further arguments of `exeat render envoy`.
+    rendering: Vec<String>,
 }
 
 impl RealEnvoy {
@@ -51,9 +55,14 @@ impl RealEnvoy {
 
     /// Starts everything under a configuration that was prepared.
     pub fn start_with(gateway: Gateway, upstream: Upstream, workers: u32) -> Result<Self> {
+        Self::start_rendered(gateway, upstream, workers, &[])
+    }
+
+    /// As [`RealEnvoy::start_with`], with further arguments of `exeat render envoy`.
+    pub fn start_rendered(gateway: Gateway, upstream: Upstream, workers: u32, rendering: &[&str]) -> Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
         let collector = start_collector(&gateway, address)?;
-        Self::start_beside((collector, address), gateway, upstream, workers)
+        Self::start_beside((collector, address), gateway, upstream, workers, rendering)
     }
 
     /// As [`RealEnvoy::start_with`], but nobody listens where the collector should; see [`RealEnvoy::restart_collector`].
@@ -61,7 +70,7 @@ impl RealEnvoy {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
         let collector = start_collector(&gateway, address)?;
         collector.stop(GRACE)?;
-        Self::start_beside((collector, address), gateway, upstream, workers)
+        Self::start_beside((collector, address), gateway, upstream, workers, &[])
     }
 
     fn start_beside(
@@ -69,11 +78,13 @@ impl RealEnvoy {
         gateway: Gateway,
         upstream: Upstream,
         workers: u32,
+        rendering: &[&str],
     ) -> Result<Self> {
+        let rendering: Vec<String> = rendering.iter().map(|argument| (*argument).to_owned()).collect();
         let dns = Dns::start()?;
         dns.set_others([IpAddr::from(Ipv4Addr::LOCALHOST)]);
         let listener = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
-        let (bootstrap, listeners) = render(&gateway, listener, collector_address, dns.address())?;
+        let (bootstrap, listeners) = render(&gateway, listener, collector_address, dns.address(), &rendering)?;
         let envoy = Setup::new(bootstrap)
             .listeners(listeners)
             .listener(listener.port())
@@ -82,18 +93,29 @@ impl RealEnvoy {
             .start()?;
         // What was signed before the process started, or in that very second, is refused.
         std::thread::sleep(Duration::from_millis(1100));
-        Ok(Self { gateway, envoy, listener, upstream, dns, collector, collector_address, received: 0 })
+        Ok(Self {
+            gateway,
+            envoy,
+            listener,
+            entrance: listener,
+            upstream,
+            dns,
+            collector,
+            collector_address,
+            rendering,
+            received: 0,
+        })
     }
 
     /// Writes the documents anew, compiles them and hands the listener to Envoy. What Envoy says when it refuses them.
     pub fn update(&self) -> Result<()> {
-        let (_, listeners) = render(&self.gateway, self.listener, self.collector_address, self.dns.address())?;
-        Ok(self.envoy.update_listeners(&listeners)?)
+        Ok(self.envoy.update_listeners(&self.rendered_listener()?)?)
     }
 
     /// The listener as it was rendered, for tests that break it.
     pub fn rendered_listener(&self) -> Result<String> {
-        Ok(render(&self.gateway, self.listener, self.collector_address, self.dns.address())?.1)
+        let Self { gateway, listener, collector_address, dns, rendering, .. } = self;
+        Ok(render(gateway, *listener, *collector_address, dns.address(), rendering)?.1)
     }
 
     /// The collector's database.
@@ -200,7 +222,7 @@ impl Subject for RealEnvoy {
     }
 
     fn send(&mut self, request: &WireRequest) -> Result<Reply> {
-        let response = exchange(self.listener, request)?;
+        let response = exchange(self.entrance, request)?;
         let text = |(name, value): &(String, Vec<u8>)| (name.clone(), String::from_utf8_lossy(value).into_owned());
         Ok(Reply { status: response.status, headers: response.headers.iter().map(text).collect(), body: response.body })
     }
@@ -313,6 +335,7 @@ fn render(
     listener: SocketAddr,
     collector: SocketAddr,
     resolver: SocketAddr,
+    more: &[String],
 ) -> Result<(String, String)> {
     let listeners = gateway.file("listener.yaml");
     let bootstrap = exeat(&["render", "envoy"], |command| {
@@ -321,7 +344,7 @@ fn render(
         command.args(["--listen", &listener.to_string(), "--admin", "127.0.0.1:0"]);
         command.args(["--collector", &collector.to_string(), "--resolver", &resolver.to_string()]);
         command.arg("--access-log").arg(gateway.file("access.log"));
-        command.arg("--dynamic-listener").arg(&listeners);
+        command.arg("--dynamic-listener").arg(&listeners).args(more);
     })?;
     let text = std::fs::read_to_string(&listeners).context("the rendered listener cannot be read")?;
     // The stage hands listeners to Envoy itself, so that it sees whether Envoy takes them.

@@ -134,7 +134,8 @@ fn signed_fields(
     Ok(sign_request(&request, &context(sign)?, key, &options)?.fields)
 }
 
-fn context(sign: &SignText) -> Result<ContextFields> {
+/// The context that a step states.
+pub fn context(sign: &SignText) -> Result<ContextFields> {
     Ok(ContextFields {
         agent: sign.agent.clone(),
         session: sign.session.clone(),

@@ -1,6 +1,6 @@
 //! The real parts that `cargo xtask test` builds or installs. Without them scenarios fail; they never skip.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Error, Result};
 
@@ -19,10 +19,29 @@ pub fn cli() -> Result<PathBuf> {
     path_in("EXEAT_CLI")
 }
 
+/// A Python with what examples/python/requirements.txt names (`EXEAT_PYTHON`).
+pub fn python() -> Result<PathBuf> {
+    path_in("EXEAT_PYTHON")
+}
+
+/// The folder with what examples/node/package-lock.json names (`EXEAT_NODE_MODULES`); `node` itself is on `PATH`.
+pub fn node_modules() -> Result<PathBuf> {
+    named_by("EXEAT_NODE_MODULES", "folder", Path::is_dir)
+}
+
+/// What `examples/rust` builds (`EXEAT_RUST_EXAMPLE`).
+pub fn rust_example() -> Result<PathBuf> {
+    path_in("EXEAT_RUST_EXAMPLE")
+}
+
 fn path_in(variable: &'static str) -> Result<PathBuf> {
+    named_by(variable, "file", Path::is_file)
+}
+
+fn named_by(variable: &'static str, kind: &str, is_that: impl Fn(&Path) -> bool) -> Result<PathBuf> {
     let missing = |problem: String| Error::Artefact { variable, problem };
     let path = PathBuf::from(std::env::var_os(variable).ok_or_else(|| missing("not set".to_owned()))?);
-    if path.is_file() { Ok(path) } else { Err(missing(format!("{}, which is no file", path.display()))) }
+    if is_that(&path) { Ok(path) } else { Err(missing(format!("{}, which is no {kind}", path.display()))) }
 }
 
 #[cfg(test)]
@@ -37,7 +56,7 @@ mod tests {
 
     #[test]
     fn the_parts_of_this_run_are_there() {
-        for part in [module(), envoy(), cli()] {
+        for part in [module(), envoy(), cli(), python(), node_modules(), rust_example()] {
             assert!(part.is_ok(), "{part:?}");
         }
     }

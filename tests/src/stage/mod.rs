@@ -24,6 +24,7 @@ pub mod ports;
 pub mod process;
 mod runtime;
 pub mod silent;
+pub mod tls;
 pub mod upstream;
 
 pub use error::{Error, Result};

@@ -11,6 +11,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 use sha2::{Digest, Sha512};
 use std::sync::LazyLock;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 static BASE: LazyLock<BaseTable> = LazyLock::new(BaseTable::new);
 

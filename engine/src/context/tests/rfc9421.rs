@@ -6,6 +6,8 @@ use super::super::structured::{self, Member, serialize_inner_list};
 use super::*;
 use serde_json::Value;
 use sfv::BareItem;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const VECTORS: &str = include_str!("../../../../tests/vectors/rfc9421_ed25519.json");
 const BOUNDS: structured::Bounds = structured::Bounds { bytes: 4096, members: 4, items: 32, parameters: 8 };

@@ -3,6 +3,8 @@
 use super::super::structured::{Bounds, Item, Member, parse_dictionary, serialize_inner_list, serialize_item};
 use serde_json::Value;
 use sfv::{BareItem, Key};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const BOUNDS: Bounds = Bounds { bytes: 4096, members: 256, items: 256, parameters: 256 };
 

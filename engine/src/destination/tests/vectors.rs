@@ -5,6 +5,8 @@ use crate::destination::DestinationError as E;
 use crate::destination::{Authority, CanonicalHost, PathOpenings, RequestTarget, Scheme};
 use serde_json::Value;
 use std::collections::BTreeMap;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 struct Case {
     input: String,
@@ -17,8 +19,7 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let file = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/urltestdata.json")).unwrap();
-    let list: Vec<Value> = serde_json::from_slice(&file).unwrap();
+    let list: Vec<Value> = serde_json::from_str(include_str!("../../../../tests/vectors/urltestdata.json")).unwrap();
     list.into_iter().filter(Value::is_object).filter_map(case).collect()
 }
 

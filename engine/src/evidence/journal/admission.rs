@@ -4,12 +4,17 @@ use crate::decision::Reason;
 use crate::evidence::lifecycle::SummaryRecord;
 use crate::evidence::record::{DecisionRecord, Outcome, Released};
 use crate::facts::Timestamp;
-use std::collections::BTreeSet;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Bytes kept free for the completion of each decision that let something go.
 const COMPLETION_BYTES: u64 = 1024;
 /// Bytes of a decision that [`Admission::can_release`] assumes before it is written.
 const DECISION_BYTES: u64 = 4096;
+/// Denials of unverified requests that are recorded one by one, a second on the long run; a quarter of the queue may come at
+/// once. A record is ten times a request that buys it, nobody can be held to account for it, and it is never deleted.
+const UNVERIFIED_PER_SECOND: u64 = 16;
 /// What records of the log itself (genesis, config, summary) may take beyond the capacity.
 const CONTROL: Capacity = Capacity { records: 64, bytes: 1024 * 1024 };
 
@@ -117,13 +122,54 @@ impl Usage {
 pub(super) struct Admission {
     capacity: Capacity,
     pub(super) usage: Usage,
-    /// Ids of decisions that let something go and have no completion yet.
-    open: BTreeSet<u128>,
+    /// Ids of decisions that let something go and have no completion yet, and who sent them.
+    open: BTreeMap<u128, Holder>,
+    held: BTreeMap<Holder, u64>,
+    allowance: Allowance,
+}
+
+/// Agent and tenant, by a digest: names may be long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Holder([u8; 16]);
+
+impl Holder {
+    pub(super) fn of(decision: &DecisionRecord) -> Self {
+        let name = |name: &Option<String>| Sha256::digest(name.as_deref().unwrap_or_default());
+        let digest = Sha256::new().chain_update(name(&decision.agent)).chain_update(name(&decision.tenant)).finalize();
+        let mut holder = [0; 16];
+        holder.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        Self(holder)
+    }
+}
+
+/// Denials of unverified requests that may still be recorded one by one. A token bucket, in thousandths of a record.
+#[derive(Debug)]
+struct Allowance {
+    left: u64,
+    most: u64,
+    at: Timestamp,
+}
+
+impl Allowance {
+    fn new(records: u64) -> Self {
+        let most = records.saturating_mul(1000);
+        Self { left: most, most, at: Timestamp::default() }
+    }
+
+    fn draw(&mut self, now: Timestamp) -> bool {
+        let gained = now.millis_since(self.at).saturating_mul(UNVERIFIED_PER_SECOND);
+        self.left = self.left.saturating_add(gained).min(self.most);
+        self.at = now;
+        let after = self.left.checked_sub(1000);
+        self.left = after.unwrap_or(self.left);
+        after.is_some()
+    }
 }
 
 impl Admission {
     pub(super) fn new(capacity: Capacity) -> Self {
-        Self { capacity, usage: Usage::default(), open: BTreeSet::new() }
+        let allowance = Allowance::new(capacity.share(1, 4).records);
+        Self { capacity, usage: Usage::default(), open: BTreeMap::new(), held: BTreeMap::new(), allowance }
     }
 
     pub(super) fn open(&self) -> u64 {
@@ -131,7 +177,7 @@ impl Admission {
     }
 
     pub(super) fn is_open(&self, decision: u128) -> bool {
-        self.open.contains(&decision)
+        self.open.contains_key(&decision)
     }
 
     /// Whether a decision of ordinary size and its completion would fit now.
@@ -160,14 +206,33 @@ impl Admission {
         }
     }
 
+    /// Whether a record of this class may be written at all now, room or not. Counts it.
+    pub(super) fn draw(&mut self, class: Class, now: Timestamp) -> bool {
+        class != Class::UnverifiedDenial || self.allowance.draw(now)
+    }
+
+    /// Whether this sender may have one more exchange open. Each keeps a place in the queue for as long as it lasts, so
+    /// that whoever opened enough of them would lock everybody out: nobody gets more than half.
+    pub(super) fn may_open(&self, holder: Holder) -> bool {
+        self.held.get(&holder).is_none_or(|open| *open < self.capacity.share(1, 2).records)
+    }
+
     /// Keeps a place for the completion of this decision.
-    pub(super) fn expect_completion(&mut self, decision: u128) {
-        self.open.insert(decision);
+    pub(super) fn expect_completion(&mut self, decision: u128, holder: Holder) {
+        self.open.insert(decision, holder);
+        let open = self.held.entry(holder).or_insert(0);
+        *open = open.saturating_add(1);
     }
 
     /// Gives the place back.
     pub(super) fn completed(&mut self, decision: u128) {
-        self.open.remove(&decision);
+        let Some(holder) = self.open.remove(&decision) else { return };
+        if let Entry::Occupied(mut open) = self.held.entry(holder) {
+            *open.get_mut() = open.get().saturating_sub(1);
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
     }
 
     /// What is queued and what is kept for completions.

@@ -28,7 +28,7 @@ use super::merkle::{CompactRange, Hash};
 use super::origin::Origin;
 use super::record::{CompletionRecord, DecisionRecord, Released};
 use crate::facts::Timestamp;
-use admission::{Admission, Class, Folded, Usage};
+use admission::{Admission, Class, Folded, Holder, Usage};
 use outbox::Outbox;
 use std::collections::VecDeque;
 use std::fmt;
@@ -55,6 +55,8 @@ pub enum Appended {
 pub enum AppendError {
     /// The queue is full.
     Full,
+    /// Half of the queue is kept for exchanges of this agent and tenant that are open.
+    TooManyOpen,
     /// The log was closed.
     Closed,
     /// The record is longer than 256 KiB, or has more than 16 openings.
@@ -71,6 +73,7 @@ impl fmt::Display for AppendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "the evidence queue is full",
+            Self::TooManyOpen => "this agent has as many exchanges open as one may have",
             Self::Closed => "the evidence log is closed",
             Self::TooLong => "a record is longer than 256 KiB, or has more than 16 openings",
             Self::DecisionId => "a decision id is not 32 lower-case hex digits, or in use",
@@ -200,7 +203,8 @@ impl Journal {
     }
 
     /// Records a decision, before anything is let go. When it lets something go, room for its completion is kept until
-    /// that comes. A denial that finds no room is folded into a summary.
+    /// that comes. A denial that finds no room, or of which there are too many that nobody vouches for, is folded into a
+    /// summary.
     pub fn append_decision(
         &mut self,
         record: &DecisionRecord,
@@ -212,15 +216,22 @@ impl Journal {
         let id = decision_id(&record.id).filter(|id| !self.admission.is_open(*id)).ok_or(AppendError::DecisionId)?;
         let class = Class::of(record);
         let completion = record.released != Released::None;
+        let holder = completion.then(|| Holder::of(record));
         let lines = decision_lines(record, openings, self.tree.size()).and_then(|(line, openings)| {
-            let fits = self.admission.fits(class, cost(&line, &openings), completion);
-            if fits { Ok((line, openings)) } else { Err(AppendError::Full) }
+            if !self.admission.fits(class, cost(&line, &openings), completion) {
+                return Err(AppendError::Full);
+            }
+            match holder.is_none_or(|holder| self.admission.may_open(holder)) {
+                false => Err(AppendError::TooManyOpen),
+                true if self.admission.draw(class, record.time) => Ok((line, openings)),
+                true => Err(AppendError::Full),
+            }
         });
         match (lines, class) {
             (Ok((line, openings)), _) => {
                 let index = self.push(line, openings, class, record.time);
-                if completion {
-                    self.admission.expect_completion(id);
+                if let Some(holder) = holder {
+                    self.admission.expect_completion(id, holder);
                 }
                 Ok(Appended::Leaf(index))
             }

@@ -189,6 +189,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde::Deserialize;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     /// transparency-dev/merkle, Apache-2.0; see tests/vectors/README.md.
     const VECTORS: &str = include_str!("../../../../tests/vectors/merkle/rfc6962_proofs.json");

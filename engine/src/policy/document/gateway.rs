@@ -104,6 +104,8 @@ pub struct ContextDocument {
     pub max_age: Option<Duration>,
     /// Tolerance between clocks. Default: 5 s.
     pub skew: Option<Duration>,
+    /// Keys that get tables for fast verification, some 220 KB each in every worker. Default: 32.
+    pub prepared_keys: Option<u16>,
 }
 
 /// `feedback`.

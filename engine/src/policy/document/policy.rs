@@ -68,15 +68,15 @@ pub struct SignerDocument {
     /// Sources it may state.
     #[serde(default)]
     pub provenance: Vec<Provenance>,
-    /// Identity its connection must have.
-    pub spiffe: Option<NotYet>,
+    /// SPIFFE id that the certificate of its connection must name. Absent: any connection.
+    pub spiffe: Option<String>,
 }
 
 /// One key of a signer.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignerKeyDocument {
-    /// `keyid`. Absent: the signer's id.
+    /// `keyid`. Absent: `kid` of the JWK, else the signer's id.
     pub id: Option<String>,
     /// Ed25519: base64 of 32 bytes, or a JWK.
     pub public: PublicText,
@@ -86,15 +86,24 @@ pub struct SignerKeyDocument {
     pub not_after: Option<Moment>,
 }
 
-/// Text of a public key; a JWK written as a map is kept as JSON text.
+/// A public key as it is written.
 #[derive(Clone, Debug)]
-pub struct PublicText(pub String);
+pub enum PublicText {
+    /// Base64 of the 32 bytes of an Ed25519 key.
+    Base64(String),
+    /// A JWK, as a map. Its names occur once: the document was checked for that.
+    Jwk(serde_json::Value),
+}
 
 impl<'de> Deserialize<'de> for PublicText {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Node::deserialize(deserializer)? {
-            Node::Text(text) => Ok(Self(text)),
-            jwk @ Node::Map(_) => serde_json::to_string(&jwk).map(Self).map_err(serde::de::Error::custom),
+            // One way to write a thing: in quotes, two members of the same name would not be found.
+            Node::Text(text) if text.trim_start().starts_with('{') => {
+                Err(serde::de::Error::custom("a JWK in quotes\nwrite it as a map, without the quotes"))
+            }
+            Node::Text(text) => Ok(Self::Base64(text)),
+            jwk @ Node::Map(_) => serde_json::to_value(&jwk).map(Self::Jwk).map_err(serde::de::Error::custom),
             other => Err(serde::de::Error::custom(format_args!(
                 "expected a public key, found {}\nwrite base64 of 32 bytes in quotes, or a JWK",
                 other.kind()

@@ -82,6 +82,11 @@ impl Trial<'_> {
     /// Signer, agent, and whether there is such a destination at all.
     fn judge_standing(&self, refusals: &mut Refusals) {
         let signer = self.policy.signer(self.subject.signer);
+        if let Some((signer, why)) = signer.and_then(|s| Some((s.id(), s.refuses_peer(self.subject.peer)?))) {
+            // A key on the wrong connection does not count, so nothing it signed can ask to be let go.
+            let condition = Some(format!("signers/{signer}/spiffe: {why}"));
+            refusals.add(Refusal { mode: Mode::Enforce, condition, ..self.refusal(Reason::GrantDenied) });
+        }
         let uncovered = match signer {
             Some(signer) => signer.uncovered(self.context).map(|member| (signer.id(), member)),
             None => Some(("", "")),

@@ -29,6 +29,8 @@ pub struct Subject<'a> {
     pub signer: usize,
     /// How the context is bound to the request.
     pub binding: Binding,
+    /// SPIFFE id of the peer's verified certificate.
+    pub peer: Option<&'a str>,
 }
 
 /// What the head decides.

@@ -57,6 +57,7 @@ fn wrong_gateways_are_refused_with_place_and_remedy() {
             json!({"scheme": "ftp"}),
             r#"gateway: /upstream/scheme: unknown value "ftp"; Known here: http, https"#,
         ),
+        ("/context", json!({"prepared_keys": 1025}), "gateway: /context/prepared_keys: out of range; write 0 to 1024"),
         ("/context", json!({"max_age": "2h"}), "gateway: /context/max_age: out of range; write 1s to 1h"),
         (
             "/feedback",
@@ -126,6 +127,7 @@ fn what_is_accepted_is_what_was_written() {
     let configuration = accept(&policy());
     let (gateway, policy) = (configuration.gateway(), configuration.policy());
     assert_eq!((gateway.id(), gateway.key_env(), gateway.queue()), ("egress-test", "EXEAT_GATEWAY_KEY", 4096));
+    assert_eq!(gateway.prepared_keys(), 32);
     assert_eq!((gateway.freshness().max_age, gateway.freshness().skew), (60_000, 5_000));
     assert_eq!((gateway.collector().path.as_str(), gateway.collector().timeout), ("/v1/evidence", 2_000));
     assert_eq!((policy.destinations(), policy.agents(), policy.rules()), (4, 3, 7));

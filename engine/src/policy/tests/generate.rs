@@ -258,6 +258,7 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
             target: target.into(),
             context,
             binding: Binding::Request,
+            peer: None,
             body,
             fields: Vec::new(),
             now: NOW,

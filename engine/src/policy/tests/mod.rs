@@ -7,6 +7,7 @@ mod naive;
 mod properties;
 mod refusals;
 mod requests;
+mod signers;
 mod sizes;
 
 use super::{Candidates, Configuration, HeadVerdict, Payload, Refusal, Subject, Verdict};
@@ -109,6 +110,7 @@ pub(super) struct Request {
     pub(super) target: String,
     pub(super) context: String,
     pub(super) binding: Binding,
+    pub(super) peer: Option<&'static str>,
     pub(super) body: u64,
     pub(super) fields: Vec<(String, Vec<u8>)>,
     pub(super) now: Timestamp,
@@ -125,6 +127,7 @@ impl Request {
             target: target.to_owned(),
             context: context.to_owned(),
             binding: Binding::Request,
+            peer: None,
             body: 0,
             fields: Vec::new(),
             now: NOW,
@@ -147,7 +150,7 @@ impl Request {
 
     fn head(&self, configuration: &Configuration) -> HeadVerdict {
         let context = self.context();
-        let subject = Subject { context: &context, signer: 0, binding: self.binding };
+        let subject = Subject { context: &context, signer: 0, binding: self.binding, peer: self.peer };
         configuration.policy().judge_head(&subject, &self.destination(), self.method, self.now)
     }
 

@@ -116,11 +116,6 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
             json!("users"),
             r#"policy: /signers/0/provenance/0: unknown value "users"; did you mean "user"? Known here: user, system, internal, third-party, unknown"#,
         ),
-        (
-            "/signers/0/spiffe",
-            json!("spiffe://acme.example/signer"),
-            "policy: /signers/0/spiffe: not supported yet; remove this key, and with it whatever should only be allowed under it",
-        ),
         // Dates and sizes.
         (
             "/signers/0/keys/0/not_after",

@@ -234,6 +234,8 @@ async fn serve(listener: std::net::TcpListener, memory: Arc<Memory>, responder: 
     // Connections end with the listener.
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, peer)) = listener.accept().await {
+        // Else head and body of an answer wait 40 ms for each other. A failure shows in what follows.
+        let _ = stream.set_nodelay(true);
         let wire = Wire::default();
         memory.lock().wires.push(wire.clone());
         let (memory, responder) = (Arc::clone(&memory), Arc::clone(&responder));

@@ -316,6 +316,49 @@ fn unverified_denials_take_a_quarter_and_all_denials_three() {
 }
 
 #[test]
+fn a_flood_of_unverified_requests_buys_few_records_however_fast_the_collector_is() {
+    let mut journal = journal(Capacity { records: 400, bytes: 1 << 20 });
+    let mut collector = Collector::default();
+    let (mut leaves, mut time) = (0, 0);
+    let mut flood = |from: u64, seconds: u64| {
+        for n in 0..seconds * 1_000 {
+            time = from + n;
+            leaves += usize::from(journal.append_decision(&unverified(time), vec![]) != Ok(Appended::Folded));
+            if n % 100 == 99 {
+                collector.drain(&mut journal, Timestamp(time));
+            }
+        }
+        std::mem::take(&mut leaves)
+    };
+    assert_eq!(flood(10_000, 60), 100 + 16 * 60 - 1);
+    assert_eq!(flood(100_000, 1), 100 + 15, "a quiet half minute later");
+    assert_eq!(flood(20_000, 1), 16, "and after the clock went back");
+    assert!(journal.can_release());
+}
+
+#[test]
+fn nobody_locks_others_out_by_keeping_exchanges_open() {
+    let mut journal = journal(Capacity { records: 40, bytes: 1 << 20 });
+    let of = |n, agent: &str, tenant: Option<&str>| DecisionRecord {
+        agent: Some(agent.into()),
+        tenant: tenant.map(Into::into),
+        ..allowed(n)
+    };
+    let mut collector = Collector::default();
+    let mut opened = 0;
+    for n in 0..100 {
+        opened += usize::from(journal.append_decision(&of(n, "greedy", None), vec![]).is_ok());
+        collector.drain(&mut journal, Timestamp(9_000));
+    }
+    assert_eq!(opened, 20);
+    assert_eq!(journal.append_decision(&of(200, "other", None), vec![]).map(|_| ()), Ok(()));
+    assert_eq!(journal.append_decision(&of(201, "greedy", Some("acme")), vec![]).map(|_| ()), Ok(()));
+    assert_eq!(journal.append_decision(&of(202, "greedy", None), vec![]), Err(AppendError::TooManyOpen));
+    journal.append_completion(&completion(0)).unwrap();
+    assert_eq!(journal.append_decision(&of(203, "greedy", None), vec![]).map(|_| ()), Ok(()));
+}
+
+#[test]
 fn control_records_are_bounded_too() {
     let mut journal = journal(ROOMY);
     let config = ConfigRecord {

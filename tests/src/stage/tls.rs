@@ -1,0 +1,162 @@
+//! Certificates made for one test, and the TLS that clients speak with them.
+//!
+//! A [`Tunnel`] is to TLS what a sidecar is: plain bytes go in on a port of loopback, and come out at the peer under the
+//! certificate of one [`Identity`]. So every plain client of the stage speaks TLS as well.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+
+use super::runtime::{self, Background};
+use super::{Error, Result};
+
+/// Name in the certificates of servers.
+const SERVER: &str = "gateway.test";
+
+/// A certificate authority.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A certificate with its key.
+#[derive(Debug)]
+pub struct Identity {
+    certificate: CertificateDer<'static>,
+    pem: String,
+    key: KeyPair,
+}
+
+impl Authority {
+    /// A new one; two of the same name are different.
+    pub fn new(name: &str) -> Result<Self> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().map_err(failed)?).map_err(failed)?;
+        Ok(Self { issuer })
+    }
+
+    /// Its certificate, PEM.
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A certificate for a server on loopback.
+    pub fn server(&self) -> Result<Identity> {
+        let names = vec![SanType::DnsName(SERVER.try_into().map_err(failed)?)];
+        self.issue(names, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A certificate for a client, with these URI names.
+    pub fn client(&self, uris: &[&str]) -> Result<Identity> {
+        let uri = |uri: &&str| Ok(SanType::URI((*uri).try_into().map_err(failed)?));
+        self.issue(uris.iter().map(uri).collect::<Result<_>>()?, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    fn issue(&self, names: Vec<SanType>, purpose: ExtendedKeyUsagePurpose) -> Result<Identity> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "test");
+        params.subject_alt_names = names;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![purpose];
+        let key = KeyPair::generate().map_err(failed)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
+        Ok(Identity { certificate: certificate.der().clone(), pem: certificate.pem(), key })
+    }
+}
+
+impl Identity {
+    /// Writes certificate and key as two PEM files into a folder.
+    pub fn write(&self, folder: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
+        let (certificate, key) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
+        for (path, text) in [(&certificate, self.pem.clone()), (&key, self.key.serialize_pem())] {
+            std::fs::write(path, text).map_err(Error::io(format!("writing {}", path.display())))?;
+        }
+        Ok((certificate, key))
+    }
+}
+
+/// Carries plain connections to a TLS server.
+#[derive(Debug)]
+pub struct Tunnel {
+    address: SocketAddr,
+    failures: Arc<Mutex<Vec<String>>>,
+    _task: Background,
+}
+
+impl Tunnel {
+    /// Opens one to `peer`, whose certificate must be of `authority`. Without an identity no certificate is shown.
+    pub fn open(peer: SocketAddr, authority: &Authority, identity: Option<&Identity>) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.issuer.der().clone()).map_err(failed)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(failed)?;
+        let builder = builder.with_root_certificates(roots);
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(Identity { certificate, key, .. }) => {
+                let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+                builder.with_client_auth_cert(vec![certificate.clone()], key).map_err(failed)?
+            }
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let connector = TlsConnector::from(Arc::new(config));
+        let failures = Arc::new(Mutex::new(Vec::new()));
+        let listener = runtime::wait("tunnel", super::client::LIMIT, async {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(Error::io("opening a tunnel"))
+        })?;
+        let address = listener.local_addr().map_err(Error::io("asking for the tunnel's address"))?;
+        let noted = Arc::clone(&failures);
+        let task = Background::start(async move {
+            while let Ok((plain, _)) = listener.accept().await {
+                let (connector, noted) = (connector.clone(), Arc::clone(&noted));
+                tokio::spawn(async move {
+                    if let Err(error) = carry(plain, peer, connector).await {
+                        lock(&noted).push(error.to_string());
+                    }
+                });
+            }
+        })?;
+        Ok(Self { address, failures, _task: task })
+    }
+
+    /// Where plain connections go in.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Why connections broke, so far.
+    pub fn failures(&self) -> Vec<String> {
+        lock(&self.failures).clone()
+    }
+}
+
+async fn carry(mut plain: TcpStream, peer: SocketAddr, connector: TlsConnector) -> io::Result<()> {
+    let name = ServerName::try_from(SERVER).map_err(io::Error::other)?;
+    let mut tls = connector.connect(name, TcpStream::connect(peer).await?).await?;
+    match tokio::io::copy_bidirectional(&mut plain, &mut tls).await {
+        // A peer that closes without TLS's own goodbye: nothing follows an answer that has its length.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::protocol("tls", error.to_string())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,101 @@
+//! What the examples in other languages import, installed into target/examples by those languages' own installers, so that
+//! the tests that run them need no network.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process::{probe, run, say};
+use crate::setup::{apt_install, pip_install, python_environment};
+use crate::workspace::Workspace;
+
+/// Where the runtimes are.
+pub(crate) struct Runtimes {
+    /// The Python of an environment with examples/python/requirements.txt.
+    pub(crate) python: PathBuf,
+    /// The folder with examples/node/package-lock.json.
+    pub(crate) node_modules: PathBuf,
+}
+
+/// Installs what is missing or outdated, and builds the example in Rust.
+pub(crate) fn install(workspace: &Workspace) -> Result<Runtimes> {
+    if probe(workspace.command("curl").arg("--version")).is_none() {
+        apt_install(workspace, "curl, for its example", &["curl"])?;
+    }
+    let runtimes = Runtimes { python: python(workspace)?, node_modules: node_modules(workspace)? };
+    run("building the example in Rust", workspace.cargo().args(["build", "--package", "exeat-example"]))?;
+    Ok(runtimes)
+}
+
+fn python(workspace: &Workspace) -> Result<PathBuf> {
+    let requirements = workspace.root().join("examples/python/requirements.txt");
+    let environment = workspace.target().join("examples/python");
+    let python = environment.join("bin/python");
+    let stamp = Stamp::new(&environment, &[&requirements])?;
+    if stamp.is_current() && probe(workspace.command(&python).arg("--version")).is_some() {
+        say("example in Python: present in target/examples/python");
+        return Ok(python);
+    }
+    python_environment(workspace, &environment, "example in Python")?;
+    run(
+        "example in Python: pip install (about 10 MB, about 10 s)",
+        pip_install(workspace, &environment).arg("--requirement").arg(&requirements),
+    )?;
+    stamp.set()?;
+    Ok(python)
+}
+
+fn node_modules(workspace: &Workspace) -> Result<PathBuf> {
+    if probe(workspace.command("node").arg("--version")).is_none()
+        || probe(workspace.command("npm").arg("--version")).is_none()
+    {
+        apt_install(workspace, "Node, for its example", &["nodejs", "npm"])?;
+    }
+    let version = probe(workspace.command("node").arg("--version")).context("node does not run")?;
+    let major: u32 = version.trim_start_matches('v').split('.').next().unwrap_or_default().parse().unwrap_or(0);
+    ensure!(major >= MINIMUM_NODE, "the example in Node takes Node {MINIMUM_NODE} or newer; here it is {version}");
+    let source = workspace.root().join("examples/node");
+    let folder = workspace.target().join("examples/node");
+    let files = ["package.json", "package-lock.json"];
+    let stamp = Stamp::new(&folder, &files.map(|file| source.join(file)).each_ref().map(PathBuf::as_path))?;
+    let modules = folder.join("node_modules");
+    if stamp.is_current() && modules.is_dir() {
+        say("example in Node: present in target/examples/node");
+        return Ok(modules);
+    }
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for file in files {
+        std::fs::copy(source.join(file), folder.join(file)).with_context(|| format!("cannot copy {file}"))?;
+    }
+    run(
+        "example in Node: npm ci (about 5 s)",
+        workspace.command("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder),
+    )?;
+    stamp.set()?;
+    Ok(modules)
+}
+
+const MINIMUM_NODE: u32 = 18;
+
+/// What a folder was installed from: a copy of the files that say so, written when the installation was complete.
+struct Stamp {
+    file: PathBuf,
+    wanted: String,
+}
+
+impl Stamp {
+    fn new(folder: &Path, sources: &[&Path]) -> Result<Self> {
+        let texts = sources
+            .iter()
+            .map(|source| std::fs::read_to_string(source).with_context(|| format!("cannot read {}", source.display())));
+        Ok(Self { file: folder.join("installed-from"), wanted: texts.collect::<Result<_>>()? })
+    }
+
+    fn is_current(&self) -> bool {
+        std::fs::read_to_string(&self.file).is_ok_and(|text| text == self.wanted)
+    }
+
+    fn set(&self) -> Result<()> {
+        std::fs::write(&self.file, &self.wanted).with_context(|| format!("cannot write {}", self.file.display()))
+    }
+}
