@@ -6,6 +6,7 @@
 //! - [`shared`]: what the VMs of one gateway process share
 //! - [`nonces`]: which of it remembers spent nonces
 //! - [`host`]: host calls that never panic
+//! - [`verify`]: signatures that the host verifies
 //! - [`wasi`]: randomness and environment variables
 
 mod host;
@@ -13,6 +14,7 @@ mod http;
 mod nonces;
 mod root;
 mod shared;
+mod verify;
 mod vm;
 mod wasi;
 

@@ -4,6 +4,7 @@
 //! request's context, which may be gone by then.
 
 use crate::http::Http;
+use crate::verify::ForeignVerifier;
 use crate::vm::{self, Plugin, Vm};
 use crate::{host, wasi};
 use exeat_engine::evidence::LogHead;
@@ -12,6 +13,7 @@ use exeat_engine::policy::{Collector, Configuration};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel, MapType};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the log is looked after. A decision reaches the collector this much later at most, if that is well.
@@ -54,7 +56,9 @@ impl Root {
         let bytes = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX)
             .map_err(|status| format!("the host does not hand it over: {status:?}"))?
             .unwrap_or_default();
-        let configuration = Configuration::accept(&bytes).map_err(|error| error.to_string())?;
+        let configuration = Configuration::accept(&bytes)
+            .and_then(|configuration| configuration.with_host(Arc::new(ForeignVerifier)))
+            .map_err(|error| error.to_string())?;
         let key = vm::gateway_key(configuration.gateway())?;
         hostcalls::set_tick_period(TICK).map_err(|status| format!("the host gives no ticks: {status:?}"))?;
         let plugin = (host::text_property(&["plugin_name"]).unwrap_or_default(), configuration.role());

@@ -154,7 +154,8 @@ fn over_tls_the_scheme_on_the_wire_is_https() {
             "@target-uri",
             "signature-invalid",
         ),
-        // The default port of https is left out of the signed authority, which then does not say that 443 is meant: refused.
+        // The default port of https is left out of the signed authority, so it verifies with the port and without; and
+        // because it does, such a request is refused where that is not the port of the way out.
         (
             "https://eu.crm.acme.example:443/v1/orders/7".to_owned(),
             "eu.crm.acme.example:443".to_owned(),
@@ -167,6 +168,7 @@ fn over_tls_the_scheme_on_the_wire_is_https() {
             "@authority",
             "request-malformed",
         ),
+        // That of http is not, and the policy knows no such destination.
         (
             "https://eu.crm.acme.example:80/v1/orders/7".to_owned(),
             "eu.crm.acme.example:80".to_owned(),

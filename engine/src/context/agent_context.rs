@@ -113,7 +113,7 @@ impl Provenance {
     }
 }
 
-/// The members of `Agent-Context`, typed. Made only by parsing.
+/// The members of `Agent-Context`, typed. Made by parsing, or from the claims of a token that verified.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentContext {
     /// Workload identity of the agent.

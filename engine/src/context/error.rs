@@ -4,6 +4,7 @@
 //! chose only through [`Quoted`], and never a signature or a nonce.
 
 use super::keyring::KeyProblem;
+use super::token::TokenError;
 use crate::decision::Reason;
 use crate::facts::Timestamp;
 use std::fmt;
@@ -14,6 +15,8 @@ use std::fmt;
 pub enum ContextError {
     /// No `Agent-Context` line.
     ContextMissing,
+    /// In its place there is a token, and that does not count.
+    Token(TokenError),
     /// A field of the signed context cannot be read.
     Malformed {
         /// The field, in lower case.
@@ -124,6 +127,7 @@ impl ContextError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::ContextMissing => Reason::ContextMissing,
+            Self::Token(error) => error.reason(),
             Self::Malformed { .. } | Self::SeveralSignatures { .. } => Reason::ContextMalformed,
             Self::SignatureMissing | Self::SignatureValueMissing { .. } => Reason::SignatureMissing,
             Self::SignatureIncomplete { .. } => Reason::SignatureIncomplete,
@@ -146,6 +150,7 @@ impl fmt::Display for ContextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ContextMissing => f.write_str("there is no agent-context field"),
+            Self::Token(error) => error.fmt(f),
             Self::Malformed { field, member: None, problem } => write!(f, "{field}: {problem}"),
             Self::Malformed { field, member: Some(member), problem } => {
                 write!(f, "{field}: {}: {problem}", Quoted(member))

@@ -4,6 +4,7 @@
 //! for another algorithm, verifies nothing.
 
 use super::keyring::{PublicKey, PublicKeyError};
+use super::token::{HostAlgorithm, KeyMaterial};
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -13,7 +14,7 @@ pub struct Jwk {
     /// `kid`.
     pub kid: Option<String>,
     /// The key.
-    pub key: PublicKey,
+    pub key: KeyMaterial,
 }
 
 /// Why a JWK is not a key to verify with.
@@ -31,6 +32,8 @@ pub enum JwkError {
     Algorithm,
     /// The bytes are no key of their kind, or one that anybody could sign for.
     Point,
+    /// An RSA key of other than 2048 to 8192 bits, or with another exponent than 65537.
+    Modulus,
 }
 
 impl fmt::Display for JwkError {
@@ -42,6 +45,7 @@ impl fmt::Display for JwkError {
             Self::Use => f.write_str("a JWK that is not for signatures (use or key_ops)"),
             Self::Algorithm => f.write_str("a JWK whose alg does not fit the key"),
             Self::Point => f.write_str("a JWK of no safe public key"),
+            Self::Modulus => f.write_str("an RSA key that has not 2048 to 8192 bits and the exponent AQAB"),
         }
     }
 }
@@ -62,7 +66,9 @@ impl Jwk {
         }
         check_use(members)?;
         let key = match (text(members, "kty")?, text(members, "crv")?) {
-            (Some("OKP"), Some("Ed25519")) => ed25519(value, members)?,
+            (Some("OKP"), Some("Ed25519")) => KeyMaterial::Ed25519(ed25519(value, members)?),
+            (Some("EC"), Some("P-256")) => p256(members)?,
+            (Some("RSA"), _) => rsa(members)?,
             _ => return Err(JwkError::Kind),
         };
         Ok(Self { kid: text(members, "kid")?.map(str::to_owned), key })
@@ -79,6 +85,24 @@ fn ed25519(value: &Value, members: &Map<String, Value>) -> Result<PublicKey, Jwk
         PublicKeyError::Private => JwkError::Private,
         PublicKeyError::Point => JwkError::Point,
     })
+}
+
+fn p256(members: &Map<String, Value>) -> Result<KeyMaterial, JwkError> {
+    if !matches!(text(members, "alg")?, None | Some("ES256")) {
+        return Err(JwkError::Algorithm);
+    }
+    let coordinates = text(members, "x")?.zip(text(members, "y")?);
+    let key = coordinates.and_then(|(x, y)| super::token::p256(x, y)).ok_or(JwkError::Member("x or y"))?;
+    Ok(KeyMaterial::Host(HostAlgorithm::Es256, key))
+}
+
+fn rsa(members: &Map<String, Value>) -> Result<KeyMaterial, JwkError> {
+    if !matches!(text(members, "alg")?, None | Some("RS256")) {
+        return Err(JwkError::Algorithm);
+    }
+    let parts = text(members, "n")?.zip(text(members, "e")?);
+    let key = parts.and_then(|(n, e)| super::token::rsa(n, e)).ok_or(JwkError::Modulus)?;
+    Ok(KeyMaterial::Host(HostAlgorithm::Rs256, key))
 }
 
 /// RFC 7517 sections 4.2 and 4.3.
@@ -103,6 +127,8 @@ fn text<'a>(members: &'a Map<String, Value>, name: &'static str) -> Result<Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::json;
 
     /// RFC 8037 appendix A.2.
@@ -125,7 +151,8 @@ mod tests {
             (json!({"kid": "2027-a", "use": "sig", "alg": "EdDSA", "key_ops": ["verify"]}), Some("2027-a")),
             (json!({"alg": "Ed25519", "x5t": "ignored"}), None),
         ] {
-            assert_eq!(with(members), Ok(Jwk { kid: kid.map(str::to_owned), key: key.clone() }));
+            let key = KeyMaterial::Ed25519(key.clone());
+            assert_eq!(with(members), Ok(Jwk { kid: kid.map(str::to_owned), key }));
         }
         for (members, error) in [
             (json!({"use": "enc"}), JwkError::Use),
@@ -146,6 +173,36 @@ mod tests {
             (json!({"x": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}), JwkError::Point),
         ] {
             assert_eq!(with(members.clone()), Err(error), "{members}");
+        }
+        // RFC 7515 appendices A.2 and A.3; whether they verify is asked of the host.
+        let (x, y) = ("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0");
+        let modulus = |bytes: usize, first: u8, last: u8| {
+            let mut n = vec![0xa5; bytes];
+            (n[0], n[bytes - 1]) = (first, last);
+            URL_SAFE_NO_PAD.encode(n)
+        };
+        for (jwk, expected) in [
+            (json!({"kty": "EC", "crv": "P-256", "x": x, "y": y}), None),
+            (json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "alg": "ES256", "kid": "a"}), None),
+            (json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "alg": "EdDSA"}), Some(JwkError::Algorithm)),
+            (json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "d": x}), Some(JwkError::Private)),
+            (json!({"kty": "EC", "crv": "P-256", "x": x}), Some(JwkError::Member("x or y"))),
+            (json!({"kty": "EC", "crv": "P-256", "x": x, "y": y.strip_prefix('x')}), Some(JwkError::Member("x or y"))),
+            (json!({"kty": "EC", "crv": "P-256", "x": x, "y": format!("{y}=")}), Some(JwkError::Member("x or y"))),
+            (json!({"kty": "EC", "crv": "P-384", "x": x, "y": y}), Some(JwkError::Kind)),
+            (json!({"kty": "EC", "crv": "secp256k1", "x": x, "y": y}), Some(JwkError::Kind)),
+            (json!({"kty": "RSA", "n": modulus(256, 0x80, 1), "e": "AQAB"}), None),
+            (json!({"kty": "RSA", "n": modulus(256, 0x80, 1), "e": "AQAB", "alg": "RS256", "use": "sig"}), None),
+            (json!({"kty": "RSA", "n": modulus(256, 0x80, 1), "e": "AQAB", "alg": "PS256"}), Some(JwkError::Algorithm)),
+            (json!({"kty": "RSA", "n": modulus(256, 0x80, 1), "e": "Aw"}), Some(JwkError::Modulus)),
+            (json!({"kty": "RSA", "n": modulus(256, 0x80, 2), "e": "AQAB"}), Some(JwkError::Modulus)),
+            (json!({"kty": "RSA", "n": modulus(256, 0, 1), "e": "AQAB"}), Some(JwkError::Modulus)),
+            (json!({"kty": "RSA", "n": modulus(256, 0x7f, 1), "e": "AQAB"}), Some(JwkError::Modulus)),
+            (json!({"kty": "RSA", "n": modulus(1025, 1, 1), "e": "AQAB"}), Some(JwkError::Modulus)),
+            (json!({"kty": "RSA", "e": "AQAB"}), Some(JwkError::Modulus)),
+            (json!({"kty": "oct", "k": "c2VjcmV0"}), Some(JwkError::Private)),
+        ] {
+            assert_eq!(Jwk::parse(&jwk).err(), expected, "{jwk}");
         }
         for wrong in [json!([]), json!("text"), json!({}), json!({"kty": "OKP"})] {
             assert_eq!(Jwk::parse(&wrong), Err(JwkError::Kind), "{wrong}");

@@ -136,11 +136,20 @@ impl fmt::Display for KeyProblem {
 impl SignerKey {
     /// Whether the key may sign at this time.
     pub fn check_time(&self, now: Timestamp) -> Result<(), KeyProblem> {
-        match (self.not_before, self.not_after) {
-            (Some(from), _) if now < from => Err(KeyProblem::NotYetValid(from)),
-            (_, Some(to)) if now > to => Err(KeyProblem::Expired(to)),
-            _ => Ok(()),
-        }
+        check_window(self.not_before, self.not_after, now)
+    }
+}
+
+/// Whether a key counts now; both ends are inclusive.
+pub(crate) fn check_window(
+    not_before: Option<Timestamp>,
+    not_after: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<(), KeyProblem> {
+    match (not_before, not_after) {
+        (Some(from), _) if now < from => Err(KeyProblem::NotYetValid(from)),
+        (_, Some(to)) if now > to => Err(KeyProblem::Expired(to)),
+        _ => Ok(()),
     }
 }
 

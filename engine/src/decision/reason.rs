@@ -61,11 +61,11 @@ macro_rules! reasons {
 reasons! {
     Permitted "permitted" 200 Never "The request is permitted." "";
     ContextMissing "context-missing" 401 Never "The request carries no signed context." "Send it through the signer of your agent runtime, which adds Agent-Context and its signature.";
-    ContextMalformed "context-malformed" 401 Never "The signed context cannot be read." "The agent runtime sent an Agent-Context that is not a valid dictionary of known members; its maintainer can check it with `exeat sign`.";
+    ContextMalformed "context-malformed" 401 Never "The signed context cannot be read." "The agent runtime sent an Agent-Context that is not a valid dictionary of known members, which its maintainer can check with `exeat sign`, or a token that is no plain signed JWT with the claims the policy names.";
     SignatureMissing "signature-missing" 401 Never "The context is not signed." "The agent runtime must sign each request with tag \"exeat\" (RFC 9421).";
     SignatureIncomplete "signature-incomplete" 401 Never "The signature does not cover what it must." "The agent runtime must cover method, authority, path, query, context and, with a body, its digest and type, with created and nonce.";
     SignatureInvalid "signature-invalid" 401 Never "The signature is not valid." "The request was changed after it was signed, or signed with another key.";
-    SignatureExpired "signature-expired" 401 Later "The signature is not valid at this time." "Sign again and send at once; if that does not help, compare the clocks of signer and gateway.";
+    SignatureExpired "signature-expired" 401 Later "The signature is not valid at this time." "Sign again, or get a new token, and send at once; if that does not help, compare the clocks of signer and gateway.";
     SignatureReplayed "signature-replayed" 401 Later "The signature was used before." "Each request, a retry too, needs a signature with a nonce of its own.";
     KeyUnknown "key-unknown" 401 AfterApproval "The signing key is not known or not valid at this time." "The operator of the gateway must name this key in the policy.";
     AudienceMismatch "audience-mismatch" 401 Never "The context was signed for another gateway." "Sign for the gateway that the request is sent to.";

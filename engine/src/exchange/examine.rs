@@ -2,10 +2,9 @@
 
 use super::Surroundings;
 use super::report::Denial;
-use crate::context::{ContextError, Expectations, VerifiedContext, verify};
+use crate::context::{ContextError, Expectations, Identity, agent_context, verify};
 use crate::decision::{Reason, headers};
 use crate::destination::{Authority, CanonicalDestination, DestinationError, PathOpenings, Scheme};
-use crate::evidence::record::Binding;
 use crate::facts::Facts;
 use crate::ledger::{Share, Spend};
 use crate::payload::digest::ContentDigests;
@@ -20,7 +19,7 @@ const METHOD_BYTES: usize = 20;
 pub(super) struct Examined {
     pub(super) head: RequestHead,
     pub(super) method: String,
-    pub(super) verified: VerifiedContext,
+    pub(super) verified: Identity,
     pub(super) destination: CanonicalDestination,
 }
 
@@ -30,7 +29,7 @@ pub(super) enum Fault {
     /// Nothing about it is proven. What is told is general.
     Unverified { reason: Reason, why: String, head: Box<RequestHead> },
     /// Who sent it is proven, where it goes cannot be read.
-    Unread { reason: Reason, why: String, head: Box<RequestHead>, verified: Box<VerifiedContext> },
+    Unread { reason: Reason, why: String, head: Box<RequestHead>, verified: Box<Identity> },
     /// It has a form that is refused in every mode.
     Form { reason: Reason, why: String, request: Box<Examined> },
     /// The policy refuses it.
@@ -55,21 +54,22 @@ pub(super) fn examine(
     configuration: &Configuration,
     facts: &Facts,
     around: &mut Surroundings<'_>,
-    head: RequestHead,
+    mut head: RequestHead,
     end: bool,
 ) -> Result<Judgement, Box<Fault>> {
     let (verified, expected) = match identify(configuration, facts, around, &head, end) {
         Ok(identity) => identity,
         Err((reason, why)) => return Err(Box::new(Fault::Unverified { reason, why, head: Box::new(head) })),
     };
+    configuration.policy().tokens().strip(&mut head);
     let request = locate(configuration, head, verified)?;
     if let Err((reason, why)) = check_form(&request, configuration.gateway().scheme()) {
         return Err(Box::new(Fault::Form { reason, why, request: Box::new(request) }));
     }
     let subject = Subject {
-        context: &request.verified.context,
-        signer: request.verified.signer,
-        binding: Binding::Request,
+        context: request.verified.context(),
+        signer: request.verified.signer(),
+        binding: request.verified.binding(),
         peer: facts.peer.as_deref(),
     };
     match configuration.policy().judge_head(&subject, &request.destination, &request.method, around.now) {
@@ -78,14 +78,33 @@ pub(super) fn examine(
     }
 }
 
-/// Signature, freshness, audience, nonce, and what is signed of the body.
+/// A signed context, or, only where there is none, a token.
 fn identify(
     configuration: &Configuration,
     facts: &Facts,
     around: &mut Surroundings<'_>,
     head: &RequestHead,
     end: bool,
-) -> Result<(VerifiedContext, Option<ContentDigests>), (Reason, String)> {
+) -> Result<(Identity, Option<ContentDigests>), (Reason, String)> {
+    if !head.has(agent_context::FIELD) {
+        let skew = configuration.gateway().freshness().skew;
+        match configuration.policy().tokens().verify(head, around.now, skew) {
+            Ok(Some(token)) => return Ok((Identity::Session(token), None)),
+            Ok(None) => {}
+            Err(error) => return Err((error.reason(), error.to_string())),
+        }
+    }
+    identify_signed(configuration, facts, around, head, end)
+}
+
+/// Signature, freshness, audience, nonce, and what is signed of the body.
+fn identify_signed(
+    configuration: &Configuration,
+    facts: &Facts,
+    around: &mut Surroundings<'_>,
+    head: &RequestHead,
+    end: bool,
+) -> Result<(Identity, Option<ContentDigests>), (Reason, String)> {
     let gateway = configuration.gateway();
     let expect = Expectations {
         keys: configuration.policy().keys(),
@@ -105,7 +124,7 @@ fn identify(
             let announced = !end && head.single("content-length").is_some_and(|length| length != b"0");
             let expected =
                 if announced { verified.require_body_coverage().map(Some) } else { verified.covered_digests() };
-            return expected.map(|expected| (verified, expected)).map_err(told);
+            return expected.map(|expected| (Identity::Request(Box::new(verified)), expected)).map_err(told);
         }
         Spend::Replayed => (Reason::SignatureReplayed, "the nonce was used before"),
         Spend::Full => {
@@ -119,7 +138,7 @@ fn identify(
 }
 
 /// Reads the destination; what the policy names and opens there comes first.
-fn locate(configuration: &Configuration, head: RequestHead, verified: VerifiedContext) -> Result<Examined, Box<Fault>> {
+fn locate(configuration: &Configuration, head: RequestHead, verified: Identity) -> Result<Examined, Box<Fault>> {
     let unread = |reason, why, head, verified| {
         Box::new(Fault::Unread { reason, why, head: Box::new(head), verified: Box::new(verified) })
     };

@@ -15,7 +15,7 @@ mod tests;
 pub use step::{Decision, End, Step, Surroundings, Verdict, Wait};
 
 use crate::decision::{Reason, answer::answer};
-use crate::evidence::record::{CompletionRecord, Ending, Outcome, Released};
+use crate::evidence::record::{Binding, CompletionRecord, Ending, Outcome, Released};
 use crate::facts::Facts;
 use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
 use crate::policy::{Candidates, Configuration, Feedback, Grant, Mode, Refusal, Verdict as PolicyVerdict};
@@ -75,6 +75,8 @@ struct Flight {
 struct Rest {
     hasher: BodyHasher,
     expected: Option<ContentDigests>,
+    /// Nobody signed it: a token says nothing of a body.
+    unsigned: bool,
     /// What content-length says.
     announced: Option<u64>,
 }
@@ -139,8 +141,8 @@ impl Exchange {
                     // The first byte tells that there is a body; only now must the signature cover it.
                     match held.request.verified.require_body_coverage() {
                         Ok(digests) => {
-                            held.hasher = BodyHasher::new(Some(&digests));
-                            held.expected = Some(digests);
+                            held.hasher = BodyHasher::new(digests.as_ref());
+                            held.expected = digests;
                         }
                         Err(error) => {
                             let (reason, why) = (error.reason(), error.to_string());
@@ -236,7 +238,8 @@ impl Exchange {
             }
             PolicyVerdict::Refused(refusal) if held.bytes > MONITOR_HOLD => {
                 let Held { request, expected, hasher, .. } = *held;
-                let rest = Rest { hasher, expected, announced: request.content_length() };
+                let unsigned = request.verified.binding() != Binding::Request;
+                let rest = Rest { hasher, expected, unsigned, announced: request.content_length() };
                 let flight = Flight { rest: Some(rest), ..Flight::default() };
                 self.let_go(around, &request, refusal, Released::Head, None, flight)
             }
@@ -391,7 +394,10 @@ impl Flight {
         rest.hasher.update(chunk);
         let digest = rest.hasher.finish();
         self.received = Passed::of(&digest);
-        let as_signed = rest.expected.is_some_and(|expected| digest.check(&expected).is_ok());
+        let as_signed = match rest.expected {
+            Some(expected) => digest.check(&expected).is_ok(),
+            None => rest.unsigned,
+        };
         self.aborted = !as_signed || rest.announced.is_some_and(|announced| bytes != announced);
         if self.aborted {
             return Step::Abort;

@@ -2,11 +2,11 @@
 
 use super::examine::Examined;
 use super::{Exchange, Surroundings};
-use crate::context::VerifiedContext;
+use crate::context::Identity;
 use crate::decision::Reason;
 use crate::evidence::commitment::{Commitment, FieldOpening, SALT_BYTES};
 use crate::evidence::record::{
-    Binding, DecisionRecord, DestinationReference, Outcome, PayloadReference, PolicyReference, Released,
+    DecisionRecord, DestinationReference, Outcome, PayloadReference, PolicyReference, Released,
 };
 use crate::payload::digest::BodyDigest;
 use crate::policy::{Destination, Mode, Refusal};
@@ -39,7 +39,7 @@ pub(super) enum Who<'a> {
     /// Nothing is proven.
     Unverified(&'a RequestHead),
     /// The sender is proven, the destination could not be read.
-    Sender(&'a RequestHead, &'a VerifiedContext),
+    Sender(&'a RequestHead, &'a Identity),
     /// Both.
     Request(&'a Examined),
 }
@@ -56,7 +56,7 @@ impl<'a> Denial<'a> {
     }
 
     /// Of a verified request whose destination could not be read.
-    pub(super) fn unread(reason: Reason, why: String, head: &'a RequestHead, verified: &'a VerifiedContext) -> Self {
+    pub(super) fn unread(reason: Reason, why: String, head: &'a RequestHead, verified: &'a Identity) -> Self {
         Self::new(reason, why, Who::Sender(head, verified), true)
     }
 
@@ -112,7 +112,7 @@ impl Report<'_> {
             Who::Sender(head, verified) => (Some(head), Some(verified)),
             Who::Request(request) => (Some(&request.head), Some(&request.verified)),
         };
-        let context = verified.map(|verified| &verified.context);
+        let context = verified.map(Identity::context);
         let mut openings = Vec::new();
         let mut commit = |field: &'static str, value: Option<&String>| {
             value.map(|value| {
@@ -126,7 +126,7 @@ impl Report<'_> {
         let record = DecisionRecord {
             id: exchange.id.clone(),
             time: around.now,
-            created: verified.map(|v| v.created),
+            created: verified.and_then(Identity::created),
             gateway: gateway.id().to_owned(),
             environment: gateway.environment().map(str::to_owned),
             deployment: gateway.deployment().map(str::to_owned),
@@ -141,9 +141,9 @@ impl Report<'_> {
             rule: self.rule.clone(),
             condition: self.condition.clone(),
             released: self.released,
-            binding: verified.map(|_| Binding::Request),
-            signer: verified.and_then(|v| policy.signer(v.signer)).map(|signer| signer.id().to_owned()),
-            key: verified.map(|v| v.key.clone()),
+            binding: verified.map(Identity::binding),
+            signer: verified.and_then(|v| policy.signer(v.signer())).map(|signer| signer.id().to_owned()),
+            key: verified.map(|v| v.key().to_owned()),
             peer: facts.peer.clone(),
             source: facts.source.clone(),
             agent: context.map(|c| c.agent.clone()),
@@ -166,7 +166,7 @@ impl Report<'_> {
             first_seen: None,
             request_id: facts.request_id.clone(),
             traceparent: head.and_then(|head| head.single("traceparent")).and_then(traceparent),
-            signature_base: verified.map(|v| sha256_text(&v.base_digest)),
+            signature_base: verified.map(|v| sha256_text(v.digest())),
         };
         (record, openings)
     }

@@ -1,5 +1,7 @@
 //! Whole exchanges through the engine alone: signed request in, decision and records out.
 
+mod session;
+
 use super::*;
 use crate::context::sign::{ContextFields, SignatureInput, content_digest, required_components};
 use crate::context::{DataClass, Provenance};

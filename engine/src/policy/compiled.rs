@@ -10,7 +10,9 @@ use super::limits::{self, Limits};
 use super::rule::DenyRule;
 use super::selector::{DestinationSet, Directory, check_id};
 use super::signer::{self, Signer};
+use super::token;
 use crate::context::KeyRing;
+use crate::context::token::TokenIssuers;
 use crate::destination::{CanonicalHost, HostGrant};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,6 +26,7 @@ pub struct CompiledPolicy {
     pub(super) mode: Mode,
     pub(super) signers: Vec<Signer>,
     pub(super) keys: KeyRing,
+    pub(super) tokens: TokenIssuers,
     pub(super) defaults: Arc<Limits>,
     pub(super) ceilings: Arc<Ceilings>,
     pub(super) tenants: Option<HashMap<String, Option<DestinationSet>>>,
@@ -62,6 +65,11 @@ impl CompiledPolicy {
     /// Keys of all signers. Their `signer` is the index for [`CompiledPolicy::signer`].
     pub fn keys(&self) -> &KeyRing {
         &self.keys
+    }
+
+    /// Signers that issue bearer tokens.
+    pub fn tokens(&self) -> &TokenIssuers {
+        &self.tokens
     }
 
     /// A signer by its index.
@@ -116,8 +124,10 @@ impl CompiledPolicy {
                 problems.note(root.key(key).error(problem, "write 1 to 128 characters without controls", ""));
             }
         }
-        let (signers, keys) =
+        let (signers, keys, tokens) =
             signer::compile(&document.signers, gateway.prepared_keys(), &root.key("signers"), &mut problems);
+        token::check_apart(&document, &mut problems);
+        token::check_kept(&document, &tokens, &mut problems);
         let mut directory = Directory::default();
         let tenant_names: Option<Vec<&str>> =
             document.tenants.as_ref().map(|tenants| tenants.iter().map(|(name, _)| name).collect());
@@ -140,6 +150,7 @@ impl CompiledPolicy {
             mode: document.mode.unwrap_or(gateway.mode()),
             signers,
             keys,
+            tokens,
             defaults: Arc::new(Limits::from(&document.defaults)),
             ceilings: Arc::new(ceilings),
             tenants,

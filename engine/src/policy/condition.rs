@@ -122,6 +122,7 @@ impl Condition {
 fn attribute(name: &str, place: &Place<'_>) -> Result<Member, PolicyError> {
     let refused = match name {
         "reason" => Some("the stated reason is recorded, never matched"),
+        "binding" => Some("how a context is bound is said beside when, not in it"),
         "gateway" => Some("the audience is checked by itself"),
         "scope" => Some("the scope is checked against the destination's category by itself"),
         _ => None,

@@ -6,8 +6,10 @@ use super::error::{Document, Place, PolicyError, PolicyErrors, did_you_mean, quo
 use super::gateway::Gateway;
 use super::node::Node;
 use super::read::read;
+use crate::context::token::HostVerifier;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// Which part of the way out this instance of the module stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +62,21 @@ impl Configuration {
             Ok(policy) => Ok(Self { role, gateway, policy }),
             Err(errors) => Err(errors.sorted_by_key(|error| policy.position(&error.place))),
         }
+    }
+
+    /// Takes a host into use for the keys of tokens that are not Ed25519. Without it, such tokens are refused.
+    ///
+    /// # Errors
+    /// A key that this host cannot verify with.
+    pub fn with_host(mut self, host: Arc<dyn HostVerifier>) -> Result<Self, PolicyError> {
+        self.policy.tokens = self.policy.tokens.with_host(host).map_err(|key| PolicyError {
+            document: Document::Policy,
+            place: key.place,
+            problem: format!("this gateway cannot verify {} with it: {}", key.algorithm, key.problem),
+            why: "its host has to do this, by the foreign function verify_signature".to_owned(),
+            remedy: "use an Ed25519 key, or a gateway that can (Envoy 1.40 does)".to_owned(),
+        })?;
+        Ok(self)
     }
 
     /// Where this instance stands.

@@ -208,7 +208,7 @@ pub(crate) fn open_name(name: &str, place: &Place<'_>) -> Result<(), PolicyError
     Ok(())
 }
 
-fn field_name(name: &str, place: &Place<'_>) -> Result<(), PolicyError> {
+pub(crate) fn field_name(name: &str, place: &Place<'_>) -> Result<(), PolicyError> {
     let token = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&b);
     if (1..=128).contains(&name.len()) && name.bytes().all(token) {
         return Ok(());

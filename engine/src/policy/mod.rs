@@ -20,6 +20,7 @@ mod read;
 mod rule;
 mod selector;
 mod signer;
+mod token;
 mod warnings;
 
 pub use compiled::CompiledPolicy;

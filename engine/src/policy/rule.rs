@@ -10,6 +10,7 @@ use super::limits::Limits;
 use super::selector::{DestinationSet, Directory};
 use crate::context::AgentContext;
 use crate::destination::{CanonicalPath, PathPattern, PathSpecificity};
+use crate::evidence::record::Binding;
 use crate::facts::Timestamp;
 
 /// A compiled allow rule.
@@ -24,6 +25,7 @@ pub(crate) struct AllowRule {
     pub(crate) headers: HeaderActions,
     expires: Option<Timestamp>,
     pub(crate) mode: Option<Mode>,
+    bindings: Vec<Binding>,
 }
 
 /// A compiled deny rule.
@@ -55,6 +57,11 @@ impl AllowRule {
         self.paths.iter().filter_map(|pattern| pattern.matches(path)).max()
     }
 
+    /// Whether it accepts contexts that are bound to the request like this.
+    pub(crate) fn accepts(&self, binding: Binding) -> bool {
+        self.bindings.contains(&binding)
+    }
+
     /// The name of the first condition that is not met.
     pub(crate) fn unmet(&self, context: &AgentContext) -> Option<&str> {
         self.when.iter().find(|condition| !condition.met(context, Purpose::Allow)).map(Condition::name)
@@ -74,9 +81,9 @@ impl AllowRule {
         };
         let paths = problems.take(paths(&document.paths, &place.key("paths")));
         let when = problems.take(Condition::compile_all(&document.when, &place.key("when")));
-        let binding = problems.take(binding(document.binding.as_ref(), &place.key("binding")));
+        let bindings = problems.take(bindings(document.binding.as_ref(), &place.key("binding")));
         let headers = problems.take(HeaderActions::compile(&document.headers, &place.key("headers")));
-        let ((), ()) = (id?, binding?);
+        let () = id?;
         Some(Self {
             id: document.id.clone(),
             to,
@@ -87,6 +94,7 @@ impl AllowRule {
             headers: headers?,
             expires: document.expires.map(|moment| moment.end()),
             mode: document.mode,
+            bindings: bindings?,
         })
     }
 }
@@ -218,10 +226,14 @@ fn path(text: &str, place: &Place<'_>) -> Result<PathPattern, PolicyError> {
     }
 }
 
-fn binding(list: Option<&OneOrMany<BindingName>>, place: &Place<'_>) -> Result<(), PolicyError> {
-    let other = list.and_then(|list| list.0.iter().position(|binding| *binding != BindingName::Request));
-    match other {
-        None => Ok(()),
-        Some(i) => Err(place.index(i).error("not supported yet", "use request, or remove this key", "")),
-    }
+fn bindings(list: Option<&OneOrMany<BindingName>>, place: &Place<'_>) -> Result<Vec<Binding>, PolicyError> {
+    let Some(list) = list else { return Ok(vec![Binding::Request]) };
+    let binding = |(i, name): (usize, &BindingName)| match name {
+        BindingName::Request => Ok(Binding::Request),
+        BindingName::Session => Ok(Binding::Session),
+        BindingName::Tunnel => {
+            Err(place.index(i).error("not supported yet", "use request or session, or remove this key", ""))
+        }
+    };
+    list.0.iter().enumerate().map(binding).collect()
 }

@@ -3,8 +3,10 @@
 use super::document::policy::{PublicText, SignerDocument, SignerKeyDocument};
 use super::error::{Place, PolicyError, Problems, quoted};
 use super::pattern::{ValuePattern, any_fits};
+use super::token;
 use crate::context::jwk::{Jwk, JwkError};
 use crate::context::keyring::{PublicKeyError, SignerKey};
+use crate::context::token::{KeyMaterial, TokenIssuers, TokenKey};
 use crate::context::{AgentContext, KeyRing, Provenance, PublicKey, SpiffeId};
 use std::collections::HashSet;
 
@@ -61,15 +63,16 @@ impl Signer {
     }
 }
 
-/// All signers, by the index that keys carry, and all keys, the first of them prepared for fast verification.
+/// All signers, by the index that keys carry, the keys that sign requests, the first of them prepared for fast
+/// verification, and those who issue tokens.
 pub(super) fn compile(
     documents: &[SignerDocument],
     prepared_keys: u16,
     place: &Place<'_>,
     problems: &mut Problems,
-) -> (Vec<Signer>, KeyRing) {
-    let (mut signers, mut ring, mut ids) =
-        (Vec::new(), KeyRing::with_prepared_keys(prepared_keys.into()), HashSet::new());
+) -> (Vec<Signer>, KeyRing, TokenIssuers) {
+    let (mut signers, mut issuers, mut ids) = (Vec::new(), Vec::new(), HashSet::new());
+    let mut ring = KeyRing::with_prepared_keys(prepared_keys.into());
     for (i, document) in documents.iter().enumerate() {
         let place = place.index(i);
         if !ids.insert(document.id.as_str()) {
@@ -86,21 +89,55 @@ pub(super) fn compile(
         if document.keys.is_empty() {
             problems.note(keys.error("a signer without keys can sign nothing", "add a key or remove the signer", ""));
         }
-        for (i, key) in document.keys.iter().enumerate() {
+        let compiled = document.keys.iter().enumerate().filter_map(|(i, key)| {
             let place = keys.index(i);
-            let Some((keyid, compiled)) = problems.take(compile_key(key, &document.id, index, &place)) else {
-                continue;
-            };
-            if !ring.insert(&keyid, compiled) {
-                problems.note(place.key("id").error(
-                    format!("another key has the id {}", quoted(&keyid)),
-                    "give each key an id of its own; a key without one has the id of its signer",
-                    "a signature names its key by this id alone",
-                ));
+            Some((i, problems.take(compile_key(key, &document.id, &place))?))
+        });
+        let compiled: Vec<(usize, TokenKey)> = compiled.collect();
+        let repeated = |i: usize, id: &str, why: &str| {
+            keys.index(i).key("id").error(
+                format!("another key has the id {}", quoted(id)),
+                "give each key an id of its own; a key without one has the id of its signer",
+                why,
+            )
+        };
+        match &document.jwt {
+            None => {
+                for (i, key) in compiled {
+                    let Some(request) = problems.take(request_key(&key, index, &keys.index(i))) else { continue };
+                    if !ring.insert(&key.kid, request) {
+                        problems.note(repeated(i, &key.kid, "a signature names its key by this id alone"));
+                    }
+                }
+            }
+            Some(jwt) => {
+                let Some(mut issuer) = token::compile(document, jwt, index, &place, problems) else { continue };
+                for (i, key) in compiled {
+                    if issuer.keys.iter().any(|other| other.kid == key.kid) {
+                        problems.note(repeated(i, &key.kid, "a token names its key by this id"));
+                    }
+                    issuer.keys.push(key);
+                }
+                issuers.push(issuer);
             }
         }
     }
-    (signers, ring)
+    (signers, ring, TokenIssuers::new(issuers, prepared_keys.into()))
+}
+
+/// Signatures of requests are Ed25519, verified here: they are checked with every request.
+fn request_key(key: &TokenKey, signer: usize, place: &Place<'_>) -> Result<SignerKey, PolicyError> {
+    match &key.material {
+        KeyMaterial::Ed25519(public) => {
+            let TokenKey { not_before, not_after, .. } = *key;
+            Ok(SignerKey { signer, public: public.clone(), not_before, not_after })
+        }
+        KeyMaterial::Host(algorithm, _) => Err(place.key("public").error(
+            format!("a key for {algorithm}"),
+            "give an Ed25519 key, or jwt if the signer issues tokens",
+            "signatures of requests are Ed25519",
+        )),
+    }
 }
 
 fn compile_one(document: &SignerDocument, place: &Place<'_>) -> Result<Signer, PolicyError> {
@@ -123,21 +160,16 @@ fn spiffe(text: &str, place: &Place<'_>) -> Result<SpiffeId, PolicyError> {
     })
 }
 
-/// A key and the id it goes under.
-fn compile_key(
-    document: &SignerKeyDocument,
-    signer_id: &str,
-    signer: usize,
-    place: &Place<'_>,
-) -> Result<(String, SignerKey), PolicyError> {
+/// A key, under the id that it goes by.
+fn compile_key(document: &SignerKeyDocument, signer_id: &str, place: &Place<'_>) -> Result<TokenKey, PolicyError> {
     if let Some(id) = &document.id {
         key_id(id, &place.key("id"))?;
     }
-    let (public, kid) = public_key(&document.public, &place.key("public"))?;
+    let (material, kid) = public_key(&document.public, &place.key("public"))?;
     if let Some(kid) = &kid {
         key_id(kid, &place.key("public").key("kid"))?;
     }
-    let keyid = match (&document.id, kid) {
+    let kid = match (&document.id, kid) {
         (Some(id), Some(kid)) if *id != kid => {
             let problem = format!("the JWK calls itself {}", quoted(&kid));
             return Err(place.key("id").error(problem, "leave id out, or write the same", "a key has one id"));
@@ -152,22 +184,25 @@ fn compile_key(
     {
         return Err(place.key("not_after").error("it ends before it begins", "put not_after behind not_before", ""));
     }
-    Ok((keyid, SignerKey { signer, public, not_before, not_after }))
+    Ok(TokenKey { kid, material, not_before, not_after, place: place.key("public").pointer() })
 }
 
 /// The key, and the `kid` of a JWK. The text is not repeated in errors: people put a private key here.
-fn public_key(text: &PublicText, place: &Place<'_>) -> Result<(PublicKey, Option<String>), PolicyError> {
+fn public_key(text: &PublicText, place: &Place<'_>) -> Result<(KeyMaterial, Option<String>), PolicyError> {
     let refused = |problem: String, why: &str| {
         place.error(problem, "write base64 of the 32 bytes of the public half, or its JWK", why)
     };
     const PRIVATE: &str = "whoever reads the policy could sign with it";
     const UNSAFE: &str = "anybody could sign for it";
     match text {
-        PublicText::Base64(text) => PublicKey::parse(text).map(|key| (key, None)).map_err(|error| match error {
-            PublicKeyError::Form => refused("not an Ed25519 public key".to_owned(), ""),
-            PublicKeyError::Private => refused("a private key".to_owned(), PRIVATE),
-            PublicKeyError::Point => refused("32 bytes that are no safe Ed25519 public key".to_owned(), UNSAFE),
-        }),
+        PublicText::Base64(text) => match PublicKey::parse(text) {
+            Ok(key) => Ok((KeyMaterial::Ed25519(key), None)),
+            Err(PublicKeyError::Form) => Err(refused("not an Ed25519 public key".to_owned(), "")),
+            Err(PublicKeyError::Private) => Err(refused("a private key".to_owned(), PRIVATE)),
+            Err(PublicKeyError::Point) => {
+                Err(refused("32 bytes that are no safe Ed25519 public key".to_owned(), UNSAFE))
+            }
+        },
         PublicText::Jwk(jwk) => Jwk::parse(jwk).map(|jwk| (jwk.key, jwk.kid)).map_err(|error| match error {
             JwkError::Private => refused(error.to_string(), PRIVATE),
             JwkError::Point => refused(error.to_string(), UNSAFE),

@@ -1,5 +1,6 @@
 //! Scenario files: what people write in tests/scenarios/*.yaml.
 
+use super::token::TokenText;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ pub struct ScenarioStep {
     pub request: Option<RequestText>,
     /// How it is signed; absent: not at all.
     pub sign: Option<SignText>,
+    /// A bearer token that it carries.
+    pub jwt: Option<TokenText>,
     /// Sends the very bytes of an earlier step once more.
     pub again: Option<String>,
     /// What must come of it.

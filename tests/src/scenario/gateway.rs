@@ -1,6 +1,7 @@
 //! A gateway's keys and configuration, made anew for each run by the real command line.
 
 use super::document::fill_in;
+use super::token::Issuer;
 use crate::stage::artefacts;
 use anyhow::{Context, Result, bail};
 use exeat_cli::key::PrivateKey;
@@ -26,6 +27,8 @@ pub struct Gateway {
     pub signer: PrivateKey,
     /// A key that no policy knows.
     pub forger: PrivateKey,
+    /// Who issues tokens.
+    pub issuer: Issuer,
     /// What the filter reads.
     pub configuration: String,
 }
@@ -43,7 +46,10 @@ impl Gateway {
         let evidence = PrivateKey::generate()?;
         let port = upstream_port.to_string();
         let public = signer.public().to_base64();
-        let fill = [("UPSTREAM_PORT", port.as_str()), ("SIGNER_KEY", public.as_str())];
+        let issuer = Issuer::new()?;
+        let issued = issuer.fill();
+        let mut fill = vec![("UPSTREAM_PORT", port.as_str()), ("SIGNER_KEY", public.as_str())];
+        fill.extend(issued.iter().map(|(name, value)| (*name, value.as_str())));
         copy(&crate::workspace().join("tests/policies").join(name), folder.path(), &|text| {
             replace.iter().fold(fill_in(text, &fill), |text, (from, to)| text.replace(from, to))
         })?;
@@ -53,6 +59,7 @@ impl Gateway {
             evidence_public: evidence.public().to_base64(),
             signer,
             forger,
+            issuer,
             configuration: String::new(),
         };
         gateway.configuration = gateway.compile()?;

@@ -4,6 +4,7 @@
 use super::document::Protocol;
 use super::gateway::{GATEWAY, Gateway};
 use super::subject::{Arrived, Reply, Subject};
+use super::token;
 use super::wire::WireRequest;
 use crate::stage::artefacts;
 use anyhow::{Context, Result, bail};
@@ -19,6 +20,9 @@ use std::time::Duration;
 
 /// Port that policies name for the upstream; nothing listens there.
 pub const UPSTREAM_PORT: u16 = 18_080;
+
+/// What Envoy reads of a connection at once, at least.
+const READ: usize = 16 * 1024;
 
 /// When the virtual clock starts: 2027-01-15T08:00:00Z.
 const START: u64 = 1_800_000_000;
@@ -62,6 +66,7 @@ impl Harness {
             .hold(true)
             .buffer_limit(buffer_limit(&gateway.configuration)?)
             .property(["source", "address"], "127.0.0.1:40000")
+            .foreign("verify_signature", |call| token::verify_signature(call.arguments))
             .build()?;
         let worker = host.worker()?;
         let keys = vec![CheckpointKey::parse(GATEWAY, &gateway.evidence_public).map_err(anyhow::Error::msg)?];
@@ -173,12 +178,19 @@ pub fn message(request: &WireRequest) -> Result<Request> {
     }
     if let Some(length) = request.announce {
         let message = message.header("content-length", length.to_string());
-        let message = if request.body.is_empty() { message } else { message.chunks(pieces(&request.body)) };
+        let message = if request.body.is_empty() {
+            message
+        } else {
+            message.chunks(request.body.chunks(READ).map(<[u8]>::to_vec))
+        };
         return Ok(if length > request.body.len() as u64 { message.open() } else { message });
     }
     message = match request.chunked {
         None if request.body.is_empty() => message,
-        None => message.header("content-length", request.body.len().to_string()).chunks(pieces(&request.body)),
+        // In pieces, as the host reads them.
+        None => message
+            .header("content-length", request.body.len().to_string())
+            .chunks(request.body.chunks(READ).map(<[u8]>::to_vec)),
         Some(size) => {
             let message = if http2 { message } else { message.header("transfer-encoding", "chunked") };
             match request.body.is_empty() {
@@ -193,11 +205,6 @@ pub fn message(request: &WireRequest) -> Result<Request> {
         message = message.trailers(request.trailers.clone());
     }
     Ok(message)
-}
-
-/// A body as the codec hands it over: what one read brings.
-fn pieces(body: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    body.chunks(64 * 1024).map(<[u8]>::to_vec)
 }
 
 /// Authority and path: two `Host` lines are joined, and an absolute target comes before them, its userinfo cut off.

@@ -12,4 +12,5 @@ pub mod plain;
 pub mod real;
 pub mod run;
 pub mod subject;
+pub mod token;
 pub mod wire;

@@ -46,6 +46,9 @@ pub fn build(step: &ScenarioStep, gateway: &Gateway, now: u64) -> Result<WireReq
         signed_fields(text, sign, &body, gateway, now)?.iter().for_each(|(name, value)| put(name, value));
         sign.with.edit.iter().try_for_each(|change| edit(&mut fields, change))?;
     }
+    if let Some(token) = &step.jwt {
+        fields.extend(gateway.issuer.lines(token, now)?);
+    }
     let added = step.sign.iter().flat_map(|sign| &sign.with.add);
     for line in text.lines.iter().chain(added) {
         let (name, value) = line.split_once(": ").with_context(|| format!("{line:?} is no `name: value`"))?;

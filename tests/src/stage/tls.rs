@@ -120,10 +120,11 @@ impl Tunnel {
         let address = listener.local_addr().map_err(Error::io("asking for the tunnel's address"))?;
         let noted = Arc::clone(&failures);
         let task = Background::start(async move {
-            while let Ok((plain, _)) = listener.accept().await {
+            while let Ok((mut plain, _)) = listener.accept().await {
                 let (connector, noted) = (connector.clone(), Arc::clone(&noted));
                 tokio::spawn(async move {
-                    if let Err(error) = carry(plain, peer, connector).await {
+                    // Noted before the client sees its connection close.
+                    if let Err(error) = carry(&mut plain, peer, connector).await {
                         lock(&noted).push(error.to_string());
                     }
                 });
@@ -143,10 +144,10 @@ impl Tunnel {
     }
 }
 
-async fn carry(mut plain: TcpStream, peer: SocketAddr, connector: TlsConnector) -> io::Result<()> {
+async fn carry(plain: &mut TcpStream, peer: SocketAddr, connector: TlsConnector) -> io::Result<()> {
     let name = ServerName::try_from(SERVER).map_err(io::Error::other)?;
     let mut tls = connector.connect(name, TcpStream::connect(peer).await?).await?;
-    match tokio::io::copy_bidirectional(&mut plain, &mut tls).await {
+    match tokio::io::copy_bidirectional(plain, &mut tls).await {
         // A peer that closes without TLS's own goodbye: nothing follows an answer that has its length.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
         result => result.map(drop),

@@ -6,6 +6,7 @@
 pub mod gateway;
 pub mod policy;
 pub mod rule;
+pub mod token;
 pub mod values;
 
 pub use gateway::GatewayDocument;

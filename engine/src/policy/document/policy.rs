@@ -1,6 +1,7 @@
 //! The merged policy: one document, whatever folder of files it came from.
 
 use super::rule::{AllowDocument, CeilingDenyDocument, DenyDocument, LimitsDocument, Selector, SizesDocument};
+use super::token::JwtDocument;
 use super::values::{Moment, Named, NotYet, Off, OneOrMany};
 use crate::context::{DataClass, Provenance};
 use crate::policy::Mode;
@@ -70,6 +71,8 @@ pub struct SignerDocument {
     pub provenance: Vec<Provenance>,
     /// SPIFFE id that the certificate of its connection must name. Absent: any connection.
     pub spiffe: Option<String>,
+    /// Its keys sign tokens, not requests.
+    pub jwt: Option<JwtDocument>,
 }
 
 /// One key of a signer.
@@ -78,7 +81,7 @@ pub struct SignerDocument {
 pub struct SignerKeyDocument {
     /// `keyid`. Absent: `kid` of the JWK, else the signer's id.
     pub id: Option<String>,
-    /// Ed25519: base64 of 32 bytes, or a JWK.
+    /// Ed25519: base64 of 32 bytes, or a JWK. For tokens also P-256 and RSA, as a JWK.
     pub public: PublicText,
     /// Valid from.
     pub not_before: Option<Moment>,

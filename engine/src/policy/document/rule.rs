@@ -89,7 +89,7 @@ pub struct CeilingDenyDocument {
 pub enum BindingName {
     /// Signed with the request.
     Request,
-    /// A bearer token of the session. Not built yet.
+    /// A bearer token of the session.
     Session,
     /// Signed for the CONNECT around it. Not built yet.
     Tunnel,

@@ -147,13 +147,7 @@ impl Trial<'_> {
         // Of each rule the closest destination.
         let mut seen = BTreeSet::new();
         claims.retain(|claim| seen.insert(claim.rule.id.clone()));
-        if self.subject.binding != Binding::Request {
-            refusals.add(Refusal {
-                rule: claims.first().map(|claim| self.rule_name(&claim.rule.id)),
-                condition: Some("binding".to_owned()),
-                ..self.refusal(Reason::BindingDenied)
-            });
-        }
+        let unbound = self.judge_binding(&mut claims, refusals);
         self.narrow(&mut claims, Reason::MethodDenied, rules, refusals, |claim| {
             if claim.rule.fits_method(self.method) { Ok(claim) } else { Err("methods".to_owned()) }
         });
@@ -163,12 +157,33 @@ impl Trial<'_> {
             if claim.specificity.path.is_some() { Ok(claim) } else { Err("paths".to_owned()) }
         });
         claims.sort_by(|a, b| b.specificity.cmp(&a.specificity));
-        let covering = claims.clone();
-        let mode = self.modes.of_rules(covering.iter().map(|claim| claim.rule.mode));
+        let mode = self.modes.of_rules(claims.iter().map(|claim| claim.rule.mode));
+        // What a rule removes from requests that it covers is removed, whatever else it asks of them.
+        let covers = |claim: &Claim<'_>| {
+            claim.rule.fits_method(self.method) && path.is_some_and(|path| claim.rule.fits_path(path).is_some())
+        };
+        let covering = claims.iter().cloned().chain(unbound.into_iter().filter(covers)).collect();
         self.narrow(&mut claims, Reason::ConditionDenied, mode, refusals, |claim| {
             claim.rule.unmet(self.context).map_or(Ok(claim), |member| Err(format!("when/{member}")))
         });
         (claims, covering)
+    }
+
+    /// Keeps the rules that accept how the context is bound, and gives back the others. Where no rule names its binding, a
+    /// context that is not signed with the request is refused in every mode: whoever has seen it could send it.
+    fn judge_binding<'t>(&self, claims: &mut Vec<Claim<'t>>, refusals: &mut Refusals) -> Vec<Claim<'t>> {
+        let binding = self.subject.binding;
+        let (accepting, others): (Vec<_>, Vec<_>) = claims.drain(..).partition(|claim| claim.rule.accepts(binding));
+        if accepting.is_empty() && (binding != Binding::Request || !others.is_empty()) {
+            refusals.add(Refusal {
+                mode: if binding == Binding::Request { self.modes.of(Firmness::Rules) } else { Mode::Enforce },
+                rule: others.first().map(|claim| self.rule_name(&claim.rule.id)),
+                condition: Some("binding".to_owned()),
+                ..self.refusal(Reason::BindingDenied)
+            });
+        }
+        *claims = accepting;
+        others
     }
 
     /// Every living rule to every destination that is open to the agent's team, closest first.

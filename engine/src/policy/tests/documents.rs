@@ -188,6 +188,8 @@ fn the_page_names_every_key() {
         "",
         "/signers/0",
         "/signers/0/keys/0",
+        "/signers/1/jwt",
+        "/signers/1/jwt/claims",
         "/defaults",
         "/defaults/limits",
         "/ceilings",
@@ -205,7 +207,7 @@ fn the_page_names_every_key() {
     ];
     let unknown = |json: Value| refusal(&serde_json::to_vec(&json).unwrap());
     let of_policy = places.map(|place| {
-        let policy = edited(policy(), "/defaults/limits", json!({}));
+        let policy = edited(edited(policy(), "/defaults/limits", json!({})), "/signers/-", super::tokens::signer());
         refusal(&document(&edited(policy, &format!("{place}/zzz"), json!(1))))
     });
     let of_gateway = ["", "/key", "/collector", "/audit", "/upstream", "/context"].map(|place| {

@@ -87,8 +87,9 @@ fn mode() -> impl Strategy<Value = Option<Value>> {
 
 /// An allow rule; its id comes later.
 fn allow() -> impl Strategy<Value = Value> {
-    (selector(), maybe(list(&["GET", "POST"])), list(&PATHS), when(), maybe(limits()), mode()).prop_map(
-        |(to, methods, paths, when, limits, mode)| {
+    let binding = prop::option::weighted(0.2, list(&["request", "session"]));
+    (selector(), maybe(list(&["GET", "POST"])), list(&PATHS), when(), maybe(limits()), mode(), binding).prop_map(
+        |(to, methods, paths, when, limits, mode, binding)| {
             object(vec![
                 ("to", Some(to)),
                 ("methods", methods),
@@ -96,6 +97,7 @@ fn allow() -> impl Strategy<Value = Value> {
                 ("when", when),
                 ("limits", limits),
                 ("mode", mode),
+                ("binding", binding),
             ])
         },
     )
@@ -236,7 +238,8 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
         prop::option::weighted(0.97, subsequence(&SOURCES[..4], 1..=2)),
         (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
     );
-    (place, who).prop_map(|((method, authority, target, body), who)| {
+    let binding = prop_oneof![6 => Just(Binding::Request), 2 => Just(Binding::Session), 1 => Just(Binding::Tunnel)];
+    (place, who, binding).prop_map(|((method, authority, target, body), who, binding)| {
         let (agent, tenant, class, scope, delegated, sources, (role, region, tool, batch)) = who;
         let quoted = |list: Vec<&str>| list.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(" ");
         let members = [
@@ -257,7 +260,7 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
             authority,
             target: target.into(),
             context,
-            binding: Binding::Request,
+            binding,
             peer: None,
             body,
             fields: Vec::new(),

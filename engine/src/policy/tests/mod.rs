@@ -9,6 +9,7 @@ mod refusals;
 mod requests;
 mod signers;
 mod sizes;
+mod tokens;
 
 use super::{Candidates, Configuration, HeadVerdict, Payload, Refusal, Subject, Verdict};
 use crate::context::AgentContext;

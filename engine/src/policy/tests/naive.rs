@@ -89,7 +89,9 @@ fn allowed_by(
 ) -> bool {
     let path = destination.path.as_ref().unwrap();
     let methods = if rule["methods"].is_null() { vec!["GET", "HEAD"] } else { texts(&rule["methods"]) };
+    let bindings = if rule["binding"].is_null() { vec!["request"] } else { texts(&rule["binding"]) };
     selects(&rule["to"], id, value)
+        && bindings.contains(&serde_json::to_value(request.binding).unwrap().as_str().unwrap())
         && open_to(policy, &context.agent, value)
         && methods.contains(&request.method)
         && texts(&rule["paths"]).iter().any(|text| PathPattern::parse(text).unwrap().matches(path).is_some())

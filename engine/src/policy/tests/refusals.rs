@@ -316,7 +316,21 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
             json!(["/v1/a;b"]),
             "policy: @/paths/0: a semicolon in a path is not supported yet; write the path without it (requests with it are refused, so this would fit nothing)",
         ),
-        ("@/binding", json!("session"), "policy: @/binding/0: not supported yet; use request, or remove this key"),
+        (
+            "@/binding",
+            json!(["session", "tunnel"]),
+            "policy: @/binding/1: not supported yet; use request or session, or remove this key",
+        ),
+        (
+            "@/binding",
+            json!([]),
+            "policy: @/binding: an empty list fits nothing; name at least one, or leave the key out",
+        ),
+        (
+            "@/when/binding",
+            json!(["session"]),
+            "policy: @/when/binding: how a context is bound is said beside when, not in it; remove this key",
+        ),
         (
             "@/parameters",
             json!([]),
