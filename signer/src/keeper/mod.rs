@@ -1,0 +1,1 @@
+//! The process that holds the key and the sessions.
