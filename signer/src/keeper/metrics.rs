@@ -93,7 +93,7 @@ fn reason(refusal: &SignRefusal) -> &'static str {
 }
 
 /// Whether a name with labels is that of a sample of the proxy: a proxy in the wrong hands must write nothing else into the
-/// answer. `exeat_signer_proxy_name{label="value",...}`.
+/// answer. `exeat_proxy_name{label="value",...}`.
 fn is_sample(text: &str) -> bool {
     let (name, labels) = match text.split_once('{') {
         Some((name, rest)) => (name, rest.strip_suffix('}')),
@@ -109,7 +109,7 @@ fn is_sample(text: &str) -> bool {
         })
     };
     text.len() <= 256
-        && name.starts_with("exeat_signer_proxy_")
+        && name.starts_with("exeat_proxy_")
         && word(name)
         && labels.is_some_and(|labels| labels.is_empty() || labels.split(',').all(label))
 }
@@ -121,9 +121,9 @@ mod tests {
     #[test]
     fn the_proxy_can_add_samples_and_nothing_else() {
         for good in [
-            "exeat_signer_proxy_connections",
-            "exeat_signer_proxy_requests_total{status=\"2xx\"}",
-            "exeat_signer_proxy_x{a=\"b\",le=\"+Inf\"}",
+            "exeat_proxy_connections",
+            "exeat_proxy_requests_total{status=\"2xx\"}",
+            "exeat_proxy_x{a=\"b\",le=\"+Inf\"}",
         ] {
             assert!(is_sample(good), "{good}");
         }
@@ -131,26 +131,26 @@ mod tests {
             "",
             "exeat_signer_sessions",
             "up",
-            "exeat_signer_proxy_x 1\nup",
-            "exeat_signer_proxy_x{a=\"b\nup 1\"}",
-            "exeat_signer_proxy_x{a=\"b\"",
-            "exeat_signer_proxy_x{a=b}",
-            "exeat_signer_proxy_x{a=\"\\\"\"}",
-            "exeat_signer_proxy_x{=\"b\"}",
-            "exeat_signer_proxy_X",
+            "exeat_proxy_x 1\nup",
+            "exeat_proxy_x{a=\"b\nup 1\"}",
+            "exeat_proxy_x{a=\"b\"",
+            "exeat_proxy_x{a=b}",
+            "exeat_proxy_x{a=\"\\\"\"}",
+            "exeat_proxy_x{=\"b\"}",
+            "exeat_proxy_X",
         ] {
             assert!(!is_sample(bad), "{bad}");
         }
         let counters = Counters::default();
         counters.count_refused(&SignRefusal::TooMany);
         let samples = [
-            ("exeat_signer_proxy_a".to_owned(), 1.5),
+            ("exeat_proxy_a".to_owned(), 1.5),
             ("up".to_owned(), 1.0),
-            ("exeat_signer_proxy_b".to_owned(), f64::NAN),
+            ("exeat_proxy_b".to_owned(), f64::NAN),
         ];
         let text = counters.text(3, &samples);
         assert!(text.contains("exeat_signer_sessions 3\n"));
         assert!(text.contains("exeat_signer_signatures_refused_total{reason=\"too-many\"} 1\n"));
-        assert!(text.ends_with("\nexeat_signer_proxy_a 1.5\n"));
+        assert!(text.ends_with("\nexeat_proxy_a 1.5\n"));
     }
 }
