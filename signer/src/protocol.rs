@@ -233,4 +233,7 @@ pub enum SignRefusal {
     /// The session asks for more signatures than it may.
     #[error("the session asks for too many signatures; try again later")]
     TooMany,
+    /// The keeper cannot sign anything now.
+    #[error("the signer cannot sign now; its log says why")]
+    Unavailable,
 }

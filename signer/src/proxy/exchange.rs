@@ -295,6 +295,7 @@ fn unsigned(session: &str, refused: Unsigned) -> Problem {
             Problem::new(Refusal::Unsignable, format!("The request cannot be signed: {why}."))
         }
         Unsigned::Refused(SignRefusal::TooMany) => Refusal::SignaturesExhausted.into(),
+        Unsigned::Refused(SignRefusal::Unavailable) => Refusal::SignerUnavailable.into(),
     }
 }
 
