@@ -221,7 +221,7 @@ impl Gateway {
         let mut kept = 0_usize;
         channels.retain(|channel| {
             let idle = channel.streams.available_permits() == STREAMS && now.duration_since(channel.used) > UNUSED;
-            let keep = !channel.sender.is_closed() && !(idle && kept > 0);
+            let keep = !(channel.sender.is_closed() || (idle && kept > 0));
             kept = kept.saturating_add(usize::from(keep));
             keep
         });

@@ -25,6 +25,7 @@ macro_rules! refusals {
 
         impl Refusal {
             /// Every refusal there is.
+            #[cfg(test)]
             pub(crate) const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// Its word in answers, logs and metrics.

@@ -299,6 +299,3 @@ fn read(file: &File, offset: u64, left: u64) -> std::io::Result<Bytes> {
     file.read_exact_at(&mut piece, offset)?;
     Ok(piece.freeze())
 }
-
-#[cfg(test)]
-mod tests;
