@@ -27,6 +27,8 @@ pub struct Access {
     pub orchestrators: BTreeSet<u32>,
     /// May report tool and provenance.
     pub tools: BTreeSet<u32>,
+    /// A process that may not, whatever its user: the proxy, which may run as the keeper's.
+    pub shunned_pid: Option<i32>,
 }
 
 impl Access {
@@ -97,8 +99,10 @@ pub async fn serve(
 
 /// Looks at the peer before a byte of it is read.
 fn admit(stream: &UnixStream, access: &Access, counters: &Counters) -> Option<Role> {
-    let uid = stream.peer_cred().ok().map(|peer| peer.uid());
-    let role = uid.and_then(|uid| access.role(uid));
+    let peer = stream.peer_cred().ok();
+    let uid = peer.map(|peer| peer.uid());
+    let shunned = peer.is_some_and(|peer| access.shunned_pid.is_some() && peer.pid() == access.shunned_pid);
+    let role = uid.filter(|_| !shunned).and_then(|uid| access.role(uid));
     if role.is_none() {
         counters.count_turned_away();
         tracing::warn!(uid, "control socket: a user who may not use it was turned away");
@@ -112,7 +116,7 @@ mod tests {
 
     #[test]
     fn only_named_users_are_let_in() {
-        let access = Access { orchestrators: BTreeSet::from([1000]), tools: BTreeSet::from([1000, 1001]) };
+        let access = Access { orchestrators: BTreeSet::from([1000]), tools: BTreeSet::from([1000, 1001]), shunned_pid: None };
         for (uid, role) in [
             (1000, Some(Role::Orchestrator)),
             (1001, Some(Role::Tool { uid: 1001 })),
@@ -129,10 +133,12 @@ mod tests {
         let own = rustix::process::geteuid().as_raw();
         let (near, far) = UnixStream::pair().unwrap();
         let counters = Counters::default();
-        let access = |uid| Access { orchestrators: BTreeSet::from([uid]), tools: BTreeSet::new() };
+        let access = |uid| Access { orchestrators: BTreeSet::from([uid]), tools: BTreeSet::new(), shunned_pid: None };
         assert_eq!(admit(&far, &access(own), &counters), Some(Role::Orchestrator));
         assert_eq!(admit(&far, &access(own.wrapping_add(1)), &counters), None);
-        assert!(counters.text(0, &[]).contains("control_peers_refused_total 1\n"));
+        let shunned_pid = i32::try_from(std::process::id()).ok();
+        assert_eq!(admit(&far, &Access { shunned_pid, ..access(own) }, &counters), None);
+        assert!(counters.text(0, &[]).contains("control_peers_refused_total 2\n"));
         drop(near);
     }
 }
