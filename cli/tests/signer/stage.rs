@@ -337,8 +337,9 @@ fn unchunk(mut rest: &str) -> String {
     let mut body = String::new();
     while let Some((size, after)) = rest.split_once("\r\n") {
         let size = usize::from_str_radix(size, 16).unwrap();
-        body.push_str(&after[..size]);
-        rest = after[size..].trim_start_matches("\r\n");
+        let (piece, after) = after.split_at(size);
+        body.push_str(piece);
+        rest = after.trim_start_matches("\r\n");
     }
     body
 }
