@@ -103,7 +103,7 @@ fn mistakes_with_keys_are_one_clear_error() {
         (file("empty", "", 0o600), Some("x"), "0 bytes"),
         (file("zero", &"A".repeat(43), 0o600), Some("x"), "all zeros"),
         (file("newline", &seed_text(&key), 0o600), Some("a\nb"), "cannot be a key id"),
-        (folder.path().join("none").display().to_string(), None, "exeat key new"),
+        (folder.path().join("none").display().to_string(), None, "cannot read the private key"),
         ("env:NO_SUCH_VARIABLE".to_owned(), Some("x"), "export it first"),
     ] {
         let mut command = exeat();
