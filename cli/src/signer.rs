@@ -41,7 +41,9 @@ pub fn run(args: SignerArgs) -> anyhow::Result<()> {
     hardening.log("keeper");
     let key = args.key.load()?;
     if !key.is_locked() {
-        tracing::warn!("the key's memory cannot be kept out of swap: raise the limit of locked memory (RLIMIT_MEMLOCK)");
+        tracing::warn!(
+            "the key's memory cannot be kept out of swap: raise the limit of locked memory (RLIMIT_MEMLOCK)"
+        );
     }
     let (settings, _spool) = args.options.settings()?;
     let ready_file = args.options.ready_file.clone();

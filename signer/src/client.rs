@@ -22,7 +22,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens there.
-    #[error("no signer answers at {path}: {why}. Is `exeat signer` running, and is this its control socket (--control, EXEAT_CONTROL)?")]
+    #[error(
+        "no signer answers at {path}: {why}. Is `exeat signer` running, and is this its control socket (--control, EXEAT_CONTROL)?"
+    )]
     Unreachable {
         /// Where.
         path: PathBuf,

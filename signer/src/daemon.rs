@@ -139,7 +139,8 @@ async fn serve(
         Arc::clone(&keeper),
         stop,
     ));
-    let resolving = tokio::spawn(follow_gateway(settings.gateway.clone(), link.clone(), settings.proxy.gateway.addresses));
+    let resolving =
+        tokio::spawn(follow_gateway(settings.gateway.clone(), link.clone(), settings.proxy.gateway.addresses));
     tracing::info!(
         control = %settings.control.display(),
         gateway = settings.gateway.url(),

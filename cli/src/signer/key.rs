@@ -46,8 +46,7 @@ impl KeyOptions {
                 argument => argument,
             }
         });
-        let error =
-            Command::new("/proc/self/exe").arg0("exeat").args(arguments).env_remove(name).stdin(reader).exec();
+        let error = Command::new("/proc/self/exe").arg0("exeat").args(arguments).env_remove(name).stdin(reader).exec();
         Err(error).context("cannot start anew without the key in the environment")
     }
 
@@ -75,7 +74,9 @@ impl KeyOptions {
     fn with_id(&self, key: &PrivateKey) -> anyhow::Result<SigningKey> {
         let keyid = match (&self.keyid, key.keyid()) {
             (Some(option), Some(own)) if option != own => {
-                bail!("--keyid {option:?}: the key says that its id is {own:?}; leave --keyid out, or use the right key")
+                bail!(
+                    "--keyid {option:?}: the key says that its id is {own:?}; leave --keyid out, or use the right key"
+                )
             }
             (_, Some(own)) => own,
             (Some(option), None) => option,

@@ -198,7 +198,9 @@ impl Options {
     fn proxy_user(&self) -> anyhow::Result<Option<ProxyUser>> {
         let Some(name) = &self.proxy_user else {
             if own_uid() == 0 {
-                tracing::warn!("the proxy runs as root, without capabilities; give it a user of its own with --proxy-user");
+                tracing::warn!(
+                    "the proxy runs as root, without capabilities; give it a user of its own with --proxy-user"
+                );
             }
             return Ok(None);
         };
@@ -216,7 +218,9 @@ impl Options {
                 ensure!(path.is_dir(), "--spool-dir {}: there is no such directory; make it", path.display());
                 None
             }
-            None => Some(make_spool(user).context("cannot make a directory for request bodies; name one with --spool-dir")?),
+            None => Some(
+                make_spool(user).context("cannot make a directory for request bodies; name one with --spool-dir")?,
+            ),
         };
         let directory = match (&made, &self.spool_dir) {
             (Some(made), _) => made.path().to_path_buf(),

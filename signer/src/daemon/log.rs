@@ -8,8 +8,8 @@ use tracing_subscriber::EnvFilter;
 /// # Errors
 /// The filter cannot be read, or events go somewhere already.
 pub fn start(filter: &str) -> anyhow::Result<()> {
-    let directives =
-        EnvFilter::try_new(filter).with_context(|| format!("--log {filter:?} is no level (error, warn, info, debug, trace)"))?;
+    let directives = EnvFilter::try_new(filter)
+        .with_context(|| format!("--log {filter:?} is no level (error, warn, info, debug, trace)"))?;
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)

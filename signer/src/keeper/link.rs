@@ -53,8 +53,17 @@ pub struct Link {
 #[derive(Debug)]
 struct Waiting {
     openings: Mutex<HashMap<SessionNumber, oneshot::Sender<Result<String, ProxyRefusal>>>>,
-    measurements: Mutex<(u64, HashMap<u64, oneshot::Sender<Vec<(String, f64)>>>)>,
+    measurements: Mutex<Measurements>,
     drained: watch::Sender<bool>,
+}
+
+/// Samples: Prometheus name with labels, and value.
+pub(crate) type Samples = Vec<(String, f64)>;
+
+#[derive(Debug, Default)]
+struct Measurements {
+    last: u64,
+    waiting: HashMap<u64, oneshot::Sender<Samples>>,
 }
 
 impl Link {
@@ -109,18 +118,18 @@ impl Link {
     }
 
     /// Asks what the proxy counted. Empty when it does not answer.
-    pub async fn measure(&self) -> Vec<(String, f64)> {
+    pub async fn measure(&self) -> Samples {
         let (answer, answered) = oneshot::channel();
         let id = {
             let mut measurements = lock(&self.waiting.measurements);
-            measurements.0 = measurements.0.wrapping_add(1);
-            let id = measurements.0;
-            measurements.1.insert(id, answer);
+            measurements.last = measurements.last.wrapping_add(1);
+            let id = measurements.last;
+            measurements.waiting.insert(id, answer);
             id
         };
         self.send(ToProxy::Measure { id }, None).await;
         let samples = timeout(ANSWER, answered).await;
-        lock(&self.waiting.measurements).1.remove(&id);
+        lock(&self.waiting.measurements).waiting.remove(&id);
         samples.ok().and_then(Result::ok).unwrap_or_default()
     }
 
@@ -181,7 +190,7 @@ async fn answer(message: ToKeeper, link: &Link, keeper: &Keeper) {
         }
         ToKeeper::Measured { id, mut samples } => {
             samples.truncate(MAX_SAMPLES);
-            if let Some(answer) = lock(&link.waiting.measurements).1.remove(&id) {
+            if let Some(answer) = lock(&link.waiting.measurements).waiting.remove(&id) {
                 let _ = answer.send(samples);
             }
         }

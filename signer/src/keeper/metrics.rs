@@ -143,11 +143,8 @@ mod tests {
         }
         let counters = Counters::default();
         counters.count_refused(&SignRefusal::TooMany);
-        let samples = [
-            ("exeat_proxy_a".to_owned(), 1.5),
-            ("up".to_owned(), 1.0),
-            ("exeat_proxy_b".to_owned(), f64::NAN),
-        ];
+        let samples =
+            [("exeat_proxy_a".to_owned(), 1.5), ("up".to_owned(), 1.0), ("exeat_proxy_b".to_owned(), f64::NAN)];
         let text = counters.text(3, &samples);
         assert!(text.contains("exeat_signer_sessions 3\n"));
         assert!(text.contains("exeat_signer_signatures_refused_total{reason=\"too-many\"} 1\n"));

@@ -125,9 +125,7 @@ fn sockets() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
     /// Bits of the second argument that say the type; the others are flags.
     const TYPE: u64 = 0xf;
     let number = |value: i32| u64::from(value.unsigned_abs());
-    let is_not = |value: i32| {
-        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, number(value))
-    };
+    let is_not = |value: i32| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, number(value));
     let other_family = SeccompRule::new(vec![is_not(libc::AF_INET)?, is_not(libc::AF_INET6)?])?;
     let mut rules = vec![other_family];
     for kind in (0..=TYPE).filter(|kind| *kind != number(libc::SOCK_STREAM)) {

@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn only_named_users_are_let_in() {
-        let access = Access { orchestrators: BTreeSet::from([1000]), tools: BTreeSet::from([1000, 1001]), shunned_pid: None };
+        let access =
+            Access { orchestrators: BTreeSet::from([1000]), tools: BTreeSet::from([1000, 1001]), shunned_pid: None };
         for (uid, role) in [
             (1000, Some(Role::Orchestrator)),
             (1001, Some(Role::Tool { uid: 1001 })),
