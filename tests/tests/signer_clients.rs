@@ -16,7 +16,8 @@ const CRM: &str = "eu.crm.acme.example";
 
 #[test]
 fn curl() {
-    let signed = Signed::start(Upstream::start().unwrap(), &[]).unwrap();
+    // The body waits in a file, which the proxy must be able to make however little else it may do.
+    let signed = Signed::start(Upstream::start().unwrap(), &["--body-memory", "10KiB"]).unwrap();
     let body = signed.real.upstream.address().port().to_string() + &"x".repeat(100_000);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("body");

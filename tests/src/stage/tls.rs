@@ -175,7 +175,8 @@ impl Front {
             while let Ok((stream, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    // A failure shows at the client.
+                    // Else head and body of an answer wait 40 ms for each other. A failure shows at the client.
+                    let _ = stream.set_nodelay(true);
                     let Ok(mut tls) = acceptor.accept(stream).await else { return };
                     let Ok(mut plain) = TcpStream::connect(server).await else { return };
                     let _ = plain.set_nodelay(true);
