@@ -97,6 +97,56 @@ fn a_stop_lets_requests_end_and_leaves_nothing() {
     assert!(!std::path::Path::new(session["ca_file"].as_str().unwrap()).exists());
 }
 
+/// Ports, descriptors and files of sessions come and go with them, however they end.
+#[test]
+fn sessions_leave_nothing_behind() {
+    let signer = Signer::start(&["--sessions", "40"]);
+    let descriptors = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    let pids = [signer.pid(), signer.proxy_pid()];
+    signer.open_and_close();
+    let before = pids.map(descriptors);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..25).for_each(|_| signer.open_and_close()));
+        }
+    });
+    let sessions = signer.control.with_file_name("sessions");
+    eventually("everything to be closed", || {
+        // The socket that asks is not counted: it is closed before the answer is read to its end.
+        let after = pids.map(descriptors);
+        (after.iter().zip(before).all(|(after, before)| *after <= before + 2)).then_some(())
+    });
+    assert_eq!(std::fs::read_dir(sessions).unwrap().count(), 0);
+    let metrics = signer.ask("GET", "/metrics", None).body;
+    assert!(metrics.contains("exeat_signer_sessions_ended_total{ending=\"closed\"} 201\n"), "{metrics}");
+}
+
+#[test]
+fn a_signer_that_was_killed_can_be_started_again() {
+    let mut signer = Signer::start(&[]);
+    let session = signer.open_plain();
+    signer.signal(Signal::KILL);
+    signer.wait();
+    assert!(signer.control.exists() && std::path::Path::new(session["ca_file"].as_str().unwrap()).exists());
+    signer.start_again();
+    assert!(!std::path::Path::new(session["ca_file"].as_str().unwrap()).exists());
+    let session = signer.open_plain();
+    assert!(Signer::fetch(&session, &["https://api.acme.example/"]).0.success());
+}
+
+#[test]
+fn every_option_is_described() {
+    let page = include_str!("../../../docs/signer.md");
+    let help = exeat().args(["signer", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let options = help.split_ascii_whitespace().filter_map(|word| word.strip_prefix("--"));
+    let missing: Vec<&str> = options
+        .filter(|option| option.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && !option.is_empty())
+        .filter(|option| !page.contains(&format!("--{option}")) && *option != "help")
+        .collect();
+    assert!(missing.is_empty() && help.contains("--grace"), "docs/signer.md lacks {missing:?}");
+}
+
 #[test]
 fn two_signers_do_not_share_a_directory() {
     let signer = Signer::start(&[]);

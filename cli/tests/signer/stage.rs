@@ -173,6 +173,7 @@ pub(crate) struct Signer {
     pub(crate) gateway: Gateway,
     pub(crate) key: PrivateKey,
     child: Child,
+    command: Command,
 }
 
 impl Signer {
@@ -213,13 +214,24 @@ impl Signer {
             std::os::unix::process::CommandExt::uid(&mut command, uid);
         }
         let child = command.spawn().unwrap();
-        let mut signer = Self { control: run.join("control.sock"), folder, gateway, key, child };
-        let ready = signer.folder.path().join("ready");
+        let mut signer = Self { control: run.join("control.sock"), folder, gateway, key, child, command };
+        signer.wait_until_ready();
+        signer
+    }
+
+    fn wait_until_ready(&mut self) {
+        let ready = self.folder.path().join("ready");
         eventually("the signer to be ready", || {
-            assert!(signer.child.try_wait().unwrap().is_none(), "it ended: {}", signer.log());
+            assert!(self.child.try_wait().unwrap().is_none(), "it ended: {}", self.log());
             ready.exists().then_some(())
         });
-        signer
+    }
+
+    /// Starts it as before, after it ended.
+    pub(crate) fn start_again(&mut self) {
+        std::fs::remove_file(self.folder.path().join("ready")).unwrap();
+        self.child = self.command.stdin(Stdio::null()).spawn().unwrap();
+        self.wait_until_ready();
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -266,6 +278,13 @@ impl Signer {
     /// A session of a plain agent.
     pub(crate) fn open_plain(&self) -> Value {
         self.open(&json!({"agent": "support/summarizer"}))
+    }
+
+    /// Opens a session and closes it.
+    pub(crate) fn open_and_close(&self) {
+        let session = self.open_plain();
+        let answer = self.ask("DELETE", &format!("/v1/sessions/{}", session["id"].as_str().unwrap()), None);
+        assert_eq!(answer.status, 204, "{answer:?}");
     }
 
     /// Fetches a URL as an agent in a session does, with curl.

@@ -49,8 +49,10 @@ impl RuntimeDirectory {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("cannot clear {}", sessions.display()));
             }
-            _ => make(&sessions, 0o755)?,
+            _ => make(&sessions, 0o711)?,
         }
+        // Whoever knows a session's folder may enter it; nobody can list them.
+        set_mode(&sessions, 0o711)?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -222,6 +224,7 @@ mod tests {
         let files = directory.session("abc").unwrap();
         files.write_ca("PEM").unwrap();
         let listener = files.listen().unwrap();
+        assert_eq!(mode(&directory.path().join("sessions")), 0o711);
         assert_eq!(fs::read_to_string(files.ca()).unwrap(), "PEM");
         assert_eq!((mode(&files.ca()), mode(&files.socket())), (0o644, 0o666));
         UnixStream::connect(files.socket()).unwrap();

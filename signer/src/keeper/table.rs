@@ -241,10 +241,9 @@ impl Keeper {
             return Err(SignRefusal::Tunnel { authority: authority() });
         }
         session.touch(now.monotonic);
-        let context = session.context().to_owned();
-        drop(table);
         let stamp = Stamp { created, life: self.settings.signature_life, nonce };
-        checked.sign(&context, self.settings.wire_scheme, &key, stamp)
+        // Under the lock: once a report or a close was answered, nothing is signed that does not know of it.
+        checked.sign(session.context(), self.settings.wire_scheme, &key, stamp)
     }
 
     /// Counts a refusal, and logs the first, second, fourth, eighth... of a session: an agent must not fill the log.
