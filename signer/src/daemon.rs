@@ -70,6 +70,15 @@ pub fn run(
     reload: Reload,
     ready: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    // Before the proxy is started, which inherits it. What is left over is for the spool and for connections to the gateway.
+    let wanted = u64::from(settings.proxy.connections).saturating_mul(2).saturating_add(256);
+    if let Some(most) = harden::raise_descriptors().filter(|most| *most < wanted) {
+        tracing::warn!(
+            most,
+            wanted,
+            "fewer files may be open than that many connections take: raise the limit (ulimit -Hn, LimitNOFILE)"
+        );
+    }
     // While there is one thread, see `bind_control`.
     let directory = RuntimeDirectory::open(&settings.runtime_directory)?;
     let listener = bind_control(&settings.control, settings.control_mode, settings.control_group)?;
@@ -180,6 +189,8 @@ async fn serve(
         drained = link.drain(settings.grace) => drained,
         _ = signals.terminate.recv() => false,
         _ = signals.interrupt.recv() => false,
+        // Then there is nothing left to wait for.
+        _ = &mut conversation => true,
     };
     if !drained {
         tracing::warn!("requests that did not end in time are broken off");
@@ -188,8 +199,8 @@ async fn serve(
     let _ = stopping.send(true);
     let _ = tokio::time::timeout(END, control).await;
     resolving.abort();
+    // Closes the keeper's end of the socket, upon which the proxy ends.
     aborted.abort();
-    let _ = conversation.await;
     let status = end(&mut proxy).await;
     tracing::info!(status, "stopped");
     Ok(())

@@ -15,6 +15,8 @@ pub(crate) struct Runtimes {
     pub(crate) python: PathBuf,
     /// The folder with examples/node/package-lock.json.
     pub(crate) node_modules: PathBuf,
+    /// The folder with examples/signer/typescript/package-lock.json.
+    pub(crate) signer_node_modules: PathBuf,
     /// The Python of an environment with tests/clients/python/requirements.txt.
     pub(crate) clients_python: PathBuf,
     /// The folder with tests/clients/node/package-lock.json.
@@ -32,6 +34,11 @@ const EXAMPLE_PYTHON: Installed =
     Installed { purpose: "example in Python", source: "examples/python", folder: "examples/python" };
 const EXAMPLE_NODE: Installed =
     Installed { purpose: "example in Node", source: "examples/node", folder: "examples/node" };
+const EXAMPLE_SIGNER: Installed = Installed {
+    purpose: "signer's client in TypeScript",
+    source: "examples/signer/typescript",
+    folder: "examples/signer",
+};
 const CLIENTS_PYTHON: Installed =
     Installed { purpose: "clients in Python", source: "tests/clients/python", folder: "clients/python" };
 const CLIENTS_NODE: Installed =
@@ -48,6 +55,7 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Runtimes> {
     let runtimes = Runtimes {
         python: python(workspace, &EXAMPLE_PYTHON)?,
         node_modules: node_modules(workspace, &EXAMPLE_NODE)?,
+        signer_node_modules: node_modules(workspace, &EXAMPLE_SIGNER)?,
         clients_python: python(workspace, &CLIENTS_PYTHON)?,
         clients_node_modules: node_modules(workspace, &CLIENTS_NODE)?,
     };

@@ -74,6 +74,7 @@ impl StageEnvironment<'_> {
         if let Some(runtimes) = self.runtimes {
             command.env("EXEAT_PYTHON", &runtimes.python).env("EXEAT_NODE_MODULES", &runtimes.node_modules);
             command.env("EXEAT_RUST_EXAMPLE", workspace.rust_example());
+            command.env("EXEAT_SIGNER_NODE_MODULES", &runtimes.signer_node_modules);
             command.env("EXEAT_CLIENTS_PYTHON", &runtimes.clients_python);
             command.env("EXEAT_CLIENTS_NODE_MODULES", &runtimes.clients_node_modules);
         }

@@ -90,10 +90,8 @@ impl KeyOptions {
 }
 
 /// Nobody but this user and root can read it, now or by changing what the path leads to.
-fn check_private(path: &Path) -> anyhow::Result<()> {
-    let data = std::fs::metadata(path).with_context(|| {
-        format!("cannot read the private key {} (`exeat key new --out FILE` makes one)", path.display())
-    })?;
+pub(super) fn check_private(path: &Path) -> anyhow::Result<()> {
+    let data = std::fs::metadata(path).with_context(|| format!("cannot read the private key {}", path.display()))?;
     let own = exeat_signer::daemon::users::own_uid();
     ensure!(
         data.uid() == own || data.uid() == 0,

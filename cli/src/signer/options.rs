@@ -1,5 +1,6 @@
 //! Options of the signer, and what they come to.
 
+use super::key::check_private;
 use anyhow::{Context as _, ensure};
 use exeat_engine::policy::document::{ByteSize, Duration as Span};
 use exeat_signer::daemon::users::{self, own_uid};
@@ -254,7 +255,7 @@ impl Options {
             addresses: gateway.resolve()?,
             ca_pem: read(&self.gateway_ca)?,
             client_chain_pem: read(&self.client_cert)?,
-            client_key_pem: read(&self.client_key)?.map(Secret),
+            client_key_pem: self.client_key.as_deref().map(read_private).transpose()?.map(Secret),
         })
     }
 }
@@ -291,6 +292,11 @@ fn make_spool(user: Option<ProxyUser>) -> anyhow::Result<TempDir> {
 
 fn read_text(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn read_private(path: &Path) -> anyhow::Result<String> {
+    check_private(path)?;
+    read_text(path)
 }
 
 /// Whole seconds, at least one.

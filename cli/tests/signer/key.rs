@@ -80,6 +80,20 @@ fn keys_come_from_files_environment_and_standard_input() {
 }
 
 #[test]
+fn a_new_key_says_its_id() {
+    let folder = folder();
+    let file = folder.path().join("signer.key");
+    let made = exeat().args(["key", "new", "--keyid", "signer \"1\"", "--out"]).arg(&file).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let key = PrivateKey::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(key.keyid(), Some("signer \"1\""));
+    let public = exeat().args(["key", "public"]).arg(&file).output().unwrap();
+    assert_eq!((public.stdout.clone(), made.stdout), (format!("{}\n", key.public().to_base64()).into_bytes(), public.stdout));
+    assert_eq!(PrivateKey::parse(&seed_text(&key)).unwrap().public(), key.public());
+}
+
+#[test]
 fn mistakes_with_keys_are_one_clear_error() {
     let folder = folder();
     let key = PrivateKey::generate().unwrap();
@@ -103,7 +117,7 @@ fn mistakes_with_keys_are_one_clear_error() {
         (file("empty", "", 0o600), Some("x"), "0 bytes"),
         (file("zero", &"A".repeat(43), 0o600), Some("x"), "all zeros"),
         (file("newline", &seed_text(&key), 0o600), Some("a\nb"), "cannot be a key id"),
-        (folder.path().join("none").display().to_string(), None, "exeat key new"),
+        (folder.path().join("none").display().to_string(), None, "cannot read the private key"),
         ("env:NO_SUCH_VARIABLE".to_owned(), Some("x"), "export it first"),
     ] {
         let mut command = exeat();

@@ -59,7 +59,10 @@ pub(super) fn start(args: &ProxyArgs, user: Option<ProxyUser>, socket: UnixStrea
         // The standard library drops supplementary groups when root changes its user.
         command.uid(user.uid).gid(user.gid);
     }
-    command.spawn().context("cannot start the proxy process")
+    command.spawn().with_context(|| match user {
+        Some(user) => format!("cannot start the proxy process as user {}, who must be able to execute this program", user.uid),
+        None => "cannot start the proxy process".to_owned(),
+    })
 }
 
 /// Runs the proxy until the keeper goes away. Call it first thing, with one thread.

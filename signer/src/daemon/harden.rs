@@ -48,6 +48,13 @@ pub fn harden_keeper() -> Hardening {
     hardening
 }
 
+/// Lets the process, and those it starts, open as many descriptors as its hard limit says: two a connection.
+pub(super) fn raise_descriptors() -> Option<u64> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current }
+}
+
 /// What the proxy gives up, before it reads anything from an agent. The process must have one thread.
 ///
 /// It keeps: the descriptors it has, files in `spool`, connections to `gateway_port`.

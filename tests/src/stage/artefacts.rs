@@ -29,6 +29,11 @@ pub fn node_modules() -> Result<PathBuf> {
     named_by("EXEAT_NODE_MODULES", "folder", Path::is_dir)
 }
 
+/// The folder with what examples/signer/typescript/package-lock.json names (`EXEAT_SIGNER_NODE_MODULES`).
+pub fn signer_node_modules() -> Result<PathBuf> {
+    named_by("EXEAT_SIGNER_NODE_MODULES", "folder", Path::is_dir)
+}
+
 /// A Python with what tests/clients/python/requirements.txt names (`EXEAT_CLIENTS_PYTHON`).
 pub fn clients_python() -> Result<PathBuf> {
     path_in("EXEAT_CLIENTS_PYTHON")
@@ -73,6 +78,7 @@ mod tests {
             python(),
             node_modules(),
             rust_example(),
+            signer_node_modules(),
             clients_python(),
             clients_node_modules(),
         ] {

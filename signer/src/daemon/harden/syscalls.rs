@@ -93,6 +93,19 @@ const REFUSED_HERE: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_HERE: &[i64] = &[];
 
+/// The marks of the x32 ABI, by which a kernel that has it takes the same calls under other numbers, and the numbers that only
+/// x32 has. The proxy is not compiled for it: all that is refused elsewhere is refused there, and `clone` and `socket` altogether.
+#[cfg(target_arch = "x86_64")]
+fn x32() -> impl Iterator<Item = i64> {
+    const BIT: i64 = 0x4000_0000;
+    let shared = REFUSED.iter().chain(REFUSED_HERE).chain(&[libc::SYS_clone, libc::SYS_clone3, libc::SYS_socket]);
+    shared.copied().chain(512..=547).map(|call| call | BIT)
+}
+#[cfg(not(target_arch = "x86_64"))]
+fn x32() -> impl Iterator<Item = i64> {
+    std::iter::empty()
+}
+
 /// Sets the filters for this thread and those it will start.
 pub(super) fn filter() -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
@@ -100,7 +113,7 @@ pub(super) fn filter() -> Result<(), String> {
     // falls back to clone.
     let absent = compile(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS).map_err(|e| text(&e))?;
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> =
-        REFUSED.iter().chain(REFUSED_HERE).map(|call| (*call, Vec::new())).collect();
+        REFUSED.iter().chain(REFUSED_HERE).copied().chain(x32()).map(|call| (call, Vec::new())).collect();
     refused.insert(libc::SYS_clone, vec![processes().map_err(|e| text(&e))?]);
     refused.insert(libc::SYS_socket, sockets().map_err(|e| text(&e))?);
     let refused = compile(refused, libc::EPERM).map_err(|e| text(&e))?;
