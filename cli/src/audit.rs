@@ -3,10 +3,13 @@
 //! `verify` trusts the store with nothing: it repeats from bytes whatever the collector checked, and looks for what a
 //! collector could have left out. `list` and `show` only read.
 
+pub mod bundle;
 pub mod citations;
 pub mod coverage;
+pub mod erase;
 pub mod list;
 pub mod log;
+pub mod prove;
 pub mod report;
 pub mod show;
 pub mod store;
@@ -34,6 +37,12 @@ enum AuditCommand {
     List(list::ListArgs),
     /// Show all that is stored of one decision. Reads without verifying.
     Show(show::ShowArgs),
+    /// Write the bundle of a decision: what proves it to somebody who has only the gateway's public key.
+    Prove(prove::ProveArgs),
+    /// Check a bundle, offline and without a store.
+    Check(prove::CheckArgs),
+    /// Forget a person: delete what opens the commitments to them. Every proof still holds.
+    Erase(erase::EraseArgs),
 }
 
 /// The store to read.
@@ -77,5 +86,8 @@ pub fn run(args: AuditArgs) -> anyhow::Result<()> {
         }
         AuditCommand::List(args) => list::run(&args),
         AuditCommand::Show(args) => show::run(&args),
+        AuditCommand::Prove(args) => prove::prove(&args),
+        AuditCommand::Check(args) => prove::check(&args),
+        AuditCommand::Erase(args) => erase::run(&args),
     }
 }

@@ -56,6 +56,8 @@ pub struct DecisionView {
     pub agent: Option<String>,
     /// Session.
     pub session: Option<String>,
+    /// Tenant.
+    pub tenant: Option<String>,
     /// Commitment to the natural person.
     pub user: Option<String>,
     /// Where to.

@@ -4,7 +4,11 @@
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod bundles;
+#[cfg(test)]
 mod collect;
+#[cfg(test)]
+mod erase;
 #[cfg(test)]
 mod list;
 #[cfg(test)]

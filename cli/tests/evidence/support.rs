@@ -164,13 +164,18 @@ impl Vm {
     }
 
     pub(crate) fn configure(&mut self) {
+        self.configure_with("sha256:00");
+    }
+
+    /// A configuration with a policy of this digest.
+    pub(crate) fn configure_with(&mut self, policy: &str) {
         let record = ConfigRecord {
             time: Timestamp(self.now),
             plugin: "exeat".into(),
             role: "filter".into(),
             mode: Mode::Enforce,
             revision: Some("r1".into()),
-            policy: Some("sha256:00".into()),
+            policy: Some(policy.into()),
         };
         self.journal.append_config(&record).unwrap();
     }
