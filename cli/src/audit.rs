@@ -7,6 +7,9 @@ pub mod bundle;
 pub mod citations;
 pub mod coverage;
 pub mod erase;
+pub mod export;
+pub mod filter;
+pub mod incident;
 pub mod list;
 pub mod log;
 pub mod prove;
@@ -14,6 +17,7 @@ pub mod report;
 pub mod show;
 pub mod store;
 pub mod time;
+pub mod top;
 pub mod verify;
 pub mod view;
 
@@ -37,6 +41,12 @@ enum AuditCommand {
     List(list::ListArgs),
     /// Show all that is stored of one decision. Reads without verifying.
     Show(show::ShowArgs),
+    /// Count decisions by what they have in common: who is denied most, where, and why.
+    Top(top::TopArgs),
+    /// Tell an incident: what left, to whom, on whose authority, and whether the evidence of it is whole.
+    Report(incident::ReportArgs),
+    /// Print decisions for other systems, a line each. Reads without verifying.
+    Export(export::ExportArgs),
     /// Write the bundle of a decision: what proves it to somebody who has only the gateway's public key.
     Prove(prove::ProveArgs),
     /// Check a bundle, offline and without a store.
@@ -86,6 +96,9 @@ pub fn run(args: AuditArgs) -> anyhow::Result<()> {
         }
         AuditCommand::List(args) => list::run(&args),
         AuditCommand::Show(args) => show::run(&args),
+        AuditCommand::Top(args) => top::run(&args),
+        AuditCommand::Report(args) => incident::run(&args),
+        AuditCommand::Export(args) => export::run(&args),
         AuditCommand::Prove(args) => prove::prove(&args),
         AuditCommand::Check(args) => prove::check(&args),
         AuditCommand::Erase(args) => erase::run(&args),

@@ -50,6 +50,8 @@ pub struct DecisionView {
     pub outcome: String,
     /// Reason.
     pub reason: String,
+    /// The rule that decided, or came closest.
+    pub rule: Option<String>,
     /// What was let go.
     pub released: String,
     /// Agent.
@@ -75,6 +77,8 @@ impl DecisionView {
 /// The destination of a decision.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct DestinationView {
+    /// Id in the policy.
+    pub id: Option<String>,
     /// Host.
     pub host: Option<String>,
     /// Method.

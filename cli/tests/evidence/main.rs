@@ -12,6 +12,8 @@ mod erase;
 #[cfg(test)]
 mod list;
 #[cfg(test)]
+mod reading;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod support;
