@@ -6,10 +6,14 @@
 
 pub mod batch;
 pub mod keyring;
+pub mod listen;
+pub mod metrics;
 pub mod problem;
+pub mod repeated;
 pub mod schema;
 pub mod server;
 pub mod store;
+pub mod token;
 pub mod writer;
 
 use anyhow::Context as _;
@@ -26,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Arguments of `exeat collect`.
 #[derive(Debug, clap::Args)]
 pub struct CollectArgs {
-    /// Where to listen: a loopback address, since there is no TLS here. Port 0 takes a free one.
+    /// Where to listen. Beyond loopback only with TLS. Port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9470")]
     pub listen: SocketAddr,
     /// The store, a SQLite database. Made when it is not there.
@@ -38,17 +42,20 @@ pub struct CollectArgs {
     /// Write the address to this file once requests are taken.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+    /// Bearer token that every request but /healthz must carry: a file, or env:NAME.
+    #[arg(long, value_name = "FILE|env:NAME")]
+    pub token: Option<token::TokenSource>,
+    /// TLS.
+    #[command(flatten)]
+    pub tls: listen::TlsArgs,
 }
 
 /// Runs `exeat collect` until SIGTERM or SIGINT.
 pub fn run(args: CollectArgs) -> anyhow::Result<()> {
     let keys = args.keys.load()?;
-    anyhow::ensure!(
-        args.listen.ip().is_loopback(),
-        "{} is not a loopback address. The collector speaks plain HTTP, and openings name people: let it listen on \
-         127.0.0.1 and put a TLS proxy in front of it",
-        args.listen
-    );
+    let token = args.token.as_ref().map(token::TokenSource::load).transpose()?;
+    let tls = args.tls.acceptor(args.listen, token.is_some())?;
+    let token = token.as_deref().map(token::ExpectedToken::new);
     let store = store::Store::open(&args.db)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
     runtime.block_on(async {
@@ -61,12 +68,14 @@ pub fn run(args: CollectArgs) -> anyhow::Result<()> {
             .await
             .with_context(|| format!("cannot listen on {}: choose another address with --listen", args.listen))?;
         let address = listener.local_addr()?;
-        let (writer, writing) = writer::start(store)?;
+        let metrics = metrics::Metrics::default();
+        let (writer, writing) = writer::start(store, metrics.clone())?;
         if let Some(file) = &args.ready_file {
             announce(file, address).with_context(|| format!("cannot write {}", file.display()))?;
         }
         eprintln!("exeat collect: listening on {address}, storing in {}", args.db.display());
-        server::serve(listener, server::router(keys, writer.clone()), stop, GRACE).await?;
+        let router = server::router(keys, writer.clone(), metrics, token);
+        listen::serve(listener, tls, router, stop, GRACE).await?;
         writer.stop().await;
         tokio::task::spawn_blocking(move || writing.join())
             .await?

@@ -88,6 +88,17 @@ impl Problem {
         Self::new("root-mismatch", StatusCode::CONFLICT, "The records do not give the signed root.", detail)
     }
 
+    /// The request carries no token, or another.
+    pub fn token() -> Self {
+        let detail = "send the collector's token in `Authorization: Bearer`".to_owned();
+        Self::new("token", StatusCode::UNAUTHORIZED, "The token is missing or wrong.", detail)
+    }
+
+    /// The last part of the type.
+    pub fn code(&self) -> &str {
+        self.r#type.rsplit(':').next().unwrap_or_default()
+    }
+
     /// Nothing could be stored.
     pub fn unavailable(detail: &str) -> Self {
         let title = "The store cannot be written now.";

@@ -12,7 +12,16 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What became of a batch.
-pub type Verdict = Result<LogHead, Problem>;
+pub type Verdict = Result<Stored, Problem>;
+
+/// A batch that is on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// What is acknowledged.
+    pub head: LogHead,
+    /// How many of its records, from the end, were not there before.
+    pub new: usize,
+}
 
 /// Most forks that are kept of one log. The first ones tell the story; a loop must not fill the disk.
 const MAX_FORKS: i64 = 1_000;
@@ -92,9 +101,9 @@ impl Store {
                 Ok(log) => take(&transaction, log, batch, received)?,
                 Err(problem) => Err(problem),
             };
-            verdicts.push(verdict.map(|log| {
+            verdicts.push(verdict.map(|(log, new)| {
                 self.logs.insert(batch.head().origin.clone(), log);
-                batch.head().clone()
+                Stored { head: batch.head().clone(), new }
             }));
         }
         transaction.commit()?;
@@ -163,7 +172,7 @@ fn take(
     log: Option<Log>,
     batch: &Submission,
     received: i64,
-) -> rusqlite::Result<Result<Log, Problem>> {
+) -> rusqlite::Result<Result<(Log, usize), Problem>> {
     let head = batch.head();
     let stored = log.as_ref().map_or(0, |log| log.range.size());
     if batch.first > stored {
@@ -208,7 +217,7 @@ fn take(
         )?,
     };
     insert(transaction, id, batch, new, received)?;
-    Ok(Ok(Log { id, range }))
+    Ok(Ok((Log { id, range }, new.len())))
 }
 
 fn insert(

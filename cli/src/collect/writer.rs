@@ -1,9 +1,12 @@
 //! The one thread that writes. Batches that wait at the same time share a transaction, and so one wait for the disk.
 
 use super::batch::Submission;
+use super::metrics::Metrics;
 use super::problem::Problem;
-use super::store::{Store, Verdict};
-use exeat_engine::evidence::LastHeads;
+use super::repeated::Repeated;
+use super::store::{Store, Stored, Verdict};
+use exeat_engine::evidence::line::display;
+use exeat_engine::evidence::{LastHeads, LogHead};
 use tokio::sync::{mpsc, oneshot};
 
 /// Most batches in one transaction.
@@ -12,7 +15,7 @@ const GROUP: usize = 64;
 const WAITING: usize = 256;
 
 enum Job {
-    Batch(Box<Submission>, oneshot::Sender<Verdict>),
+    Batch(Box<Submission>, oneshot::Sender<Result<LogHead, Problem>>),
     Stop,
     Last { gateway: String, except: Option<String>, answer: oneshot::Sender<Result<LastHeads, Problem>> },
 }
@@ -24,14 +27,14 @@ pub struct Writer {
 }
 
 /// Starts the thread.
-pub fn start(mut store: Store) -> std::io::Result<(Writer, std::thread::JoinHandle<()>)> {
+pub fn start(mut store: Store, metrics: Metrics) -> std::io::Result<(Writer, std::thread::JoinHandle<()>)> {
     let (jobs, mut waiting) = mpsc::channel(WAITING);
     let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
-        let mut group = Vec::with_capacity(GROUP);
+        let (mut group, mut watch) = (Vec::with_capacity(GROUP), Watch { metrics, repeated: Repeated::default() });
         // Takes one, and all others that are there already.
         while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
             let stop = group.iter().any(|job| matches!(job, Job::Stop));
-            work(&mut store, &mut group);
+            work(&mut store, &mut group, &mut watch);
             if stop {
                 return;
             }
@@ -42,7 +45,7 @@ pub fn start(mut store: Store) -> std::io::Result<(Writer, std::thread::JoinHand
 
 impl Writer {
     /// Stores a batch. Answers once it is durable, or is not.
-    pub async fn store(&self, batch: Submission) -> Verdict {
+    pub async fn store(&self, batch: Submission) -> Result<LogHead, Problem> {
         self.ask(|answer| Job::Batch(Box::new(batch), answer)).await?
     }
 
@@ -71,7 +74,26 @@ impl std::fmt::Debug for Job {
     }
 }
 
-fn work(store: &mut Store, group: &mut Vec<Job>) {
+/// What is noticed of records that were stored.
+struct Watch {
+    metrics: Metrics,
+    repeated: Repeated,
+}
+
+impl Watch {
+    fn stored(&mut self, batch: &Submission, verdict: &Verdict) {
+        let Ok(Stored { head, new }) = verdict else { return };
+        let time = batch.checkpoint.checkpoint().time.millis();
+        self.metrics.stored(head.origin.gateway(), *new as u64, time);
+        let leaves = batch.leaves.get(batch.leaves.len().saturating_sub(*new)..).unwrap_or_default();
+        for message in self.repeated.look(&head.origin, leaves) {
+            self.metrics.repeated();
+            eprintln!("exeat collect: ALARM: {}", display(&message));
+        }
+    }
+}
+
+fn work(store: &mut Store, group: &mut Vec<Job>, watch: &mut Watch) {
     let (mut batches, mut answers) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
     for job in group.drain(..) {
         match job {
@@ -93,7 +115,8 @@ fn work(store: &mut Store, group: &mut Vec<Job>) {
     if batches.is_empty() {
         return;
     }
-    for (verdict, answer) in store.write(&batches).into_iter().zip(answers) {
-        let _ = answer.send(verdict);
+    for ((verdict, answer), batch) in store.write(&batches).into_iter().zip(answers).zip(&batches) {
+        watch.stored(batch, &verdict);
+        let _ = answer.send(verdict.map(|stored| stored.head));
     }
 }

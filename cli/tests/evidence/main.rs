@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod beyond;
+#[cfg(test)]
 mod bundles;
 #[cfg(test)]
 mod collect;

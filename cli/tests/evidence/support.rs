@@ -268,6 +268,12 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &[])
+    }
+
+    /// With further options. What it says goes to the file `said`.
+    pub(crate) fn start_with(dir: &Path, options: &[&str]) -> Self {
+        let said = std::fs::File::options().create(true).append(true).open(dir.join("said")).unwrap();
         let ready = dir.join("ready");
         let _ = std::fs::remove_file(&ready);
         let child = Command::new(env!("CARGO_BIN_EXE_exeat"))
@@ -275,7 +281,8 @@ impl Collector {
             .arg(dir.join("evidence.db"))
             .arg("--ready-file")
             .arg(&ready)
-            .stderr(Stdio::null())
+            .args(options)
+            .stderr(Stdio::from(said))
             .spawn()
             .unwrap();
         let mut collector = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
