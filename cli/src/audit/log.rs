@@ -37,18 +37,24 @@ pub struct Claims<'a> {
 
 /// Checks a log.
 pub fn check(store: &EvidenceStore, claims: &Claims<'_>, report: &mut Report) -> rusqlite::Result<Timeline> {
+    // What is gone is believed only because a checkpoint at the cut, or later, signs the root that comes of it.
+    let tree = store.pruned(claims.id)?;
+    let pruned = tree.size();
+    report.totals.pruned = report.totals.pruned.saturating_add(pruned);
     let mut checker = Checker {
         claims,
         report,
-        tree: CompactRange::new(),
+        tree,
+        pruned,
         next: 0,
-        good: 0,
+        good: pruned,
         wrong: 0,
         missing: None,
         decisions: HashMap::new(),
         closed: None,
         timeline: Timeline::new(claims.origin.clone()),
     };
+    checker.before_the_cut();
     checker.roots();
     store.leaves(claims.id, |position, line| checker.leaf(position, line))?;
     checker.end();
@@ -72,6 +78,8 @@ struct Checker<'a> {
     claims: &'a Claims<'a>,
     report: &'a mut Report,
     tree: CompactRange,
+    /// Leaves at the start that retention took.
+    pruned: u64,
     /// The next checkpoint.
     next: usize,
     /// Size of the last checkpoint whose root is right.
@@ -106,6 +114,18 @@ impl Checker<'_> {
         self.record(index, line);
         self.roots();
         Ok(true)
+    }
+
+    /// Checkpoints of sizes that are gone: retention takes them with the leaves.
+    fn before_the_cut(&mut self) {
+        while let Some(signed) = self.claims.checkpoints.get(self.next).filter(|signed| signed.size < self.pruned) {
+            self.next = self.next.saturating_add(1);
+            let what = format!(
+                "the checkpoint stored for size {} lies before leaf {}, where the log begins",
+                signed.size, self.pruned
+            );
+            self.find(None, what);
+        }
     }
 
     /// Compares what is signed for the size that the tree has now.
@@ -198,6 +218,8 @@ impl Checker<'_> {
             Some(Exchange::Open(_)) => return,
             Some(Exchange::Ended) => format!("a second completion of decision {id}"),
             Some(Exchange::Refused) => format!("a completion of decision {id}, which let nothing go"),
+            // Its decision may be among those.
+            None if self.pruned > 0 => return,
             None => format!("a completion of decision {id}, which is not in the log"),
         };
         self.find(Some(index), what);
@@ -263,7 +285,7 @@ impl Checker<'_> {
         let count = u64::try_from(open.len()).unwrap_or(u64::MAX);
         self.report.totals.open = self.report.totals.open.saturating_add(count);
         if let Some((index, closed)) = &self.closed
-            && closed.open != count
+            && (closed.open < count || (closed.open > count && self.pruned == 0))
         {
             let first = open.first().map(|leaf| format!(", the first of them leaf {leaf}")).unwrap_or_default();
             let what = format!(

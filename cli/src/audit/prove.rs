@@ -9,7 +9,7 @@ use super::view::RecordView;
 use crate::collect::keyring::KeyringArgs;
 use anyhow::{Context as _, bail};
 use exeat_engine::evidence::line::{display, to_line, to_pretty};
-use exeat_engine::evidence::merkle::proof::{inclusion, root};
+use exeat_engine::evidence::merkle::suffix::Suffix;
 use exeat_engine::evidence::{Hash, Opening, TlogProof, UnverifiedCheckpoint};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -82,10 +82,12 @@ pub fn bundle(store: &EvidenceStore, row: &Row, sealed: bool) -> anyhow::Result<
     let decided = std::str::from_utf8(&row.leaf).context("the decision is not UTF-8")?;
     let (policy_digest, id) = (policy(decided), &row.decision.id);
     let (mut hashes, mut kept, mut config) = (Vec::new(), Vec::new(), None);
+    let gone = store.pruned(row.log)?;
     store.leaves::<anyhow::Error>(row.log, |index, line| {
         let position = u64::try_from(index)?;
-        if position != hashes.len() as u64 {
-            bail!("leaf {} of {} is missing: run `exeat audit verify`", hashes.len(), row.origin);
+        let next = gone.size().saturating_add(hashes.len() as u64);
+        if position != next {
+            bail!("leaf {next} of {} is missing: run `exeat audit verify`", row.origin);
         }
         hashes.push(Hash::of_leaf(line));
         let keep = match RecordView::parse(line) {
@@ -109,10 +111,10 @@ pub fn bundle(store: &EvidenceStore, row: &Row, sealed: bool) -> anyhow::Result<
     kept.extend(config);
     kept.sort_unstable_by_key(|(index, _)| *index);
     let last = kept.last().map_or(0, |(index, _)| *index);
-    let (size, note) = checkpoint(store, row, last, &hashes)?;
-    let tree = usize::try_from(size).ok().and_then(|size| hashes.get(..size)).context("the log is too large")?;
+    let tree = Suffix { beginning: &gone, leaves: &hashes };
+    let (size, note) = checkpoint(store, row, last, tree)?;
     let leaves = kept.into_iter().map(|(index, line)| {
-        let path = inclusion(tree, index).context("a leaf that is not in the tree")?;
+        let path = tree.inclusion(index, size).context("a leaf that is not in the tree")?;
         Ok(ProvenLeaf { line, proof: TlogProof { index, path, checkpoint: &note }.to_string() })
     });
     let leaves = leaves.collect::<anyhow::Result<_>>()?;
@@ -120,15 +122,14 @@ pub fn bundle(store: &EvidenceStore, row: &Row, sealed: bool) -> anyhow::Result<
 }
 
 /// The first checkpoint that seals all of it, and whose root the leaves give.
-fn checkpoint(store: &EvidenceStore, row: &Row, last: u64, hashes: &[Hash]) -> anyhow::Result<(u64, String)> {
+fn checkpoint(store: &EvidenceStore, row: &Row, last: u64, tree: Suffix<'_>) -> anyhow::Result<(u64, String)> {
     for stored in store.checkpoints(row.log)? {
         let Ok(note) = UnverifiedCheckpoint::parse(&stored.note) else { continue };
         let head = &note.claimed().head;
         if head.size <= last || head.origin.as_str() != row.origin {
             continue;
         }
-        let tree = usize::try_from(head.size).ok().and_then(|size| hashes.get(..size));
-        if tree.is_some_and(|tree| root(tree) == head.root) {
+        if tree.root(head.size) == Some(head.root) {
             return Ok((head.size, String::from_utf8(stored.note.clone())?));
         }
         bail!(

@@ -21,6 +21,8 @@ pub struct Metrics {
     records: Family<Label, Counter>,
     newest: Family<Label, Gauge>,
     repeated: Counter,
+    forwarded: Family<Label, Counter>,
+    waiting: Gauge,
     seconds: Histogram,
 }
 
@@ -41,9 +43,13 @@ impl Default for Metrics {
         );
         let help = "Signatures that let something go in two logs: a signed request was sent to two gateways";
         registry.register("repeated_signatures", help, repeated.clone());
+        let (forwarded, waiting) = <(Family<Label, Counter>, Gauge)>::default();
+        let help = "Batches that a relay passed on, by verdict. Alarm on refused";
+        registry.register("forwarded_batches", help, forwarded.clone());
+        registry.register("forward_waiting_batches", "Batches that a relay has still to pass on", waiting.clone());
         let help = "Time from a batch that was read to its verdict";
         registry.register_with_unit("write", help, Unit::Seconds, seconds.clone());
-        Self { registry: Arc::new(registry), batches, records, newest, repeated, seconds }
+        Self { registry: Arc::new(registry), batches, records, newest, repeated, forwarded, waiting, seconds }
     }
 }
 
@@ -67,6 +73,21 @@ impl Metrics {
     /// A signature let something go in two logs.
     pub fn repeated(&self) {
         self.repeated.inc();
+    }
+
+    /// The next collector took a batch.
+    pub fn forwarded(&self) {
+        self.forwarded.get_or_create(&[("verdict", "stored".to_owned())]).inc();
+    }
+
+    /// The next collector will never take a batch.
+    pub fn refused(&self) {
+        self.forwarded.get_or_create(&[("verdict", "refused".to_owned())]).inc();
+    }
+
+    /// So many batches have still to be passed on.
+    pub fn waiting(&self, batches: i64) {
+        self.waiting.set(batches);
     }
 
     /// The text that Prometheus reads.

@@ -7,6 +7,7 @@ use super::repeated::Repeated;
 use super::store::{Store, Stored, Verdict};
 use exeat_engine::evidence::line::display;
 use exeat_engine::evidence::{LastHeads, LogHead};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Most batches in one transaction.
@@ -17,6 +18,7 @@ const WAITING: usize = 256;
 enum Job {
     Batch(Box<Submission>, oneshot::Sender<Result<LogHead, Problem>>),
     Stop,
+    Prune,
     Last { gateway: String, except: Option<String>, answer: oneshot::Sender<Result<LastHeads, Problem>> },
 }
 
@@ -27,17 +29,35 @@ pub struct Writer {
 }
 
 /// Starts the thread.
-pub fn start(mut store: Store, metrics: Metrics) -> std::io::Result<(Writer, std::thread::JoinHandle<()>)> {
+pub fn start(
+    mut store: Store,
+    metrics: Metrics,
+    retention: Option<Retention>,
+) -> std::io::Result<(Writer, std::thread::JoinHandle<()>)> {
     let (jobs, mut waiting) = mpsc::channel(WAITING);
     let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
-        let (mut group, mut watch) = (Vec::with_capacity(GROUP), Watch { metrics, repeated: Repeated::default() });
+        let (mut group, mut watch) = (
+            Vec::with_capacity(GROUP),
+            Watch { metrics, repeated: Repeated::default(), retention, forgetting: retention.is_some() },
+        );
         // Takes one, and all others that are there already.
-        while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
+        loop {
+            // While there is something to forget, that is done between what comes, a step at a time.
+            if watch.forgetting {
+                while group.len() < GROUP
+                    && let Ok(job) = waiting.try_recv()
+                {
+                    group.push(job);
+                }
+            } else if waiting.blocking_recv_many(&mut group, GROUP) == 0 {
+                return;
+            }
             let stop = group.iter().any(|job| matches!(job, Job::Stop));
             work(&mut store, &mut group, &mut watch);
             if stop {
                 return;
             }
+            watch.forget(&mut store);
         }
     })?;
     Ok((Writer { jobs }, thread))
@@ -52,6 +72,11 @@ impl Writer {
     /// The last checkpoints of a gateway's newest boot other than `except`.
     pub async fn last(&self, gateway: String, except: Option<String>) -> Result<LastHeads, Problem> {
         self.ask(|answer| Job::Last { gateway, except, answer }).await?
+    }
+
+    /// Looks for what is old enough to be forgotten.
+    pub async fn prune(&self) {
+        let _ = self.jobs.send(Job::Prune).await;
     }
 
     /// Ends the thread once it has written what came before. Connections that are still open do not hold it up.
@@ -78,9 +103,29 @@ impl std::fmt::Debug for Job {
 struct Watch {
     metrics: Metrics,
     repeated: Repeated,
+    retention: Option<Retention>,
+    /// Whether there may be more to forget.
+    forgetting: bool,
+}
+
+/// What is forgotten.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// After how long.
+    pub keep: Duration,
+    /// Only what was forwarded.
+    pub relay: bool,
 }
 
 impl Watch {
+    fn forget(&mut self, store: &mut Store) {
+        let Some(Retention { keep, relay }) = self.retention.filter(|_| self.forgetting) else { return };
+        self.forgetting = store.prune(keep, relay).unwrap_or_else(|error| {
+            eprintln!("exeat collect: cannot forget what is old: {error}; it is tried again in an hour");
+            false
+        });
+    }
+
     fn stored(&mut self, batch: &Submission, verdict: &Verdict) {
         let Ok(Stored { head, new }) = verdict else { return };
         let time = batch.checkpoint.checkpoint().time.millis();
@@ -110,6 +155,7 @@ fn work(store: &mut Store, group: &mut Vec<Job>, watch: &mut Watch) {
                 let _ = answer.send(last);
             }
             Job::Stop => {}
+            Job::Prune => watch.forgetting = true,
         }
     }
     if batches.is_empty() {

@@ -16,6 +16,10 @@ mod list;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]
+mod relay;
+#[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod support;

@@ -200,6 +200,14 @@ impl Vm {
         self.batch(100).unwrap()
     }
 
+    /// Delivers a checkpoint without records.
+    pub(crate) fn beat(&mut self, to: SocketAddr) {
+        let batch = self.heartbeat();
+        let answer = post(to, batch.bytes());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        self.journal.acknowledged(&answer.json()).unwrap();
+    }
+
     /// Delivers everything, in batches of so many records.
     pub(crate) fn deliver(&mut self, to: SocketAddr, lines: usize) {
         while let Some(batch) = self.batch(lines) {
@@ -273,11 +281,16 @@ impl Collector {
 
     /// With further options. What it says goes to the file `said`.
     pub(crate) fn start_with(dir: &Path, options: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", dir, options)
+    }
+
+    /// Once more where it was.
+    pub(crate) fn start_at(address: &str, dir: &Path, options: &[&str]) -> Self {
         let said = std::fs::File::options().create(true).append(true).open(dir.join("said")).unwrap();
         let ready = dir.join("ready");
         let _ = std::fs::remove_file(&ready);
         let child = Command::new(env!("CARGO_BIN_EXE_exeat"))
-            .args(["collect", "--listen", "127.0.0.1:0", "--key", &key_option(), "--db"])
+            .args(["collect", "--listen", address, "--key", &key_option(), "--db"])
             .arg(dir.join("evidence.db"))
             .arg("--ready-file")
             .arg(&ready)
