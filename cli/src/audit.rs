@@ -75,6 +75,9 @@ struct VerifyArgs {
     /// Up to this time. What was signed later is checked, but nothing is missed after it.
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     to: Option<u64>,
+    /// A gateway of which something must be stored; repeat it. Unless given, every gateway whose key is.
+    #[arg(long, value_name = "GATEWAY")]
+    expect: Vec<String>,
 }
 
 /// Runs `exeat audit`.
@@ -84,13 +87,19 @@ pub fn run(args: AuditArgs) -> anyhow::Result<()> {
             let keys = args.keys.load()?;
             let store = store::EvidenceStore::open(&args.store.db)?;
             let window = coverage::Window::new(args.from, args.to)?;
-            let report = verify::verify(&store, &keys, &window)?;
+            let report = verify::verify(&store, &keys, &window, &args.expect)?;
             let mut out = std::io::stdout().lock();
             for finding in &report.findings {
                 writeln!(out, "{finding}")?;
             }
+            if report.findings.is_empty() {
+                writeln!(out, "{}", report.totals)?;
+            }
+            for note in &report.notes {
+                writeln!(out, "note: {note}")?;
+            }
             match report.findings.len() {
-                0 => Ok(writeln!(out, "{}", report.totals)?),
+                0 => Ok(()),
                 n => anyhow::bail!("{n} finding{} in {}", if n == 1 { "" } else { "s" }, args.store.db.display()),
             }
         }

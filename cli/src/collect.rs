@@ -50,8 +50,8 @@ pub struct CollectArgs {
     /// Bearer token that every request but /healthz must carry: a file, or env:NAME.
     #[arg(long, value_name = "FILE|env:NAME")]
     pub token: Option<token::TokenSource>,
-    /// Forget what was signed longer ago than this, for instance 400d; absent: never. Where the EU AI Act asks a deployer to keep
-    /// logs, it is for at least six months (article 26(6)).
+    /// Forget what was signed longer ago than this, for instance 400d; absent: never. Where the EU AI Act asks a deployer
+    /// to keep the logs of a high-risk system, it is for at least six months (article 26(6)).
     #[arg(long, value_name = "TIME", value_parser = keep)]
     pub keep: Option<Duration>,
     /// TLS.

@@ -33,7 +33,8 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<()> {
     let keys = args.keys.load()?;
     let store = EvidenceStore::open(&args.store.db)?;
     let window = Window::new(args.filter.from, args.filter.to)?;
-    let findings = verify(&store, &keys, &window)?.findings;
+    let verified = verify(&store, &keys, &window, &[])?;
+    let findings = &verified.findings;
     let rows = args.filter.rows(&store, 0).context("the store cannot be read; is it damaged?")?;
     let report = Incident { store: &store, filter: &args.filter, rows: &rows };
     let mut text = String::new();
@@ -58,9 +59,12 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<()> {
             "**No.** `exeat audit verify` finds {}; what is told above may be altered or lack a part:\n",
             findings.len()
         )?;
-        for finding in &findings {
+        for finding in findings {
             writeln!(text, "- {}", code(&finding.to_string()))?;
         }
+    }
+    for note in &verified.notes {
+        writeln!(text, "\nNote: {}", code(&note.to_string()))?;
     }
     Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
 }

@@ -7,6 +7,7 @@ use super::store::EvidenceStore;
 use super::time;
 use super::view::{ClosedView, CompletionView, DecisionView, RecordView};
 use exeat_engine::evidence::{CompactRange, Hash, Opening, Origin};
+use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 
 /// A checkpoint whose signature holds.
@@ -36,7 +37,12 @@ pub struct Claims<'a> {
 }
 
 /// Checks a log.
-pub fn check(store: &EvidenceStore, claims: &Claims<'_>, report: &mut Report) -> rusqlite::Result<Timeline> {
+pub fn check(
+    store: &EvidenceStore,
+    claims: &Claims<'_>,
+    signatures: &mut Signatures,
+    report: &mut Report,
+) -> rusqlite::Result<Timeline> {
     // What is gone is believed only because a checkpoint at the cut, or later, signs the root that comes of it.
     let tree = store.pruned(claims.id)?;
     let pruned = tree.size();
@@ -44,6 +50,7 @@ pub fn check(store: &EvidenceStore, claims: &Claims<'_>, report: &mut Report) ->
     let mut checker = Checker {
         claims,
         report,
+        signatures,
         tree,
         pruned,
         next: 0,
@@ -63,6 +70,22 @@ pub fn check(store: &EvidenceStore, claims: &Claims<'_>, report: &mut Report) ->
     Ok(timeline)
 }
 
+/// What let something go, by the digest of what was signed: a signed request that went out by two logs was sent to two gateways.
+/// Some 60 bytes for each.
+#[derive(Debug, Default)]
+pub struct Signatures {
+    seen: HashMap<[u8; 16], (Origin, u64)>,
+}
+
+impl Signatures {
+    /// Where the same request was let go before by another log.
+    fn before(&mut self, base: &str, origin: &Origin, index: u64) -> Option<(Origin, u64)> {
+        let digest = Sha256::digest(base).first_chunk().copied().unwrap_or_default();
+        let first = self.seen.entry(digest).or_insert_with(|| (origin.clone(), index));
+        (first.0 != *origin).then(|| first.clone())
+    }
+}
+
 /// A decision, as far as its exchange has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exchange {
@@ -77,6 +100,7 @@ enum Exchange {
 struct Checker<'a> {
     claims: &'a Claims<'a>,
     report: &'a mut Report,
+    signatures: &'a mut Signatures,
     tree: CompactRange,
     /// Leaves at the start that retention took.
     pruned: u64,
@@ -206,6 +230,13 @@ impl Checker<'_> {
             }
         };
         *count = count.saturating_add(1);
+        let base = decision.signature_base.as_deref().filter(|_| decision.let_go());
+        if let Some((origin, first)) = base.and_then(|base| self.signatures.before(base, self.claims.origin, index)) {
+            let what = format!(
+                "lets the same signed request go as {origin} leaf {first}: it was sent to two gateways, and passed both"
+            );
+            self.report.note(self.claims.origin.as_str(), Some(index), what);
+        }
         let exchange = if decision.let_go() { Exchange::Open(index) } else { Exchange::Refused };
         if self.decisions.insert(decision.id.clone(), exchange).is_some() {
             self.find(Some(index), format!("a second decision with the id {}", decision.id));

@@ -92,11 +92,18 @@ impl fmt::Display for Totals {
 pub struct Report {
     /// Findings. None: all is well.
     pub findings: Vec<Finding>,
+    /// What is as it must be, and worth to know all the same.
+    pub notes: Vec<Finding>,
     /// Counts.
     pub totals: Totals,
 }
 
 impl Report {
+    /// Adds a note.
+    pub fn note(&mut self, place: &str, leaf: Option<u64>, what: impl Into<String>) {
+        self.notes.push(Finding { place: place.to_owned(), leaf, what: what.into() });
+    }
+
     /// Adds a finding.
     pub fn add(&mut self, place: &str, leaf: Option<u64>, what: impl Into<String>) {
         self.findings.push(Finding { place: place.to_owned(), leaf, what: what.into() });

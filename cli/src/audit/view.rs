@@ -62,6 +62,8 @@ pub struct DecisionView {
     pub tenant: Option<String>,
     /// Commitment to the natural person.
     pub user: Option<String>,
+    /// Digest of what was signed.
+    pub signature_base: Option<String>,
     /// Where to.
     #[serde(default)]
     pub destination: DestinationView,
