@@ -19,7 +19,8 @@ use exeat_engine::evidence::{
 };
 use exeat_engine::exchange::{End, Exchange, Step, Surroundings};
 use exeat_engine::facts::{Facts, Timestamp};
-use exeat_engine::ledger::{Ledger, NonceFingerprint, Share, Spend};
+use exeat_engine::ledger::names::{Charge, Charged, Mark};
+use exeat_engine::ledger::{Ledger, NonceFingerprint, SessionName, Share, Spend, Unavailable};
 use exeat_engine::policy::{Configuration, HeadVerdict, Mode, Payload, Subject, Verdict};
 use exeat_engine::request::RequestHead;
 use serde_json::json;
@@ -204,6 +205,22 @@ impl Ledger for AlwaysFresh {
     fn spend_nonce(&mut self, _: Share<'_>, _: NonceFingerprint, _: Timestamp, _: Timestamp) -> Spend {
         Spend::Fresh
     }
+
+    fn charge_names(&mut self, _: &Charge<'_>, _: Timestamp) -> Charged {
+        Charged::Within
+    }
+
+    fn quarantined(&mut self, _: &SessionName<'_>, _: Timestamp) -> Result<Option<Timestamp>, Unavailable> {
+        Ok(None)
+    }
+
+    fn quarantine(&mut self, _: &SessionName<'_>, _: Timestamp, _: Timestamp) -> Result<(), Unavailable> {
+        Err(Unavailable)
+    }
+
+    fn meet(&mut self, _: Share<'_>, _: Mark) -> Option<bool> {
+        Some(false)
+    }
 }
 
 fn journal() -> Result<Journal, String> {
@@ -340,6 +357,7 @@ fn decision() -> (DecisionRecord, Vec<FieldOpening>) {
         parameters: Vec::new(),
         payload: PayloadReference::default(),
         first_seen: None,
+        quarantined_until: None,
         request_id: text("0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0"),
         traceparent: None,
         signature_base: text(digest),
