@@ -7,6 +7,7 @@ pub mod citations;
 pub mod coverage;
 pub mod list;
 pub mod log;
+mod quarantined;
 pub mod report;
 pub mod show;
 pub mod store;

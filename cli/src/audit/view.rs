@@ -56,6 +56,12 @@ pub struct DecisionView {
     pub agent: Option<String>,
     /// Session.
     pub session: Option<String>,
+    /// Tenant.
+    pub tenant: Option<String>,
+    /// The first condition that failed.
+    pub condition: Option<String>,
+    /// Until when its session is quarantined.
+    pub quarantined_until: Option<u64>,
     /// Commitment to the natural person.
     pub user: Option<String>,
     /// Where to.
