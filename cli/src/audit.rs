@@ -13,6 +13,7 @@ pub mod incident;
 pub mod list;
 pub mod log;
 pub mod prove;
+mod quarantined;
 pub mod report;
 pub mod show;
 pub mod store;

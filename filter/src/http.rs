@@ -64,7 +64,7 @@ impl Http {
             let log = vm.log(now).ok_or(Reason::AuditUnavailable)?;
             let facts = Facts { now, started: log.started, random, peer, source, request_id };
             let mut exchange = Exchange::new(configuration, facts);
-            let mut ledger = SharedLedger(&log.shared);
+            let mut ledger = SharedLedger(&log.shared, &mut log.known);
             let mut around = Surroundings { now, ledger: &mut ledger, journal: &mut log.journal };
             let step = exchange.head(&mut around, head, end);
             log.publish();
@@ -79,7 +79,7 @@ impl Http {
         let exchange = self.exchange.as_mut().ok_or(Reason::InternalError)?;
         vm::with(|vm| {
             let log = vm.log(now).ok_or(Reason::AuditUnavailable)?;
-            let mut ledger = SharedLedger(&log.shared);
+            let mut ledger = SharedLedger(&log.shared, &mut log.known);
             let mut around = Surroundings { now, ledger: &mut ledger, journal: &mut log.journal };
             let step = step(exchange, &mut around);
             log.publish();
@@ -96,6 +96,9 @@ impl Http {
                 self.decided = true;
                 // For the host's access log: joins its line with the decision record.
                 let _ = hostcalls::set_property(vec!["exeat.decision"], Some(decision.id.as_bytes()));
+                if decision.first_seen {
+                    vm::with(vm::Vm::count_first_seen);
+                }
                 let checkpoint = vm::with(|vm| vm.begun_log().and_then(vm::Log::unwitnessed_checkpoint));
                 if let Some(checkpoint) = checkpoint {
                     let _ = hostcalls::set_property(vec!["exeat.checkpoint"], Some(checkpoint.as_bytes()));
@@ -172,7 +175,7 @@ impl Http {
         };
         vm::with(|vm| {
             let Some(log) = vm.begun_log() else { return };
-            let mut ledger = SharedLedger(&log.shared);
+            let mut ledger = SharedLedger(&log.shared, &mut log.known);
             let mut around = Surroundings { now, ledger: &mut ledger, journal: &mut log.journal };
             exchange.end(&mut around, end);
             log.publish();

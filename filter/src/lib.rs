@@ -5,6 +5,7 @@
 //! - [`vm`]: what the contexts of one worker VM share
 //! - [`shared`]: what the VMs of one gateway process share
 //! - [`nonces`]: which of it remembers spent nonces
+//! - [`sessions`]: and what sessions did
 //! - [`host`]: host calls that never panic
 //! - [`verify`]: signatures that the host verifies
 //! - [`wasi`]: randomness and environment variables
@@ -13,6 +14,7 @@ mod host;
 mod http;
 mod nonces;
 mod root;
+mod sessions;
 mod shared;
 mod verify;
 mod vm;

@@ -3,19 +3,24 @@
 //! A listener update adds a root context to the VM and leaves the old one to its open connections. Every request is judged
 //! by the newest configuration accepted for its plugin, whichever root context its connection arrived on.
 
+use crate::sessions::Known;
 use crate::shared::{Boot, SharedData};
 use crate::{host, wasi};
 use exeat_engine::evidence::key::{GatewayKey, SHARED_STATE};
 use exeat_engine::evidence::{Capacity, ConfigRecord, GenesisRecord, Hash, Journal, LogHead, ModuleReference, Origin};
 use exeat_engine::facts::Timestamp;
 use exeat_engine::policy::{Configuration, Gateway, Role};
-use proxy_wasm::types::LogLevel;
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{LogLevel, MetricType};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Bytes that may wait for the collector, beside the configured number of records.
 const QUEUE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// How often an agent met a host for the first time in the life of the process, over all workers.
+const FIRST_SEEN: &str = "exeat.first_seen";
 
 thread_local! {
     static VM: RefCell<Vm> = RefCell::new(Vm::default());
@@ -44,6 +49,8 @@ pub(crate) struct Vm {
     /// Whether the operator was told why there is no log.
     told: bool,
     roots: u32,
+    /// The host's counter of first meetings, once there was one.
+    first_seen: Option<u32>,
     pub(crate) delivery: crate::root::Delivery,
 }
 
@@ -77,6 +84,8 @@ pub(crate) struct Log {
     pub(crate) journal: Journal,
     pub(crate) shared: SharedData,
     pub(crate) started: Timestamp,
+    /// What this worker need not ask the others.
+    pub(crate) known: Known,
     number: u32,
     /// Leaves when the head was last published.
     published: u64,
@@ -220,13 +229,23 @@ impl Vm {
         let capacity = Capacity { records: u64::from(gateway.queue()), bytes: QUEUE_BYTES };
         let journal = Journal::new(&genesis, identity.key.clone(), capacity).map_err(|error| error.to_string())?;
         let started = identity.boot.started;
-        let mut log = Log { journal, shared, started, number, published: 0, witnessed: true };
+        let mut log = Log { journal, shared, started, known: Known::default(), number, published: 0, witnessed: true };
         for record in &self.unrecorded {
             log.record_config(record).map_err(|error| error.to_string())?;
         }
         self.unrecorded.clear();
         log.publish();
         Ok(Some(log))
+    }
+
+    /// Counts a first meeting of an agent and a host. A host without metrics is none the worse.
+    pub(crate) fn count_first_seen(&mut self) {
+        if self.first_seen.is_none() {
+            self.first_seen = hostcalls::define_metric(MetricType::Counter, FIRST_SEEN).ok();
+        }
+        if let Some(counter) = self.first_seen {
+            let _ = hostcalls::increment_metric(counter, 1);
+        }
     }
 
     pub(crate) fn root_created(&mut self) {

@@ -2,6 +2,7 @@
 
 use super::StoreArgs;
 use super::filter::Filter;
+use super::quarantined;
 use super::store::EvidenceStore;
 use super::time;
 use super::view::{CompletionView, DecisionView, RecordView};
@@ -23,6 +24,9 @@ pub struct ListArgs {
     /// The newest so many; 0 for all.
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
+    /// Instead the sessions that are quarantined now, each with the decision that began it.
+    #[arg(long, conflicts_with_all = ["limit", "agent", "session", "outcome", "reason", "host"])]
+    quarantined: bool,
     #[command(flatten)]
     filter: Filter,
 }
@@ -49,14 +53,20 @@ pub struct Row {
 /// Runs `exeat audit list`.
 pub fn run(args: &ListArgs) -> anyhow::Result<()> {
     let store = EvidenceStore::open(&args.store.db)?;
-    let rows = args.filter.rows(&store, args.limit).context("the store cannot be read; is it damaged?")?;
+    let rows = match args.quarantined {
+        true => quarantined::sessions(&store, time::now()),
+        false => args.filter.rows(&store, args.limit),
+    }
+    .context("the store cannot be read; is it damaged?")?;
     let mut out = std::io::stdout().lock();
     if args.json {
         for row in &rows {
             writeln!(out, "{}", json(&store, row)?)?;
         }
     } else if rows.is_empty() {
-        writeln!(out, "no decision fits")?;
+        writeln!(out, "{}", if args.quarantined { "no session is quarantined" } else { "no decision fits" })?;
+    } else if args.quarantined {
+        writeln!(out, "{}", quarantined::table(&rows))?;
     } else {
         writeln!(out, "{}", table(&store, &rows)?)?;
     }
@@ -138,9 +148,15 @@ pub fn user(store: &EvidenceStore, row: &Row) -> rusqlite::Result<Option<String>
     Ok(None)
 }
 
-fn table(store: &EvidenceStore, rows: &[Row]) -> anyhow::Result<Table> {
+/// A table of plain text, as wide as it is.
+pub(super) fn text_table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header([
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
+    table
+}
+
+fn table(store: &EvidenceStore, rows: &[Row]) -> anyhow::Result<Table> {
+    let mut table = text_table([
         "time", "outcome", "reason", "agent", "session", "user", "method", "host", "path", "status", "bytes", "id",
     ]);
     let text = |value: Option<&str>| value.map_or_else(|| "-".to_owned(), |value| shorten(&display(value)));
@@ -172,7 +188,7 @@ fn table(store: &EvidenceStore, rows: &[Row]) -> anyhow::Result<Table> {
 }
 
 /// Cells have an end, whatever an agent chose. `audit show` has it all.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     const LONGEST: usize = 60;
     match text.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{}…", text.split_at_checked(at).map_or(text, |(start, _)| start)),

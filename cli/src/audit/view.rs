@@ -60,6 +60,10 @@ pub struct DecisionView {
     pub session: Option<String>,
     /// Tenant.
     pub tenant: Option<String>,
+    /// The first condition that failed.
+    pub condition: Option<String>,
+    /// Until when its session is quarantined.
+    pub quarantined_until: Option<u64>,
     /// Commitment to the natural person.
     pub user: Option<String>,
     /// Digest of what was signed.

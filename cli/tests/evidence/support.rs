@@ -112,6 +112,7 @@ impl Vm {
             parameters: vec![],
             payload: PayloadReference::default(),
             first_seen: None,
+            quarantined_until: None,
             request_id: None,
             traceparent: None,
             signature_base: None,

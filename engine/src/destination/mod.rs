@@ -21,6 +21,9 @@ pub mod path;
 pub mod paths;
 pub mod ranges;
 mod readings;
+pub mod registrable;
+pub mod score;
+mod score_words;
 pub mod special_use;
 
 pub use address::{AddressClass, classify};

@@ -229,6 +229,7 @@ mod tests {
             parameters: vec![InspectedParameter { at: String::new(), hash: String::new() }],
             payload: PayloadReference { bytes: 0, digest: some(), findings: vec![finding] },
             first_seen: Some(true),
+            quarantined_until: None,
             request_id: some(),
             traceparent: some(),
             signature_base: some(),

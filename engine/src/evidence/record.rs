@@ -214,6 +214,9 @@ pub struct DecisionRecord {
     /// Whether this agent met this destination for the first time in the life of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<bool>,
+    /// Until when its session is quarantined, where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantined_until: Option<Timestamp>,
     /// The host's request id; never join records by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,

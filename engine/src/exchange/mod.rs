@@ -5,6 +5,7 @@
 //! recorded nothing of the policy; nothing is released before a record of it stands in the journal.
 
 mod examine;
+mod names;
 #[cfg(test)]
 mod properties;
 mod report;
@@ -16,7 +17,7 @@ pub use step::{Decision, End, Step, Surroundings, Verdict, Wait};
 
 use crate::decision::{Reason, answer::answer};
 use crate::evidence::record::{Binding, CompletionRecord, Ending, Outcome, Released};
-use crate::facts::Facts;
+use crate::facts::{Facts, Timestamp};
 use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
 use crate::policy::{Candidates, Configuration, Feedback, Grant, Mode, Refusal, Verdict as PolicyVerdict};
 use crate::request::{MalformedHead, RequestHead};
@@ -35,6 +36,10 @@ pub struct Exchange {
     facts: Facts,
     id: String,
     stage: Stage,
+    /// Until when its session is quarantined, where it is.
+    quarantined_until: Option<Timestamp>,
+    /// Whether its agent meets its host for the first time, once that is asked.
+    first_seen: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -92,7 +97,7 @@ impl Exchange {
     /// An exchange under the configuration that is newest when its head arrives.
     pub fn new(configuration: Arc<Configuration>, facts: Facts) -> Self {
         let id = derive_id(&facts.random);
-        Self { configuration, facts, id, stage: Stage::New }
+        Self { configuration, facts, id, stage: Stage::New, quarantined_until: None, first_seen: None }
     }
 
     /// The decision id, 32 hex digits; known from the start.
@@ -121,6 +126,10 @@ impl Exchange {
         match examine::examine(&configuration, &self.facts, around, head, end) {
             Err(fault) => self.refuse(around, fault.denial()),
             Ok((request, candidates, expected)) => {
+                let candidates = match self.heed_quarantine(around, &request, candidates) {
+                    Ok(candidates) => candidates,
+                    Err(refusal) => return self.refuse(around, Denial::policy(&refusal, &request, None)),
+                };
                 let hasher = BodyHasher::new(expected.as_ref());
                 let held = Box::new(Held { request, candidates, expected, hasher, bytes: 0 });
                 if end {
@@ -237,7 +246,10 @@ impl Exchange {
                 self.decide(around, held)
             }
             PolicyVerdict::Refused(refusal) if held.bytes > MONITOR_HOLD => {
-                let Held { request, expected, hasher, .. } = *held;
+                let Held { request, expected, hasher, candidates, .. } = *held;
+                if let Some(refusal) = self.charge_names(around, &request, &candidates).filter(enforced) {
+                    return self.refuse(around, Denial::policy(&refusal, &request, None));
+                }
                 let unsigned = request.verified.binding() != Binding::Request;
                 let rest = Rest { hasher, expected, unsigned, announced: request.content_length() };
                 let flight = Flight { rest: Some(rest), ..Flight::default() };
@@ -266,7 +278,16 @@ impl Exchange {
             let why = "the body is not as long as content-length says".to_owned();
             return self.refuse(around, Denial::floor(Reason::RequestMalformed, why, &request, Some(&digest)));
         }
-        match candidates.judge_payload(&request.payload(bytes)) {
+        let verdict = candidates.judge_payload(&request.payload(bytes));
+        let leaves = !matches!(&verdict, PolicyVerdict::Refused(refusal) if enforced(refusal));
+        // Only what leaves is charged, and it leaves only once it is.
+        let verdict = match leaves.then(|| self.charge_names(around, &request, &candidates)).flatten() {
+            Some(refusal) if enforced(&refusal) || matches!(verdict, PolicyVerdict::Allowed(_)) => {
+                PolicyVerdict::Refused(refusal)
+            }
+            _ => verdict,
+        };
+        match verdict {
             PolicyVerdict::Allowed(grant) => self.allow(around, &request, &grant, &digest),
             PolicyVerdict::Refused(refusal) if refusal.mode == Mode::Monitor => {
                 let flight = Flight::whole(&digest);
@@ -326,6 +347,9 @@ impl Exchange {
         forward: Vec<(String, Vec<u8>)>,
         flight: Flight,
     ) -> Step {
+        if let Who::Request(request) = report.who {
+            self.meet(around, request);
+        }
         let (record, openings) = report.record(self, around);
         if let Err(error) = around.journal.append_decision(&record, openings) {
             let denial = Denial {
@@ -345,6 +369,7 @@ impl Exchange {
             id: self.id.clone(),
             outcome: report.outcome,
             reason: report.reason,
+            first_seen: self.first_seen == Some(true),
             verdict: Verdict::Forward(forward),
         }))
     }
@@ -361,9 +386,14 @@ impl Exchange {
             id: self.id.clone(),
             outcome: Outcome::Deny,
             reason: report.reason,
+            first_seen: false,
             verdict: Verdict::Refuse(answer(report.reason, &self.id, rule, condition)),
         }))
     }
+}
+
+fn enforced(refusal: &Refusal) -> bool {
+    refusal.mode == Mode::Enforce
 }
 
 impl Flight {

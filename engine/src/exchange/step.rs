@@ -56,6 +56,8 @@ pub struct Decision {
     pub outcome: Outcome,
     /// Why.
     pub reason: Reason,
+    /// Whether the agent meets the host for the first time in the life of the process.
+    pub first_seen: bool,
     /// What to do with the request.
     pub verdict: Verdict,
 }

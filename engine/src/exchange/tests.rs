@@ -1,5 +1,7 @@
 //! Whole exchanges through the engine alone: signed request in, decision and records out.
 
+mod leaks;
+mod names;
 mod session;
 
 use super::*;
@@ -77,6 +79,14 @@ impl World {
         self.requests += 1;
         let facts =
             Facts { now: NOW, started: Timestamp(NOW.0 - 10_000), random: [self.requests; 32], ..Facts::default() };
+        Exchange::new(Arc::clone(&self.configuration), facts)
+    }
+
+    /// As [`World::start`], for more requests than a byte counts.
+    fn start_numbered(&self, number: u64) -> Exchange {
+        let mut random = [0; 32];
+        random[..8].copy_from_slice(&number.to_le_bytes());
+        let facts = Facts { now: NOW, started: Timestamp(NOW.0 - 10_000), random, ..Facts::default() };
         Exchange::new(Arc::clone(&self.configuration), facts)
     }
 

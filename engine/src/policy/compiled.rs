@@ -7,6 +7,7 @@ use super::document::PolicyDocument;
 use super::error::{Document, Place, PolicyErrors, Problems, quoted};
 use super::gateway::Gateway;
 use super::limits::{self, Limits};
+use super::names::{NameLimits, Releases};
 use super::rule::DenyRule;
 use super::selector::{DestinationSet, Directory, check_id};
 use super::signer::{self, Signer};
@@ -14,6 +15,7 @@ use super::token;
 use crate::context::KeyRing;
 use crate::context::token::TokenIssuers;
 use crate::destination::{CanonicalHost, HostGrant};
+use crate::ledger::SessionName;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -32,6 +34,7 @@ pub struct CompiledPolicy {
     pub(super) tenants: Option<HashMap<String, Option<DestinationSet>>>,
     pub(super) destinations: Destinations,
     pub(super) agents: HashMap<String, Agent>,
+    pub(super) releases: Releases,
 }
 
 /// What nobody can exceed.
@@ -87,6 +90,11 @@ impl CompiledPolicy {
         self.destinations.grant(host, port)
     }
 
+    /// Whether no quarantine holds this session.
+    pub fn releases(&self, session: &SessionName<'_>) -> bool {
+        self.releases.holds(session)
+    }
+
     /// How many destinations there are.
     pub fn destinations(&self) -> usize {
         self.destinations.len()
@@ -131,9 +139,15 @@ impl CompiledPolicy {
         let mut directory = Directory::default();
         let tenant_names: Option<Vec<&str>> =
             document.tenants.as_ref().map(|tenants| tenants.iter().map(|(name, _)| name).collect());
+        let names = {
+            let defaults = root.key("defaults");
+            let names = NameLimits::BUILT_IN.with(&document.defaults.names, &defaults.key("names"));
+            problems.take(names).unwrap_or(NameLimits::BUILT_IN)
+        };
         let destinations = Destinations::compile(
             &document.destinations,
             gateway.scheme(),
+            names,
             tenant_names.as_deref(),
             &mut directory,
             &mut problems,
@@ -141,6 +155,8 @@ impl CompiledPolicy {
         let tenants = compile_tenants(&document, &directory, &mut problems);
         let around = Surroundings { directory: &directory, destinations: &destinations };
         let agents = agent::compile(&document, &around, &mut problems);
+        let quarantine = root.key("quarantine");
+        let releases = Releases::compile(&document.quarantine.release, &quarantine.key("release"), &mut problems);
         // Last: they may enter words into the directory that nothing else may rely on.
         let ceilings = compile_ceilings(&document, &mut directory, &mut problems);
         problems.finish(Self {
@@ -156,6 +172,7 @@ impl CompiledPolicy {
             tenants,
             destinations,
             agents,
+            releases,
         })
     }
 }

@@ -5,8 +5,9 @@ use super::document::{Named, OneOrMany};
 use super::error::{Document, Place, PolicyError, Problems, quoted};
 use super::headers;
 use super::limits::Limits;
+use super::names::NameLimits;
 use super::selector::{Directory, Label, check_id};
-use crate::context::DataClass;
+use crate::context::{DataClass, Provenance};
 use crate::destination::{CanonicalHost, HostGrant, HostMatcher, HostPattern, HostSpecificity, Scheme};
 use crate::facts::Timestamp;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub struct Destination {
     pub(super) teams: Option<Vec<String>>,
     pub(super) expires: Option<Timestamp>,
     pub(super) limits: Limits,
+    pub(super) names: NameLimits,
     pub(super) credentials: Option<Credentials>,
 }
 
@@ -65,11 +67,13 @@ impl Destination {
         id: &str,
         document: &DestinationDocument,
         scheme: Scheme,
+        names: NameLimits,
         directory: &mut Directory,
         tenants: Option<&[&str]>,
         place: &Place<'_>,
     ) -> Result<Self, PolicyError> {
         check_id(id, "a destination", place)?;
+        check_open(document, place)?;
         for (key, text) in [("kind", &document.kind), ("category", &document.category)] {
             if let Some(text) = text {
                 word(text, &place.key(key))?;
@@ -114,9 +118,38 @@ impl Destination {
             teams: list(&document.teams),
             expires: document.expires.map(|moment| moment.end()),
             limits: Limits::from(&document.limits),
+            names: names.with(&document.names, &place.key("names"))?,
             credentials,
         })
     }
+}
+
+/// `open: true` and `*` need each other, and limits for content that nobody vouches for.
+fn check_open(document: &DestinationDocument, place: &Place<'_>) -> Result<(), PolicyError> {
+    let any = document.hosts.0.iter().position(|host| host == "*");
+    match (any, document.open == Some(true)) {
+        (None, false) => return Ok(()),
+        (None, true) => {
+            let remedy = "write `hosts: [\"*\"]`, or leave `open` out";
+            return Err(place.key("open").error("no host is `*`, so nothing is open", remedy, ""));
+        }
+        (Some(i), false) => {
+            let remedy = "add `open: true` with limits for third-party and unknown content, or name the hosts";
+            return Err(place.key("hosts").index(i).error("`*` stands for every host there is", remedy, ""));
+        }
+        (Some(_), true) => {}
+    }
+    for source in [Provenance::ThirdParty, Provenance::Unknown] {
+        let sizes = document.limits.provenance.0.iter().find(|(of, _)| *of == source).map(|(_, sizes)| sizes);
+        if sizes.is_none_or(|sizes| sizes.body.is_none() || sizes.url.is_none()) {
+            return Err(place.key("limits").error(
+                format!("an open destination says nothing of how much {} content may go there", source.word()),
+                format!("add body and url under limits/provenance/{}, such as {{body: 0B, url: 128B}}", source.word()),
+                "whoever wrote that content may own the host",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Credentials that may go to one destination.
@@ -219,9 +252,14 @@ pub(crate) struct Fit {
 impl Destinations {
     /// What fits: each destination once, by its closest host; the closest first, then by id: never in the order in
     /// which they were written.
+    ///
+    /// A host that any destination names is not what `*` stands for, on whatever port: what is named is open to those who
+    /// may use it, and nobody reaches it by way of the open web.
     pub(crate) fn find(&self, host: &CanonicalHost, port: u16) -> Vec<Fit> {
         let mut fits: Vec<Fit> = Vec::new();
-        for found in self.hosts.find(host) {
+        let found = self.hosts.find(host);
+        let named = found.first().is_some_and(|closest| closest.specificity.names());
+        for found in found.iter().filter(|found| !named || found.specificity.names()) {
             let Some(destination) = usize::try_from(found.value).ok().and_then(|i| self.all.get(i)) else { continue };
             let known = fits.iter().any(|fit| Arc::ptr_eq(&fit.destination, destination));
             if !known && destination.ports.contains(&port) {
@@ -254,6 +292,7 @@ impl Destinations {
     pub(crate) fn compile(
         documents: &Named<DestinationDocument>,
         scheme: Scheme,
+        names: NameLimits,
         tenants: Option<&[&str]>,
         directory: &mut Directory,
         problems: &mut Problems,
@@ -266,7 +305,7 @@ impl Destinations {
         let (mut all, mut patterns) = (Vec::with_capacity(documents.0.len()), Vec::new());
         for ((id, document), index) in documents.iter().zip(0..) {
             let place = place.key(id);
-            let compiled = Destination::compile(id, document, scheme, directory, tenants, &place);
+            let compiled = Destination::compile(id, document, scheme, names, directory, tenants, &place);
             all.extend(problems.take(compiled).map(Arc::new));
             let hosts = place.key("hosts");
             for (i, text) in document.hosts.0.iter().enumerate() {
@@ -281,7 +320,6 @@ impl Destinations {
 
 fn host(text: &str, place: &Place<'_>) -> Result<HostPattern, PolicyError> {
     match HostPattern::parse(text) {
-        Ok(HostPattern::Any) => Err(place.error("* is not supported yet", "name the hosts", "")),
         Ok(pattern) => Ok(pattern),
         Err(error) => {
             let text = error.to_string();

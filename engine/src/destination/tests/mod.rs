@@ -8,4 +8,5 @@ mod measure;
 mod path;
 mod paths;
 mod properties;
+mod score;
 mod vectors;

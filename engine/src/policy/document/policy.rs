@@ -1,5 +1,6 @@
 //! The merged policy: one document, whatever folder of files it came from.
 
+use super::names::{NamesDocument, QuarantineDocument};
 use super::rule::{AllowDocument, CeilingDenyDocument, DenyDocument, LimitsDocument, Selector, SizesDocument};
 use super::token::JwtDocument;
 use super::values::{Moment, Named, NotYet, Off, OneOrMany};
@@ -40,6 +41,9 @@ pub struct PolicyDocument {
     /// Agents, by the name they are known by.
     #[serde(default)]
     pub agents: Named<AgentDocument>,
+    /// Sessions that are let out of quarantine.
+    #[serde(default)]
+    pub quarantine: QuarantineDocument,
     /// Overlays for environments.
     pub environments: Option<NotYet>,
     /// Exceptions with an end.
@@ -125,6 +129,9 @@ pub struct DefaultsDocument {
     /// Sizes by source, likewise.
     #[serde(default)]
     pub provenance: Named<SizesDocument, Provenance>,
+    /// What names under wildcards and open destinations may say.
+    #[serde(default)]
+    pub names: NamesDocument,
 }
 
 /// `ceilings`.
@@ -184,8 +191,11 @@ pub struct DestinationDocument {
     pub models: Option<NotYet>,
     /// Addresses its names may resolve to although they are closed.
     pub addresses: Option<NotYet>,
-    /// Any host.
-    pub open: Option<Off>,
+    /// Whether `*` stands for every host that no destination names. Default: false.
+    pub open: Option<bool>,
+    /// What names under its wildcards may say.
+    #[serde(default)]
+    pub names: NamesDocument,
     /// Protocols a connection may be upgraded to.
     pub upgrade: Option<NotYet>,
     /// Whether CONNECT is allowed.

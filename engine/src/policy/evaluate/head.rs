@@ -5,12 +5,12 @@ use super::super::compiled::CompiledPolicy;
 use super::super::destination::{Destination, Fit};
 use super::super::rule::AllowRule;
 use super::firmness::{Firmness, Modes};
-use super::payload::{Candidate, Candidates};
+use super::payload::{Candidate, Candidates, Scrutiny};
 use super::specificity::Specificity;
 use super::{HeadVerdict, Refusal, Refusals, Subject};
 use crate::context::AgentContext;
 use crate::decision::Reason;
-use crate::destination::CanonicalDestination;
+use crate::destination::{CanonicalDestination, HostSpecificity};
 use crate::evidence::record::Binding;
 use crate::facts::Timestamp;
 use crate::policy::Mode;
@@ -325,7 +325,21 @@ impl Trial<'_> {
             modes: self.modes,
             rules_mode: self.modes.of_rules(covering.iter().map(|claim| claim.rule.mode)),
             observed,
+            scrutiny: self.scrutiny(),
         }
+    }
+
+    /// Names that no destination spells out are an agent's choice.
+    fn scrutiny(&self) -> Option<Scrutiny> {
+        let closest = self.fits.first()?;
+        let base = match closest.specificity {
+            HostSpecificity::Exact | HostSpecificity::Range(_) => return None,
+            HostSpecificity::Under(length) => Some(length),
+            HostSpecificity::Any => None,
+        };
+        let alike = self.fits.iter().filter(|fit| fit.specificity == closest.specificity);
+        let limits = alike.fold(closest.destination.names, |limits, fit| limits.strictest(fit.destination.names));
+        Some(Scrutiny { destination: Arc::clone(&closest.destination), limits, base })
     }
 
     /// What the rule sets: name, and the value where the context has it.

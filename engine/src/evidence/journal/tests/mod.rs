@@ -70,6 +70,7 @@ fn decision(n: u64, outcome: Outcome, binding: Option<Binding>) -> DecisionRecor
         parameters: vec![],
         payload: PayloadReference::default(),
         first_seen: None,
+        quarantined_until: None,
         request_id: None,
         traceparent: None,
         signature_base: None,
