@@ -2,8 +2,9 @@
 
 use super::rule::{AllowDocument, CeilingDenyDocument, DenyDocument, LimitsDocument, Selector, SizesDocument};
 use super::token::JwtDocument;
-use super::values::{Moment, Named, NotYet, Off, OneOrMany};
+use super::values::{Duration, Moment, Named, NotYet, Off, OneOrMany};
 use crate::context::{DataClass, Provenance};
+use crate::destination::{PathOpening, Scheme};
 use crate::policy::Mode;
 use crate::policy::node::Node;
 use serde::Deserialize;
@@ -183,15 +184,29 @@ pub struct DestinationDocument {
     /// Models that may be named.
     pub models: Option<NotYet>,
     /// Addresses its names may resolve to although they are closed.
-    pub addresses: Option<NotYet>,
+    pub addresses: Option<OneOrMany<String>>,
+    /// Scheme towards it. Absent: that of the gateway.
+    pub scheme: Option<Scheme>,
+    /// What is open in paths although servers read it differently.
+    pub paths_allow: Option<OneOrMany<PathOpening>>,
     /// Any host.
     pub open: Option<Off>,
     /// Protocols a connection may be upgraded to.
-    pub upgrade: Option<NotYet>,
+    pub upgrade: Option<OneOrMany<UpgradeName>>,
     /// Whether CONNECT is allowed.
-    pub tunnel: Option<Off>,
+    pub tunnel: Option<bool>,
+    /// How long a tunnel or an upgraded connection may last.
+    pub life: Option<Duration>,
     /// Whether a cloud metadata service may be reached.
-    pub metadata: Option<Off>,
+    pub metadata: Option<bool>,
+}
+
+/// A protocol that a connection may be upgraded to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpgradeName {
+    /// WebSocket (RFC 6455).
+    Websocket,
 }
 
 /// `credentials`.
