@@ -306,6 +306,7 @@ pub(crate) fn exchange_under(
             attempts: Some(1),
             upstream: Some("192.0.2.7:443".to_owned()),
             sent: true,
+            refused: false,
             ending: Ending::Complete,
         };
         exchange.end(&mut around, end);
@@ -350,6 +351,7 @@ fn decision() -> (DecisionRecord, Vec<FieldOpening>) {
         reason: Reason::Permitted,
         rule: text("support/summarizer/read"),
         condition: None,
+        follows: None,
         released: Released::HeadAndBody,
         binding: Some(Binding::Request),
         signer: text("runtime"),
