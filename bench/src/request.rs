@@ -305,6 +305,7 @@ pub(crate) fn exchange_under(
             response_bytes: 512,
             attempts: Some(1),
             upstream: Some("192.0.2.7:443".to_owned()),
+            refused: false,
             sent: true,
             ending: Ending::Complete,
         };
@@ -382,6 +383,7 @@ fn decision() -> (DecisionRecord, Vec<FieldOpening>) {
         },
         parameters: Vec::new(),
         payload: PayloadReference::default(),
+        follows: None,
         first_seen: None,
         quarantined_until: None,
         request_id: text("0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0"),

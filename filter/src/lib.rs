@@ -1,18 +1,22 @@
 //! The proxy-wasm plugin. The only crate that knows proxy-wasm; it decides nothing itself.
 //!
 //! - [`root`]: configuration, ticks and the delivery of evidence
+//! - [`guard`]: one request where it leaves
 //! - [`http`]: one request, driven through the engine's exchange
 //! - [`vm`]: what the contexts of one worker VM share
 //! - [`shared`]: what the VMs of one gateway process share
+//! - [`passes`]: what the filter let go and the guard lets out
 //! - [`nonces`]: which of it remembers spent nonces
 //! - [`sessions`]: and what sessions did
 //! - [`host`]: host calls that never panic
 //! - [`verify`]: signatures that the host verifies
 //! - [`wasi`]: randomness and environment variables
 
+mod guard;
 mod host;
 mod http;
 mod nonces;
+mod passes;
 mod root;
 mod sessions;
 mod shared;

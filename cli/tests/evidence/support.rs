@@ -81,6 +81,7 @@ impl Vm {
             reason: if outcome == Outcome::Allow { Reason::Permitted } else { Reason::PathDenied },
             rule: Some("support/summarizer/read-orders".into()),
             condition: None,
+            follows: None,
             released: if outcome == Outcome::Deny { Released::None } else { Released::HeadAndBody },
             binding: Some(Binding::Request),
             signer: Some("signer-eu".into()),

@@ -196,6 +196,7 @@ mod tests {
             reason: Reason::Permitted,
             rule: some(),
             condition: some(),
+            follows: some(),
             released: Released::Head,
             binding: Some(Binding::Request),
             signer: some(),

@@ -5,26 +5,32 @@
 //! recorded nothing of the policy; nothing is released before a record of it stands in the journal.
 
 mod examine;
+pub mod guard;
 mod names;
 #[cfg(test)]
 mod properties;
 mod report;
 mod step;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
+pub use guard::Clearance;
 pub use step::{Decision, End, Step, Surroundings, Verdict, Wait};
 
 use crate::decision::{Reason, answer::answer};
+use crate::destination::Exit;
 use crate::evidence::record::{Binding, CompletionRecord, Ending, Outcome, Released};
 use crate::facts::{Facts, Timestamp};
 use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
-use crate::policy::{Candidates, Configuration, Feedback, Grant, Mode, Refusal, Verdict as PolicyVerdict};
+use crate::policy::{Candidates, Configuration, Destination, Feedback, Grant, Mode, Refusal, Verdict as PolicyVerdict};
 use crate::request::{MalformedHead, RequestHead};
 use examine::Examined;
 use report::{Denial, Report, Who, sha256_text};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use stream::Stream;
 
 /// Bytes of a body that are held back at most for a request that monitor mode lets go in any case.
 const MONITOR_HOLD: u64 = 1024 * 1024;
@@ -69,10 +75,14 @@ struct Held {
 struct Flight {
     /// Set while the body of a request released early still comes.
     rest: Option<Rest>,
+    /// Set for a tunnel or WebSocket.
+    stream: Option<Box<Stream>>,
     received: Passed,
     /// What was passed on: the last piece is not where the whole is not what was signed.
     forwarded: Passed,
     aborted: bool,
+    /// Refused after it was let go, and recorded as such.
+    refused: bool,
 }
 
 /// A body that is passed on while it is checked.
@@ -96,7 +106,7 @@ struct Passed {
 impl Exchange {
     /// An exchange under the configuration that is newest when its head arrives.
     pub fn new(configuration: Arc<Configuration>, facts: Facts) -> Self {
-        let id = derive_id(&facts.random);
+        let id = derive_id(&facts.random, "");
         Self { configuration, facts, id, stage: Stage::New, quarantined_until: None, first_seen: None }
     }
 
@@ -132,7 +142,8 @@ impl Exchange {
                 };
                 let hasher = BodyHasher::new(expected.as_ref());
                 let held = Box::new(Held { request, candidates, expected, hasher, bytes: 0 });
-                if end {
+                // What follows the head of a tunnel or an upgrade has no end to wait for.
+                if end || held.request.exit.is_stream() {
                     return self.decide(around, held);
                 }
                 // Url, headers and an announced length may refuse it already; nothing of the body need then be read.
@@ -165,6 +176,9 @@ impl Exchange {
                 if end { self.decide(around, held) } else { self.next_piece(around, held, seen) }
             }
             Stage::Released(mut flight) => {
+                if let Some(stream) = flight.stream.take_if(|_| !flight.aborted) {
+                    return self.stream_piece(around, flight, stream, chunk, end);
+                }
                 let step = flight.pass(chunk, end);
                 self.stage = Stage::Released(flight);
                 step
@@ -204,12 +218,13 @@ impl Exchange {
         // A client that left before anything was decided had nothing released: there is nothing to record.
         let Stage::Released(flight) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
         let cut = flight.aborted || flight.rest.is_some();
+        let refused = flight.refused || end.refused;
         let Flight { rest, mut received, mut forwarded, .. } = *flight;
         if let Some(rest) = rest {
             received = Passed::of(&rest.hasher.finish());
             forwarded = received.clone();
         }
-        if !end.sent {
+        if !end.sent || end.refused {
             forwarded = Passed::default();
         }
         let record = CompletionRecord {
@@ -224,7 +239,11 @@ impl Exchange {
             status: end.status,
             response_bytes: end.response_bytes,
             duration: around.now.millis_since(self.facts.now),
-            ending: if cut { Ending::Reset } else { end.ending },
+            ending: match (refused, cut) {
+                (true, _) => Ending::Refused,
+                (false, true) => Ending::Reset,
+                (false, false) => end.ending,
+            },
         };
         // Its place was kept when the decision was recorded. It fails only once the log is closed, and a log that was
         // closed with an exchange open says so: the audit reports a decision without completion.
@@ -288,7 +307,15 @@ impl Exchange {
             _ => verdict,
         };
         match verdict {
-            PolicyVerdict::Allowed(grant) => self.allow(around, &request, &grant, &digest),
+            PolicyVerdict::Allowed(grant) if request.exit.is_stream() => {
+                self.open_stream(around, request, candidates, &grant, &digest)
+            }
+            PolicyVerdict::Allowed(grant) => self.allow(around, &request, &grant, &digest, Flight::whole(&digest)),
+            // Tunnels and upgrades stay enforced in every mode: what they carry could not even be observed.
+            PolicyVerdict::Refused(refusal) if request.exit.is_stream() => {
+                let refusal = Refusal { mode: Mode::Enforce, ..refusal };
+                self.refuse(around, Denial::policy(&refusal, &request, None))
+            }
             PolicyVerdict::Refused(refusal) if refusal.mode == Mode::Monitor => {
                 let flight = Flight::whole(&digest);
                 self.let_go(around, &request, refusal, Released::HeadAndBody, Some(&digest), flight)
@@ -297,21 +324,55 @@ impl Exchange {
         }
     }
 
+    /// A rule allows a tunnel or an upgrade: its head goes on, what follows is looked at as it comes.
+    fn open_stream(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        request: Examined,
+        candidates: Candidates,
+        grant: &Grant,
+        digest: &BodyDigest,
+    ) -> Step {
+        let step = self.allow(around, &request, grant, digest, Flight::default());
+        if let Stage::Released(flight) = &mut self.stage {
+            let tunnel = request.exit == Exit::Tunnel;
+            let life = if tunnel { request.outlet.tunnel } else { request.outlet.upgrade };
+            flight.stream = Some(Box::new(Stream {
+                until: around.now.plus_millis(life.unwrap_or(0)),
+                rule: grant.rule().to_owned(),
+                destination: Arc::clone(grant.destination()),
+                hello: tunnel.then(Vec::new),
+                request,
+                candidates,
+            }));
+        }
+        step
+    }
+
     /// A rule allows it.
-    fn allow(&mut self, around: &mut Surroundings<'_>, request: &Examined, grant: &Grant, digest: &BodyDigest) -> Step {
-        let forward = request.forward(self.configuration.gateway().scheme(), grant);
+    fn allow(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        request: &Examined,
+        grant: &Grant,
+        digest: &BodyDigest,
+        flight: Flight,
+    ) -> Step {
+        let forward = request.forward(grant);
+        // The head of a stream goes on before any of its bytes is there.
+        let stream = request.exit.is_stream();
         let report = Report {
             outcome: Outcome::Allow,
             reason: Reason::Permitted,
-            released: Released::HeadAndBody,
+            released: if stream { Released::Head } else { Released::HeadAndBody },
             mode: grant.mode(),
             rule: Some(grant.rule().to_owned()),
             condition: None,
             destination: Some(Arc::clone(grant.destination())),
             who: Who::Request(request),
-            payload: Some(digest),
+            payload: Some(digest).filter(|_| !stream),
         };
-        self.release(around, &report, forward, Flight::whole(digest))
+        self.release(around, &report, request, forward, flight)
     }
 
     /// The policy refuses it, but monitor mode lets it go with its own headers, less the reserved ones.
@@ -324,7 +385,7 @@ impl Exchange {
         digest: Option<&BodyDigest>,
         flight: Flight,
     ) -> Step {
-        let forward = request.forward_own(self.configuration.gateway().scheme());
+        let forward = request.forward_own();
         let report = Report {
             outcome: Outcome::WouldDeny,
             reason: refusal.reason,
@@ -336,7 +397,7 @@ impl Exchange {
             who: Who::Request(request),
             payload: digest,
         };
-        self.release(around, &report, forward, flight)
+        self.release(around, &report, request, forward, flight)
     }
 
     /// Records, then releases; without a record nothing goes.
@@ -344,6 +405,7 @@ impl Exchange {
         &mut self,
         around: &mut Surroundings<'_>,
         report: &Report<'_>,
+        request: &Examined,
         forward: Vec<(String, Vec<u8>)>,
         flight: Flight,
     ) -> Step {
@@ -371,7 +433,23 @@ impl Exchange {
             reason: report.reason,
             first_seen: self.first_seen == Some(true),
             verdict: Verdict::Forward(forward),
+            clearance: Some(Box::new(self.clearance(request, report.destination.clone()))),
         }))
+    }
+
+    fn clearance(&self, request: &Examined, destination: Option<Arc<Destination>>) -> Clearance {
+        let context = request.verified.context();
+        Clearance {
+            pass: request.pass(),
+            decision: self.id.clone(),
+            host: request.exit.dialled_as(&request.destination.host),
+            configuration: Arc::clone(&self.configuration),
+            destination,
+            binding: request.verified.binding(),
+            agent: context.agent.clone(),
+            session: context.session.clone(),
+            tenant: context.tenant.clone(),
+        }
     }
 
     /// Records and answers a refusal. A denial that finds no room in the journal is counted in a summary there.
@@ -388,6 +466,7 @@ impl Exchange {
             reason: report.reason,
             first_seen: false,
             verdict: Verdict::Refuse(answer(report.reason, &self.id, rule, condition)),
+            clearance: None,
         }))
     }
 }
@@ -445,9 +524,9 @@ impl Passed {
 }
 
 /// An id nobody can guess or choose; salts come from the same bytes under other labels and cannot be told from it.
-fn derive_id(random: &[u8; 32]) -> String {
+fn derive_id(random: &[u8; 32], which: &str) -> String {
     use std::fmt::Write as _;
-    let hash = Sha256::new().chain_update(b"exeat/v1 decision id").chain_update(random).finalize();
+    let hash = Sha256::new().chain_update(b"exeat/v1 decision id").chain_update(which).chain_update(random).finalize();
     hash.iter().take(16).fold(String::with_capacity(32), |mut id, byte| {
         let _ = write!(id, "{byte:02x}");
         id

@@ -1,5 +1,6 @@
 //! What an exchange asks of its caller, and what it gives back.
 
+use super::guard::Clearance;
 use crate::decision::{Answer, Reason};
 use crate::evidence::Journal;
 use crate::evidence::record::{Ending, Outcome};
@@ -60,6 +61,8 @@ pub struct Decision {
     pub first_seen: bool,
     /// What to do with the request.
     pub verdict: Verdict,
+    /// What the guard must know, where the request goes on.
+    pub clearance: Option<Box<Clearance>>,
 }
 
 /// What to do with the request.
@@ -84,6 +87,8 @@ pub struct End {
     pub upstream: Option<String>,
     /// Whether it got as far as a connection to the upstream. Without one not a byte left, whatever was decided.
     pub sent: bool,
+    /// Whether the guard refused it where it would have left.
+    pub refused: bool,
     /// How it ended.
     pub ending: Ending,
 }

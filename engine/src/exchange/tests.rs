@@ -135,6 +135,7 @@ pub(super) fn end() -> End {
         attempts: Some(1),
         upstream: None,
         sent: true,
+        refused: false,
         ending: Ending::Complete,
     }
 }

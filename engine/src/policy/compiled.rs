@@ -2,19 +2,20 @@
 
 use super::Mode;
 use super::agent::{self, Agent, Surroundings};
-use super::destination::Destinations;
+use super::destination::{Destination, Destinations};
 use super::document::PolicyDocument;
 use super::error::{Document, Place, PolicyErrors, Problems, quoted};
 use super::gateway::Gateway;
 use super::limits::{self, Limits};
 use super::names::{NameLimits, Releases};
+use super::outlet::Outlet;
 use super::rule::DenyRule;
 use super::selector::{DestinationSet, Directory, check_id};
 use super::signer::{self, Signer};
 use super::token;
 use crate::context::KeyRing;
 use crate::context::token::TokenIssuers;
-use crate::destination::{CanonicalHost, HostGrant};
+use crate::destination::CanonicalHost;
 use crate::ledger::SessionName;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -85,9 +86,24 @@ impl CompiledPolicy {
         self.signers.iter()
     }
 
-    /// Whether the policy names this host, so that a special-use name or a closed literal address is open.
-    pub fn host_grant(&self, host: &CanonicalHost, port: u16) -> HostGrant {
-        self.destinations.grant(host, port)
+    /// Where a host leads, with the port that an authority names: scheme, port, and what is open there.
+    pub fn outlet(&self, host: &CanonicalHost, port: Option<u16>) -> Outlet {
+        self.destinations.outlet(host, port)
+    }
+
+    /// The longest that a tunnel or an upgraded connection may last, in milliseconds; none where there is none.
+    pub fn longest_life(&self) -> Option<u64> {
+        self.destinations.iter().filter_map(Destination::life).max()
+    }
+
+    /// Whether some destination takes tunnels.
+    pub fn takes_tunnels(&self) -> bool {
+        self.destinations.iter().any(Destination::takes_tunnels)
+    }
+
+    /// Whether some destination takes upgrades.
+    pub fn takes_upgrades(&self) -> bool {
+        self.destinations.iter().any(Destination::takes_upgrades)
     }
 
     /// Whether no quarantine holds this session.

@@ -6,10 +6,13 @@ use super::error::{Document, Place, PolicyError, Problems, quoted};
 use super::headers;
 use super::limits::Limits;
 use super::names::NameLimits;
+use super::outlet::{Opens, Outlet};
 use super::selector::{Directory, Label, check_id};
 use crate::context::{DataClass, Provenance};
-use crate::destination::{CanonicalHost, HostGrant, HostMatcher, HostPattern, HostSpecificity, Scheme};
+use crate::destination::{CanonicalHost, HostMatch, HostMatcher, HostPattern, HostSpecificity, Scheme};
 use crate::facts::Timestamp;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// One destination.
@@ -27,6 +30,7 @@ pub struct Destination {
     pub(super) limits: Limits,
     pub(super) names: NameLimits,
     pub(super) credentials: Option<Credentials>,
+    pub(super) opens: Opens,
 }
 
 impl Destination {
@@ -93,8 +97,9 @@ impl Destination {
                 .unwrap_or_else(|| "add it to tenants, or remove it here".to_owned());
             return Err(place.key("tenants").index(i).error(format!("no tenant {}", quoted(name)), remedy, ""));
         }
+        let opens = Opens::compile(document, scheme, place)?;
         let ports = match &document.ports {
-            None => vec![scheme.default_port()],
+            None => vec![opens.scheme.default_port()],
             Some(ports) => check_ports(ports, &place.key("ports"))?,
         };
         let credentials = document
@@ -120,6 +125,7 @@ impl Destination {
             limits: Limits::from(&document.limits),
             names: names.with(&document.names, &place.key("names"))?,
             credentials,
+            opens,
         })
     }
 }
@@ -240,6 +246,8 @@ fn check_ports(ports: &[u16], place: &Place<'_>) -> Result<Vec<u16>, PolicyError
 pub(crate) struct Destinations {
     all: Vec<Arc<Destination>>,
     hosts: HostMatcher,
+    /// Where nothing fits.
+    scheme: Option<Scheme>,
 }
 
 /// A destination that a host and port fit.
@@ -252,14 +260,9 @@ pub(crate) struct Fit {
 impl Destinations {
     /// What fits: each destination once, by its closest host; the closest first, then by id: never in the order in
     /// which they were written.
-    ///
-    /// A host that any destination names is not what `*` stands for, on whatever port: what is named is open to those who
-    /// may use it, and nobody reaches it by way of the open web.
     pub(crate) fn find(&self, host: &CanonicalHost, port: u16) -> Vec<Fit> {
         let mut fits: Vec<Fit> = Vec::new();
-        let found = self.hosts.find(host);
-        let named = found.first().is_some_and(|closest| closest.specificity.names());
-        for found in found.iter().filter(|found| !named || found.specificity.names()) {
+        for found in self.matches(host) {
             let Some(destination) = usize::try_from(found.value).ok().and_then(|i| self.all.get(i)) else { continue };
             let known = fits.iter().any(|fit| Arc::ptr_eq(&fit.destination, destination));
             if !known && destination.ports.contains(&port) {
@@ -270,9 +273,35 @@ impl Destinations {
         fits
     }
 
-    /// Whether the policy names the host, so that special-use names and closed literals are open.
-    pub(crate) fn grant(&self, host: &CanonicalHost, port: u16) -> HostGrant {
-        HostGrant { named: self.find(host, port).iter().any(|fit| fit.specificity.names()), metadata: false }
+    /// Patterns that fit, the closest first.
+    ///
+    /// A host that any destination names is not what `*` stands for, on whatever port: what is named is open to those who
+    /// may use it, and nobody reaches it by way of the open web.
+    fn matches(&self, host: &CanonicalHost) -> Vec<HostMatch> {
+        let mut found = self.hosts.find(host);
+        if found.first().is_some_and(|closest| closest.specificity.names()) {
+            found.retain(|found| found.specificity.names());
+        }
+        found
+    }
+
+    /// Where a host leads, with the port that an authority names.
+    ///
+    /// Without one, the closest destination that takes its scheme's default port says the scheme; of several that are
+    /// equally close, one with TLS.
+    pub(crate) fn outlet(&self, host: &CanonicalHost, port: Option<u16>) -> Outlet {
+        let gateway = self.scheme.unwrap_or(Scheme::Https);
+        let usual = |found: &HostMatch| {
+            let destination = usize::try_from(found.value).ok().and_then(|i| self.all.get(i))?;
+            let scheme = destination.opens.scheme;
+            let takes = destination.ports.contains(&scheme.default_port());
+            takes.then_some((found.specificity, scheme == Scheme::Https, scheme))
+        };
+        let closest =
+            self.matches(host).iter().filter_map(usual).max_by_key(|(closeness, tls, _)| (*closeness, *tls));
+        let unnamed = closest.map_or(gateway, |(_, _, scheme)| scheme).default_port();
+        let port = port.unwrap_or(unnamed);
+        Outlet::of(&self.find(host, port), gateway, port, unnamed)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Destination> {
@@ -303,18 +332,51 @@ impl Destinations {
             directory.ids.insert(id.to_owned(), index);
         }
         let (mut all, mut patterns) = (Vec::with_capacity(documents.0.len()), Vec::new());
+        let mut schemes = Schemes::default();
         for ((id, document), index) in documents.iter().zip(0..) {
             let place = place.key(id);
             let compiled = Destination::compile(id, document, scheme, names, directory, tenants, &place);
-            all.extend(problems.take(compiled).map(Arc::new));
+            let compiled = problems.take(compiled);
             let hosts = place.key("hosts");
             for (i, text) in document.hosts.0.iter().enumerate() {
-                patterns.extend(problems.take(host(text, &hosts.index(i))).map(|pattern| (pattern, index)));
+                let place = hosts.index(i);
+                let Some(pattern) = problems.take(host(text, &place)) else { continue };
+                if let Some(destination) = &compiled {
+                    problems.take(schemes.note(&pattern, destination, &place));
+                }
+                patterns.push((pattern, index));
             }
+            directory.opened.extend(compiled.iter().map(|destination| (destination.label, destination.opens.paths)));
+            all.extend(compiled.map(Arc::new));
         }
         let hosts =
             HostMatcher::build(patterns).map_err(|error| place.error(error.to_string(), "name fewer hosts", ""));
-        Self { all, hosts: problems.take(hosts).unwrap_or_default() }
+        Self { all, hosts: problems.take(hosts).unwrap_or_default(), scheme: Some(scheme) }
+    }
+}
+
+/// The scheme of each host and port: of two that were equally close, nobody could say which holds.
+#[derive(Default)]
+struct Schemes(HashMap<(HostPattern, u16), (Scheme, String)>);
+
+impl Schemes {
+    fn note(&mut self, pattern: &HostPattern, to: &Destination, place: &Place<'_>) -> Result<(), PolicyError> {
+        for port in &to.ports {
+            let scheme = to.opens.scheme;
+            match self.0.entry((pattern.clone(), *port)) {
+                Entry::Vacant(vacant) => _ = vacant.insert((scheme, to.id.clone())),
+                Entry::Occupied(known) if known.get().0 == scheme => {}
+                Entry::Occupied(known) => {
+                    let (other, id) = known.get();
+                    return Err(place.error(
+                        format!("port {port} of {pattern} has the scheme {} in {}", other.as_str(), quoted(id)),
+                        format!("let both say {} or {}, or give them different ports", scheme.as_str(), other.as_str()),
+                        "a connection is either TLS or plain",
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 }
 

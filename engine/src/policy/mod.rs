@@ -16,6 +16,7 @@ pub mod headers;
 mod limits;
 pub mod names;
 pub mod node;
+mod outlet;
 mod pattern;
 mod read;
 mod rule;
@@ -25,7 +26,7 @@ mod token;
 mod warnings;
 
 pub use compiled::CompiledPolicy;
-pub use configuration::{Configuration, Role};
+pub use configuration::{Configuration, GuardConfiguration, PluginConfiguration, Role};
 pub use destination::{Credentials, Destination};
 pub use document::gateway::Feedback;
 pub use error::{Document, PolicyError};
@@ -33,6 +34,7 @@ pub use evaluate::{Candidates, Grant, HeadVerdict, Payload, Refusal, Scrutiny, S
 pub use gateway::{Collector, Gateway};
 pub use limits::Dimension;
 pub use names::NameLimits;
+pub use outlet::Outlet;
 pub use read::ValueError;
 pub use signer::Signer;
 pub use warnings::warnings;

@@ -2,6 +2,7 @@
 
 mod address;
 mod authority;
+mod client_hello;
 mod documented;
 mod hosts;
 mod measure;

@@ -100,7 +100,8 @@ impl Trial<'_> {
         if self.agent.is_none() {
             refusals.add(Refusal { mode: self.policy.mode, ..self.refusal(Reason::AgentUnknown) });
         }
-        if self.destination.path.is_none() {
+        let outlet = || self.policy.outlet(&self.destination.host, Some(self.destination.port));
+        if self.destination.path.is_none() && outlet().tunnel.is_none() {
             refusals.add(Refusal { mode: Mode::Enforce, ..self.refusal(Reason::TunnelDenied) });
         }
         let mode = self.modes.of(Firmness::Platform);
@@ -153,15 +154,13 @@ impl Trial<'_> {
         });
         let path = self.destination.path.as_ref();
         self.narrow(&mut claims, Reason::PathDenied, rules, refusals, |mut claim| {
-            claim.specificity.path = path.and_then(|path| claim.rule.fits_path(path));
+            claim.specificity.path = claim.rule.fits_path(path);
             if claim.specificity.path.is_some() { Ok(claim) } else { Err("paths".to_owned()) }
         });
         claims.sort_by(|a, b| b.specificity.cmp(&a.specificity));
         let mode = self.modes.of_rules(claims.iter().map(|claim| claim.rule.mode));
         // What a rule removes from requests that it covers is removed, whatever else it asks of them.
-        let covers = |claim: &Claim<'_>| {
-            claim.rule.fits_method(self.method) && path.is_some_and(|path| claim.rule.fits_path(path).is_some())
-        };
+        let covers = |claim: &Claim<'_>| claim.rule.fits_method(self.method) && claim.rule.fits_path(path).is_some();
         let covering = claims.iter().cloned().chain(unbound.into_iter().filter(covers)).collect();
         self.narrow(&mut claims, Reason::ConditionDenied, mode, refusals, |claim| {
             claim.rule.unmet(self.context).map_or(Ok(claim), |member| Err(format!("when/{member}")))

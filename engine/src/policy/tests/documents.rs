@@ -85,8 +85,8 @@ fn wrong_envelopes_are_refused() {
         ),
         ("[]", "configuration: expected a map, found a list; write role, gateway and policy"),
         ("{}", r#"configuration: the key "role" is missing; write role, gateway and policy"#),
-        (r#"{"role": "guard"}"#, "configuration: /role: not supported yet; leave the guard out of the configuration"),
-        (r#"{"role": "sidecar"}"#, r#"configuration: /role: unknown role "sidecar"; write filter"#),
+        (r#"{"role": "guard"}"#, "configuration: /role: this is the configuration of a guard; write filter"),
+        (r#"{"role": "sidecar"}"#, r#"configuration: /role: unknown role "sidecar"; write filter or guard"#),
         (
             r#"{"role": "filter", "gatway": {}}"#,
             r#"configuration: /gatway: unknown key "gatway"; did you mean "gateway"? Known here: role, gateway, policy"#,

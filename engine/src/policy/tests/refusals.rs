@@ -277,13 +277,53 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "/destinations/crm/addresses",
-            json!(["10.0.0.0/8"]),
-            "policy: /destinations/crm/addresses: not supported yet; remove this key, and with it whatever should only be allowed under it",
+            json!(["10.0.0.0/8", "10.1.2.3/8"]),
+            "policy: /destinations/crm/addresses/1: bits are set after the prefix; write 10.0.0.0/8",
+        ),
+        (
+            "/destinations/crm/addresses",
+            json!("db.internal"),
+            "policy: /destinations/crm/addresses/0: not an IP address; write a range like 10.20.0.0/16 or fd00:1::/32",
+        ),
+        (
+            "/destinations/crm/addresses",
+            json!(["fd00:0::1"]),
+            r#"policy: /destinations/crm/addresses/0: "fd00:0::1" is not the canonical form; write fd00::1"#,
+        ),
+        (
+            "/destinations/crm/addresses",
+            json!(["0.0.0.0/0"]),
+            "policy: /destinations/crm/addresses/0: a range of all addresses; name the networks that are meant (names would then resolve to loopback and metadata services, too)",
+        ),
+        (
+            "/destinations/crm/scheme",
+            json!("wss"),
+            r#"policy: /destinations/crm/scheme: unknown value "wss"; Known here: http, https"#,
+        ),
+        (
+            "/destinations/crm2",
+            json!({"hosts": ["*.crm.acme.example"], "scheme": "http", "ports": [80, 443]}),
+            r#"policy: /destinations/crm2/hosts/0: port 443 of *.crm.acme.example has the scheme https in "crm"; let both say http or https, or give them different ports (a connection is either TLS or plain)"#,
+        ),
+        (
+            "/destinations/crm/paths_allow",
+            json!(["encoded-slashes"]),
+            "policy: /destinations/crm/paths_allow/0: unknown value \"encoded-slashes\"; did you mean \"encoded-slash\"? Known here: empty-segment, semicolon, dot-segment, encoded-slash, encoded-backslash, encoded-percent, encoded-control, bad-escape, invalid-utf8, lookalike, raw-backslash, raw-character, raw-byte",
+        ),
+        (
+            "/destinations/crm/upgrade",
+            json!(["h2c"]),
+            r#"policy: /destinations/crm/upgrade/0: unknown value "h2c"; Known here: websocket"#,
+        ),
+        (
+            "/destinations/crm/life",
+            json!("5m"),
+            "policy: /destinations/crm/life: nothing lasts 300000 ms here; add `tunnel: true` or `upgrade: [websocket]`, or remove this key",
         ),
         (
             "/destinations/crm/tunnel",
             json!("no"),
-            "policy: /destinations/crm/tunnel: not supported yet; remove this key, and with it whatever should only be allowed under it",
+            "policy: /destinations/crm/tunnel: expected a boolean, found the text \"no\"; write a boolean",
         ),
         (
             "/destinations/openai/credentials/sha256",
@@ -380,7 +420,11 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
             r#"policy: /ceilings/deny/0/mode: unknown key "mode"; Known here: id, to, methods, paths, when (a key that nobody reads would be taken for one that holds)"#,
         ),
         ("@/methods", json!(["get"]), r#"policy: @/methods/0: "get" is not a method; write GET"#),
-        ("@/methods", json!(["CONNECT"]), "policy: @/methods/0: tunnels are not supported yet; remove CONNECT"),
+        (
+            "@/methods",
+            json!(["CONNECT"]),
+            "policy: @/methods/0: a tunnel reaches every path, and the rule allows only some; write /** in paths, or remove CONNECT",
+        ),
         (
             "@/paths",
             json!(["v1/orders"]),
@@ -394,7 +438,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "@/paths",
             json!(["/v1/a;b"]),
-            "policy: @/paths/0: a semicolon in a path is not supported yet; write the path without it (requests with it are refused, so this would fit nothing)",
+            "policy: @/paths/0: a semicolon in a path is closed; add `paths_allow: [semicolon]` to a destination of this rule, or write the path without it (requests with it are refused, so this would fit nothing)",
         ),
         (
             "@/binding",

@@ -46,6 +46,7 @@ fn decision(n: u64, outcome: Outcome, binding: Option<Binding>) -> DecisionRecor
         reason: if outcome == Outcome::Allow { Reason::Permitted } else { Reason::SignatureInvalid },
         rule: None,
         condition: None,
+        follows: None,
         released: if outcome == Outcome::Deny { Let::None } else { Let::HeadAndBody },
         binding,
         signer: None,
