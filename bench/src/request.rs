@@ -305,8 +305,8 @@ pub(crate) fn exchange_under(
             response_bytes: 512,
             attempts: Some(1),
             upstream: Some("192.0.2.7:443".to_owned()),
-            sent: true,
             refused: false,
+            sent: true,
             ending: Ending::Complete,
         };
         exchange.end(&mut around, end);

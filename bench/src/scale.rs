@@ -94,7 +94,7 @@ pub(crate) fn arms(many: &Arc<Configuration>, count: u32) -> Result<Vec<Arm>, St
         let mut turn = 0_usize;
         arms.push(Arm::new("scale", search, move || {
             turn = (turn + 1) % parsed.len();
-            parsed.get(turn).is_some_and(|host| configuration.policy().outlet(black_box(host), Some(443)).grant.named)
+            parsed.get(turn).is_some_and(|host| configuration.policy().outlet(black_box(host), None).grant.named)
         }));
     }
     Ok(arms)

@@ -145,12 +145,11 @@ fn check_open(document: &DestinationDocument, place: &Place<'_>) -> Result<(), P
         }
         (Some(_), true) => {}
     }
-    if document.addresses.is_some() || document.metadata == Some(true) {
-        let key = if document.addresses.is_some() { "addresses" } else { "metadata" };
-        return Err(place.key(key).error(
-            "an open destination opens no closed addresses",
-            "name the hosts that resolve to them in a destination of their own",
-            "whoever has a name could point it there",
+    if document.metadata == Some(true) {
+        return Err(place.key("metadata").error(
+            "metadata services would be open to every name there is",
+            "name the host in a destination of its own",
+            "whoever has a name can point it there",
         ));
     }
     for source in [Provenance::ThirdParty, Provenance::Unknown] {
@@ -268,14 +267,9 @@ pub(crate) struct Fit {
 impl Destinations {
     /// What fits: each destination once, by its closest host; the closest first, then by id: never in the order in
     /// which they were written.
-    ///
-    /// A host that any destination names is not what `*` stands for, on whatever port: what is named is open to those who
-    /// may use it, and nobody reaches it by way of the open web.
     pub(crate) fn find(&self, host: &CanonicalHost, port: u16) -> Vec<Fit> {
         let mut fits: Vec<Fit> = Vec::new();
-        let found = self.hosts.find(host);
-        let named = found.first().is_some_and(|closest| closest.specificity.names());
-        for found in found.iter().filter(|found| !named || found.specificity.names()) {
+        for found in self.matches(host) {
             let Some(destination) = usize::try_from(found.value).ok().and_then(|i| self.all.get(i)) else { continue };
             let known = fits.iter().any(|fit| Arc::ptr_eq(&fit.destination, destination));
             if !known && destination.ports.contains(&port) {
@@ -284,6 +278,18 @@ impl Destinations {
         }
         fits.sort_by(|a, b| b.specificity.cmp(&a.specificity).then_with(|| a.destination.id.cmp(&b.destination.id)));
         fits
+    }
+
+    /// Patterns that fit, the closest first.
+    ///
+    /// A host that any destination names is not what `*` stands for, on whatever port: what is named is open to those who
+    /// may use it, and nobody reaches it by way of the open web.
+    fn matches(&self, host: &CanonicalHost) -> Vec<HostMatch> {
+        let mut found = self.hosts.find(host);
+        if found.first().is_some_and(|closest| closest.specificity.names()) {
+            found.retain(|found| found.specificity.names());
+        }
+        found
     }
 
     /// Where a host leads, with the port that an authority names.
@@ -298,10 +304,7 @@ impl Destinations {
             let takes = destination.ports.contains(&scheme.default_port());
             takes.then_some((found.specificity, scheme == Scheme::Https, scheme))
         };
-        let found = self.hosts.find(host);
-        let named = found.first().is_some_and(|closest| closest.specificity.names());
-        let found = found.iter().filter(|found| !named || found.specificity.names());
-        let closest = found.filter_map(usual).max_by_key(|(closeness, tls, _)| (*closeness, *tls));
+        let closest = self.matches(host).iter().filter_map(usual).max_by_key(|(closeness, tls, _)| (*closeness, *tls));
         let unnamed = closest.map_or(gateway, |(_, _, scheme)| scheme).default_port();
         let port = port.unwrap_or(unnamed);
         Outlet::of(&self.find(host, port), gateway, port, unnamed)
@@ -338,7 +341,8 @@ impl Destinations {
         let mut schemes = Schemes::default();
         for ((id, document), index) in documents.iter().zip(0..) {
             let place = place.key(id);
-            let compiled = problems.take(Destination::compile(id, document, scheme, names, directory, tenants, &place));
+            let compiled = Destination::compile(id, document, scheme, names, directory, tenants, &place);
+            let compiled = problems.take(compiled);
             let hosts = place.key("hosts");
             for (i, text) in document.hosts.0.iter().enumerate() {
                 let place = hosts.index(i);
