@@ -1,7 +1,8 @@
 //! Certificates made for one test, and the TLS that clients speak with them.
 //!
 //! A [`Tunnel`] is to TLS what a sidecar is: plain bytes go in on a port of loopback, and come out at the peer under the
-//! certificate of one [`Identity`]. So every plain client of the stage speaks TLS as well.
+//! certificate of one [`Identity`]. So every plain client of the stage speaks TLS as well. A [`Front`] is the other end: TLS
+//! goes in, and comes out plain at a server of the stage.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,9 +14,9 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::runtime::{self, Background};
 use super::{Error, Result};
@@ -56,6 +57,12 @@ impl Authority {
     pub fn server(&self) -> Result<Identity> {
         let names = vec![SanType::DnsName(SERVER.try_into().map_err(failed)?)];
         self.issue(names, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A certificate for servers of these names; `*.` stands for one label.
+    pub fn server_of(&self, names: &[&str]) -> Result<Identity> {
+        let name = |name: &&str| Ok(SanType::DnsName((*name).try_into().map_err(failed)?));
+        self.issue(names.iter().map(name).collect::<Result<_>>()?, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
     /// A certificate for a client, with these URI names.
@@ -141,6 +148,48 @@ impl Tunnel {
     /// Why connections broke, so far.
     pub fn failures(&self) -> Vec<String> {
         lock(&self.failures).clone()
+    }
+}
+
+/// Ends TLS before a plain server. What is spoken inside, HTTP/2 or 1.1, the server must see from its first bytes.
+#[derive(Debug)]
+pub struct Front {
+    address: SocketAddr,
+    _task: Background,
+}
+
+impl Front {
+    /// Opens one on a free port.
+    pub fn open(server: SocketAddr, identity: &Identity) -> Result<Self> {
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(failed)?;
+        let config = builder.with_no_client_auth().with_single_cert(vec![identity.certificate.clone()], key);
+        let mut config = config.map_err(failed)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let (listener, address) = super::silent::listen((Ipv4Addr::LOCALHOST, 0).into())?;
+        let task = Background::start(async move {
+            let Ok(listener) = TcpListener::from_std(listener) else { return };
+            while let Ok((stream, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    // Else head and body of an answer wait 40 ms for each other. A failure shows at the client.
+                    let _ = stream.set_nodelay(true);
+                    let Ok(mut tls) = acceptor.accept(stream).await else { return };
+                    let Ok(mut plain) = TcpStream::connect(server).await else { return };
+                    let _ = plain.set_nodelay(true);
+                    let _ = tokio::io::copy_bidirectional(&mut tls, &mut plain).await;
+                });
+            }
+        })?;
+        Ok(Self { address, _task: task })
+    }
+
+    /// Where TLS goes in.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 
