@@ -183,7 +183,8 @@ fn git_server(root: &Path, request: &Recorded) -> Reply {
     let end = output.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     let head = String::from_utf8_lossy(&output[..end]).into_owned();
     let fields: Vec<(&str, &str)> = head.lines().filter_map(|line| line.split_once(": ")).collect();
-    let status = fields.iter().find(|(name, _)| *name == "Status").map_or(200, |(_, code)| code[..3].parse().unwrap());
+    let status = fields.iter().find(|(name, _)| *name == "Status").and_then(|(_, status)| status.split(' ').next());
+    let status = status.map_or(200, |code| code.parse().unwrap());
     let reply = Reply::new(status).body(&output[end + 4..]);
     let fields = fields.iter().filter(|(name, _)| *name != "Status");
     fields.fold(reply, |reply, (name, value)| reply.header(&name.to_lowercase(), value))

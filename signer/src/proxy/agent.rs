@@ -1,9 +1,11 @@
 //! The side of the agent: what may stand in a request here, and what is done with it.
 
 use super::AgentBody;
+use super::activity::Watched;
 use super::exchange::{self, Exchange};
 use super::problem::{Problem, Refusal};
 use super::session::Connection;
+use super::settings::STREAMS;
 use super::target::{Place, Scheme, absolute};
 use super::{connect, head};
 use http::header::HOST;
@@ -19,8 +21,11 @@ use std::sync::atomic::AtomicBool;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::activity::Watched;
-use super::settings::STREAMS;
+/// Bytes of a request body that may be under way in one stream, and half of those in one connection.
+const WINDOW: u32 = 64 * 1024;
+
+/// Bytes of an answer that wait in one stream for an agent to read them.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// Serves a connection that was accepted, in HTTP/1.
 pub(crate) async fn serve<S>(connection: Arc<Connection>, stream: S)
@@ -55,15 +60,15 @@ where
     });
     let settings = &connection.session.shared.settings;
     let ended = if is_http2 {
-        let window: u32 = 128 * 1024;
+        // Windows and buffers are memory that an agent can fill without being asked for it, times its connections.
         let served = http2::Builder::new(Tasks(Arc::clone(connection)))
             .timer(TokioTimer::new())
             .auto_date_header(false)
             .max_concurrent_streams(STREAMS)
             .max_header_list_size(u32::try_from(settings.head_bytes).unwrap_or(u32::MAX))
-            .initial_stream_window_size(window)
-            .initial_connection_window_size(window.saturating_mul(STREAMS))
-            .max_send_buf_size(256 * 1024)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW * 2)
+            .max_send_buf_size(SEND_BUFFER)
             .serve_connection(TokioIo::new(stream), service);
         connection.until_over(graceful(served, &connection.drain, http2::Connection::graceful_shutdown)).await
     } else {

@@ -74,7 +74,9 @@ impl Exchange {
 
     /// Waits for its turn in the session.
     async fn turn(&mut self) -> Result<(), Problem> {
-        let slot = Arc::clone(&self.connection.session.exchanges).acquire_owned();
+        let session = &self.connection.session;
+        let _queued = session.queue.try_acquire().map_err(|_| Refusal::Busy)?;
+        let slot = Arc::clone(&session.exchanges).acquire_owned();
         let slot = tokio::time::timeout(SIGN, slot).await.ok().and_then(Result::ok);
         self.slot = Some(slot.ok_or(Refusal::Busy)?);
         Ok(())

@@ -28,10 +28,10 @@ use tokio_util::sync::CancellationToken;
 const STREAMS: usize = 32;
 
 /// Requests of all connections at once.
-const REQUESTS: usize = 64 * STREAMS;
+const REQUESTS: usize = 128 * STREAMS;
 
-/// Bytes of an answer that may be under way. A power of two, times a power of two, fits HTTP/2.
-const STREAM_WINDOW: u32 = 256 * 1024;
+/// Bytes of an answer that may be under way. Times [`REQUESTS`] it is what agents that read nothing can make the process hold.
+const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS as u32;
 
 /// Bytes of the head of an answer.
@@ -153,6 +153,7 @@ impl Gateway {
     async fn dial(&self, protocol: dial::Protocol) -> Result<dial::Stream, SendError> {
         let dialled = tokio::time::timeout(CONNECT, self.dialler.dial(protocol)).await;
         let dialled = dialled.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        self.metrics.gateway_up(dialled.is_ok());
         dialled.map_err(|error| {
             self.metrics.gateway_connect_failed();
             tracing::warn!(%error, "the gateway cannot be reached");

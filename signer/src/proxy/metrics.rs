@@ -24,6 +24,8 @@ pub(crate) struct Metrics {
     leaves_found: AtomicU64,
     gateway_connections: AtomicI64,
     gateway_connects_failed: AtomicU64,
+    /// What became of the last attempt to connect; 0 before the first.
+    gateway_up: AtomicI64,
     resent: AtomicU64,
     signed: AtomicU64,
     signing_micros: AtomicU64,
@@ -80,6 +82,11 @@ impl Metrics {
     /// A leaf certificate was wanted.
     pub(crate) fn leaf(&self, found: bool) {
         if found { &self.leaves_found } else { &self.leaves_made }.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the gateway took the last connection.
+    pub(crate) fn gateway_up(&self, up: bool) {
+        self.gateway_up.store(i64::from(up), Ordering::Relaxed);
     }
 
     /// The gateway could not be reached.
@@ -153,6 +160,7 @@ impl Metrics {
             ("exeat_proxy_leaf_certificates_total{cached=\"no\"}", count(&self.leaves_made)),
             ("exeat_proxy_leaf_certificates_total{cached=\"yes\"}", count(&self.leaves_found)),
             ("exeat_proxy_gateway_connections", level(&self.gateway_connections)),
+            ("exeat_proxy_gateway_up", level(&self.gateway_up)),
             ("exeat_proxy_gateway_connect_failures_total", count(&self.gateway_connects_failed)),
             ("exeat_proxy_requests_resent_total", count(&self.resent)),
             ("exeat_proxy_signing_seconds_bucket{le=\"+Inf\"}", count(&self.signed)),

@@ -151,7 +151,7 @@ impl Proxy {
                         }
                         Err(why) => ToKeeper::OpenFailed { session: number, why },
                     };
-                    keeper.tell(&answer).await?;
+                    self.tell(answer);
                 }
                 ToProxy::Close { session } => {
                     if let Some(session) = self.sessions.remove(&session) {
@@ -159,7 +159,7 @@ impl Proxy {
                     }
                 }
                 ToProxy::Signed { id, result } => keeper.answered(id, result),
-                ToProxy::Measure { id } => keeper.tell(&ToKeeper::Measured { id, samples: self.samples() }).await?,
+                ToProxy::Measure { id } => self.tell(ToKeeper::Measured { id, samples: self.samples() }),
                 ToProxy::Drain => {
                     self.shared.drain.cancel();
                     self.shared.tasks.close();
@@ -172,6 +172,14 @@ impl Proxy {
             }
         }
         Ok(())
+    }
+
+    /// Says something when there is room for it. Whoever waited for that would not read meanwhile, and the keeper, with its own answers
+    /// to get rid of, not either.
+    fn tell(&self, message: ToKeeper) {
+        let keeper = self.shared.keeper.clone();
+        // A keeper that is gone ends the process anyway.
+        tokio::spawn(async move { keeper.tell(&message).await });
     }
 
     #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]

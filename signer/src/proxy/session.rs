@@ -51,6 +51,8 @@ pub(crate) struct Session {
     pub(crate) share: Share,
     /// Requests at work.
     pub(crate) exchanges: Arc<Semaphore>,
+    /// Requests that wait until they may be. Their heads take memory.
+    pub(crate) queue: Arc<Semaphore>,
     password: Option<PasswordDigest>,
     uids: Vec<u32>,
     tunnels: HashSet<String>,
@@ -82,14 +84,15 @@ impl Session {
         let connections = usize::try_from(opening.connections.max(1)).unwrap_or(Semaphore::MAX_PERMITS);
         let authority = SessionAuthority::new(&opening.name, Arc::clone(&shared.provider), Arc::clone(&shared.metrics))
             .map_err(|error| error.to_string())?;
-        let streams = usize::try_from(STREAMS).unwrap_or(1);
+        let exchanges = connections.max(usize::try_from(STREAMS).unwrap_or(1)).min(Semaphore::MAX_PERMITS);
         let session = Arc::new(Self {
             number: opening.session,
             name: opening.name,
             shared: Arc::clone(shared),
             authority,
             share: Share::default(),
-            exchanges: Arc::new(Semaphore::new(connections.saturating_mul(2).max(streams))),
+            exchanges: Arc::new(Semaphore::new(exchanges)),
+            queue: Arc::new(Semaphore::new(exchanges)),
             password,
             uids: opening.uids,
             tunnels: opening.tunnels.into_iter().collect(),

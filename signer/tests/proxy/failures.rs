@@ -21,10 +21,12 @@ async fn a_gateway_that_is_away_is_said_and_found_again() {
         let members: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(members, ["detail", "reason", "retry", "status", "title", "type"]);
     }
+    assert_eq!(signer.sample("exeat_proxy_gateway_up").await, 0.0);
     // The keeper resolves its name anew.
     signer.say(ToProxy::GatewayAddresses { addresses: vec![closed, gateway.address] }, None);
     assert_eq!(status(&raw(&session, request(&session, "GET", "http://a.example/", &[])).await), 200);
     assert!(signer.sample("exeat_proxy_gateway_connect_failures_total").await >= 2.0);
+    assert_eq!(signer.sample("exeat_proxy_gateway_up").await, 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

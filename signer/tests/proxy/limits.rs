@@ -150,6 +150,35 @@ async fn a_session_has_its_connections_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_has_its_requests_at_work_and_as_many_waiting() {
+    let gateway = Gateway::start().await;
+    gateway.hold(true);
+    let signer = Signer::start(&gateway);
+    // With four connections there may be 32 at work: as many as one connection has in HTTP/2.
+    let session = signer.open_with(|opening| opening.connections = 4).await;
+    let mut answers = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let mut sender = http2(tunnel(&session, "a.example", &["h2"]).await).await;
+        for _ in 0..32 {
+            let get = http::Request::get("https://a.example/hold").body(Full::<Bytes>::default()).unwrap();
+            sender.ready().await.unwrap();
+            let answer = sender.send_request(get);
+            answers.spawn(async move { answer.await.unwrap().status().as_u16() });
+        }
+    }
+    // Two thirds find no place, at once.
+    for _ in 0..64 {
+        assert_eq!(within(answers.join_next()).await.unwrap().unwrap(), 503);
+    }
+    assert_eq!((gateway.count(), answers.len()), (32, 64));
+    gateway.hold(false);
+    while let Some(status) = within(answers.join_next()).await {
+        assert_eq!(status.unwrap(), 200);
+    }
+    assert_eq!(gateway.count(), 64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_reads_nothing_holds_up_nobody() {
     let gateway = Gateway::start().await;
     let signer = Signer::start(&gateway);

@@ -11,6 +11,7 @@ mod forward;
 mod gateway;
 mod keeper;
 mod limits;
+mod mutations;
 mod smuggling;
 mod streams;
 mod tunnel;
