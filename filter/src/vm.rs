@@ -39,6 +39,8 @@ pub(crate) struct Vm {
     /// That of the configuration that came last of them all.
     newest: Option<Arc<Gateway>>,
     pub(crate) passes: Passes,
+    /// Tunnels and WebSockets by their context, and when each must end.
+    pub(crate) streams: HashMap<u32, Timestamp>,
     /// Valid in themselves, and not in use yet.
     offers: HashMap<Plugin, Offer>,
     identity: Option<Identity>,
@@ -273,6 +275,13 @@ impl Vm {
         self.unrecorded.clear();
         log.publish();
         Ok(Some(log))
+    }
+
+    /// Tunnels and WebSockets that have outlived their time, each once.
+    pub(crate) fn overdue(&mut self, now: Timestamp) -> Vec<u32> {
+        let overdue: Vec<u32> = self.streams.iter().filter(|(_, until)| now > **until).map(|(id, _)| *id).collect();
+        overdue.iter().for_each(|id| _ = self.streams.remove(id));
+        overdue
     }
 
     pub(crate) fn root_created(&mut self) {

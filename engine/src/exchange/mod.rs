@@ -207,7 +207,8 @@ impl Exchange {
     /// The exchange is over, however it ended. Writes the completion of what was let go.
     pub fn end(&mut self, around: &mut Surroundings<'_>, end: End) {
         // A client that left before anything was decided had nothing released: there is nothing to record.
-        let Stage::Released(flight) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
+        let Stage::Released(mut flight) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
+        self.end_stream(around, &mut flight);
         let cut = flight.aborted || flight.rest.is_some();
         let refused = flight.refused || end.refused;
         let Flight { rest, mut received, mut forwarded, .. } = *flight;

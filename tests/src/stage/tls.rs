@@ -3,7 +3,7 @@
 //! A [`Tunnel`] is to TLS what a sidecar is: plain bytes go in on a port of loopback, and come out at the peer under the
 //! certificate of one [`Identity`]. So every plain client of the stage speaks TLS as well.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,9 +13,9 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::runtime::{self, Background};
 use super::{Error, Result};
@@ -54,8 +54,13 @@ impl Authority {
 
     /// A certificate for a server on loopback.
     pub fn server(&self) -> Result<Identity> {
-        let names = vec![SanType::DnsName(SERVER.try_into().map_err(failed)?)];
-        self.issue(names, ExtendedKeyUsagePurpose::ServerAuth)
+        self.server_of(&[SERVER])
+    }
+
+    /// A certificate for a server of these names.
+    pub fn server_of(&self, names: &[&str]) -> Result<Identity> {
+        let name = |name: &&str| Ok(SanType::DnsName((*name).try_into().map_err(failed)?));
+        self.issue(names.iter().map(name).collect::<Result<_>>()?, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
     /// A certificate for a client, with these URI names.
@@ -142,6 +147,97 @@ impl Tunnel {
     pub fn failures(&self) -> Vec<String> {
         lock(&self.failures).clone()
     }
+}
+
+/// A TLS server that hands what it reads to a plain one, as an upstream behind TLS.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    names: Arc<Mutex<Vec<Option<String>>>>,
+    _task: Background,
+}
+
+impl Server {
+    /// On a free port of 127.0.0.1, in front of `plain`. It speaks HTTP/1.1 only.
+    pub fn start(identity: &Identity, plain: SocketAddr) -> Result<Self> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(failed)?;
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(identity.key.serialize_der()));
+        let chain = vec![identity.certificate.clone()];
+        let mut config = builder.with_no_client_auth().with_single_cert(chain, key).map_err(failed)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = runtime::wait("TLS server", super::client::LIMIT, async {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(Error::io("opening a TLS server"))
+        })?;
+        let address = listener.local_addr().map_err(Error::io("asking for the TLS server's address"))?;
+        let names = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&names);
+        let task = Background::start(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, noted) = (acceptor.clone(), Arc::clone(&noted));
+                tokio::spawn(async move {
+                    let Ok(mut tls) = acceptor.accept(stream).await else { return };
+                    lock(&noted).push(tls.get_ref().1.server_name().map(str::to_owned));
+                    let Ok(mut plain) = TcpStream::connect(plain).await else { return };
+                    let _ = tokio::io::copy_bidirectional(&mut tls, &mut plain).await;
+                });
+            }
+        })?;
+        Ok(Self { address, names, _task: task })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The server names (SNI) of handshakes that were finished, in order.
+    pub fn names(&self) -> Vec<Option<String>> {
+        lock(&self.names).clone()
+    }
+}
+
+/// Speaks TLS over a connection that became a tunnel: sends `bytes` to the server `name` and returns what comes back until
+/// it closes, or is at least one byte. `hello` sees, and may change, the first bytes that go into the tunnel.
+pub fn speak_over(
+    tunnel: &mut super::client::Connection,
+    authority: &Authority,
+    name: &str,
+    bytes: &[u8],
+    hello: impl FnOnce(Vec<u8>) -> Vec<Vec<u8>>,
+) -> Result<Vec<u8>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.issuer.der().clone()).map_err(failed)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(failed)?;
+    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+    let server = ServerName::try_from(name.to_owned()).map_err(failed)?;
+    let mut client = ClientConnection::new(config, server).map_err(failed)?;
+    let (mut first, mut answer) = (Some(hello), Vec::new());
+    // Written before the handshake is finished: all of it has to wait.
+    client.set_buffer_limit(None);
+    client.writer().write_all(bytes).map_err(failed)?;
+    while answer.is_empty() {
+        let mut out = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut out).map_err(failed)?;
+        }
+        for piece in first.take().map_or_else(|| vec![out.clone()], |hello| hello(out.clone())) {
+            tunnel.write(&piece)?;
+        }
+        let came = tunnel.read_at_least(1)?;
+        let mut rest = came.as_slice();
+        while !rest.is_empty() {
+            client.read_tls(&mut rest).map_err(failed)?;
+            let state = client.process_new_packets().map_err(failed)?;
+            let mut plain = vec![0; state.plaintext_bytes_to_read()];
+            client.reader().read_exact(&mut plain).map_err(failed)?;
+            answer.append(&mut plain);
+        }
+    }
+    Ok(answer)
 }
 
 async fn carry(plain: &mut TcpStream, peer: SocketAddr, connector: TlsConnector) -> io::Result<()> {
