@@ -3,6 +3,7 @@
 mod session;
 mod streams;
 
+use super::report::sha256_text;
 use super::*;
 use crate::context::sign::{ContextFields, SignatureInput, content_digest, required_components};
 use crate::context::{DataClass, Provenance};
