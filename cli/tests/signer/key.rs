@@ -89,7 +89,10 @@ fn a_new_key_says_its_id() {
     let key = PrivateKey::parse(&std::fs::read_to_string(&file).unwrap()).unwrap();
     assert_eq!(key.keyid(), Some("signer \"1\""));
     let public = exeat().args(["key", "public"]).arg(&file).output().unwrap();
-    assert_eq!((public.stdout.clone(), made.stdout), (format!("{}\n", key.public().to_base64()).into_bytes(), public.stdout));
+    assert_eq!(
+        (public.stdout.clone(), made.stdout),
+        (format!("{}\n", key.public().to_base64()).into_bytes(), public.stdout)
+    );
     assert_eq!(PrivateKey::parse(&seed_text(&key)).unwrap().public(), key.public());
 }
 

@@ -60,7 +60,9 @@ pub(super) fn start(args: &ProxyArgs, user: Option<ProxyUser>, socket: UnixStrea
         command.uid(user.uid).gid(user.gid);
     }
     command.spawn().with_context(|| match user {
-        Some(user) => format!("cannot start the proxy process as user {}, who must be able to execute this program", user.uid),
+        Some(user) => {
+            format!("cannot start the proxy process as user {}, who must be able to execute this program", user.uid)
+        }
         None => "cannot start the proxy process".to_owned(),
     })
 }
