@@ -7,6 +7,7 @@ mod arms;
 mod bytes;
 mod curve;
 mod request;
+mod scale;
 mod stopwatch;
 
 mod entry {
@@ -18,7 +19,7 @@ mod entry {
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, RootContext};
-use proxy_wasm::types::LogLevel;
+use proxy_wasm::types::{BufferType, LogLevel};
 use std::time::Duration;
 use stopwatch::Arm;
 
@@ -37,12 +38,16 @@ const PAUSE: Duration = Duration::from_millis(50);
 struct Bench {
     arms: Vec<Arm>,
     rounds: u32,
+    destinations: Option<u32>,
 }
 
 impl Context for Bench {}
 
 impl RootContext for Bench {
     fn on_configure(&mut self, _size: usize) -> bool {
+        // A number: so many destinations, and nothing else.
+        let text = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX).ok().flatten();
+        self.destinations = text.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
         hostcalls::set_tick_period(PAUSE).is_ok()
     }
 
@@ -64,7 +69,14 @@ impl RootContext for Bench {
 impl Bench {
     fn round(&mut self) -> Result<(), String> {
         if self.rounds == 0 {
-            self.arms = arms::all()?;
+            self.arms = match self.destinations {
+                Some(count) => {
+                    let (line, many) = scale::load(count)?;
+                    say(&line);
+                    scale::arms(&many, count)?
+                }
+                None => arms::all()?,
+            };
         }
         let counts = self.rounds >= WARM_UP;
         for arm in &mut self.arms {

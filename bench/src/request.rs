@@ -19,7 +19,8 @@ use exeat_engine::evidence::{
 };
 use exeat_engine::exchange::{End, Exchange, Step, Surroundings};
 use exeat_engine::facts::{Facts, Timestamp};
-use exeat_engine::ledger::{Ledger, NonceFingerprint, Share, Spend};
+use exeat_engine::ledger::names::{Charge, Charged, Mark};
+use exeat_engine::ledger::{Ledger, NonceFingerprint, SessionName, Share, Spend, Unavailable};
 use exeat_engine::policy::{Configuration, HeadVerdict, Mode, Payload, Subject, Verdict};
 use exeat_engine::request::RequestHead;
 use serde_json::json;
@@ -28,9 +29,9 @@ use std::sync::Arc;
 
 const NOW: Timestamp = Timestamp(1_800_000_000_123);
 const STARTED: Timestamp = Timestamp(1_799_999_000_000);
-const GATEWAY: &str = "egress-eu-1";
+pub(crate) const GATEWAY: &str = "egress-eu-1";
 const KEYID: &str = "k";
-const AUTHORITY: &[u8] = b"eu.crm.acme.example";
+const AUTHORITY: &str = "eu.crm.acme.example";
 const PATH: &[u8] = b"/v1/orders/7?expand=items";
 
 /// Exchanges to a batch: what 1,000 requests a second make between two ticks.
@@ -63,6 +64,17 @@ fn context() -> ContextFields {
 
 /// A signed request, and what its signature is over.
 fn signed(body: &[u8]) -> Result<(RequestHead, SignatureInput, Vec<u8>), String> {
+    signed_to(AUTHORITY, body)
+}
+
+/// The key that the policy must name.
+pub(crate) fn public_key() -> Result<String, String> {
+    let public = exeat_engine::context::PublicKey::from_bytes(*pair().pk).map_err(|error| error.to_string())?;
+    Ok(public.to_base64())
+}
+
+/// The same to some host.
+pub(crate) fn signed_to(authority: &str, body: &[u8]) -> Result<(RequestHead, SignatureInput, Vec<u8>), String> {
     let mut fields: Vec<(String, Vec<u8>)> = vec![
         ("accept".into(), b"application/json".to_vec()),
         ("user-agent".into(), b"agent-runtime/3.1".to_vec()),
@@ -78,7 +90,7 @@ fn signed(body: &[u8]) -> Result<(RequestHead, SignatureInput, Vec<u8>), String>
     let mut head = RequestHead {
         method: method.into(),
         scheme: Some(b"http".to_vec()),
-        authority: AUTHORITY.to_vec(),
+        authority: authority.into(),
         path: Some(PATH.to_vec()),
         fields,
     };
@@ -137,7 +149,7 @@ pub(crate) fn verification() -> Result<Vec<Arm>, String> {
 }
 
 fn configuration() -> Result<Arc<Configuration>, String> {
-    let public = exeat_engine::context::PublicKey::from_bytes(*pair().pk).map_err(|error| error.to_string())?;
+    let public = public_key()?;
     let document = json!({
         "role": "filter",
         "gateway": {
@@ -148,7 +160,7 @@ fn configuration() -> Result<Arc<Configuration>, String> {
         },
         "policy": {
             "schema": "exeat/v1", "revision": "1",
-            "signers": [{"id": "runtime", "keys": [{"id": KEYID, "public": public.to_base64()}], "agents": ["support/*"],
+            "signers": [{"id": "runtime", "keys": [{"id": KEYID, "public": public}], "agents": ["support/*"],
                          "tenants": ["acme"], "users": ["u-*"], "tools": ["crm.*"], "provenance": ["user", "third-party", "unknown"]}],
             "destinations": {
                 "crm": {"hosts": ["*.crm.acme.example"], "kind": "internal", "category": "crm", "accepts": "restricted"},
@@ -172,7 +184,12 @@ fn configuration() -> Result<Arc<Configuration>, String> {
 pub(crate) fn judgement() -> Result<Vec<Arm>, String> {
     let configuration = configuration()?;
     let read = || {
-        CanonicalDestination::parse(black_box(AUTHORITY), Some(black_box(PATH)), Scheme::Https, PathOpenings::default())
+        CanonicalDestination::parse(
+            black_box(AUTHORITY.as_bytes()),
+            Some(black_box(PATH)),
+            Scheme::Https,
+            PathOpenings::default(),
+        )
     };
     let destination = read().map_err(|error| error.to_string())?;
     let (head, ..) = signed(b"")?;
@@ -203,6 +220,22 @@ struct AlwaysFresh;
 impl Ledger for AlwaysFresh {
     fn spend_nonce(&mut self, _: Share<'_>, _: NonceFingerprint, _: Timestamp, _: Timestamp) -> Spend {
         Spend::Fresh
+    }
+
+    fn charge_names(&mut self, _: &Charge<'_>, _: Timestamp) -> Charged {
+        Charged::Within
+    }
+
+    fn quarantined(&mut self, _: &SessionName<'_>, _: Timestamp) -> Result<Option<Timestamp>, Unavailable> {
+        Ok(None)
+    }
+
+    fn quarantine(&mut self, _: &SessionName<'_>, _: Timestamp, _: Timestamp) -> Result<(), Unavailable> {
+        Err(Unavailable)
+    }
+
+    fn meet(&mut self, _: Share<'_>, _: Mark) -> Option<bool> {
+        Some(false)
     }
 }
 
@@ -242,8 +275,17 @@ pub(crate) fn exchanges() -> Result<Vec<Arm>, String> {
 }
 
 fn exchange(body: Vec<u8>) -> Result<impl FnMut() -> bool, String> {
-    let (configuration, mut journal) = (configuration()?, journal()?);
     let (head, ..) = signed(&body)?;
+    exchange_under(configuration()?, vec![head], body)
+}
+
+/// Whole exchanges under a configuration, these requests in turn.
+pub(crate) fn exchange_under(
+    configuration: Arc<Configuration>,
+    heads: Vec<RequestHead>,
+    body: Vec<u8>,
+) -> Result<impl FnMut() -> bool, String> {
+    let mut journal = journal()?;
     let mut count = 0_u64;
     Ok(move || {
         count += 1;
@@ -252,6 +294,7 @@ fn exchange(body: Vec<u8>) -> Result<impl FnMut() -> bool, String> {
         let facts = Facts { now: NOW, started: STARTED, random, ..Facts::default() };
         let mut exchange = Exchange::new(Arc::clone(&configuration), facts);
         let mut around = Surroundings { now: NOW, ledger: &mut AlwaysFresh, journal: &mut journal };
+        let Some(head) = usize::try_from(count).ok().and_then(|n| heads.get(n % heads.len())) else { return false };
         let mut step = exchange.head(&mut around, Ok(head.clone()), body.is_empty());
         if let Step::NeedBody { .. } = step {
             step = exchange.body(&mut around, black_box(&body), true);
@@ -262,6 +305,7 @@ fn exchange(body: Vec<u8>) -> Result<impl FnMut() -> bool, String> {
             response_bytes: 512,
             attempts: Some(1),
             upstream: Some("192.0.2.7:443".to_owned()),
+            refused: false,
             sent: true,
             ending: Ending::Complete,
         };
@@ -307,6 +351,7 @@ fn decision() -> (DecisionRecord, Vec<FieldOpening>) {
         reason: Reason::Permitted,
         rule: text("support/summarizer/read"),
         condition: None,
+        follows: None,
         released: Released::HeadAndBody,
         binding: Some(Binding::Request),
         signer: text("runtime"),
@@ -340,6 +385,7 @@ fn decision() -> (DecisionRecord, Vec<FieldOpening>) {
         parameters: Vec::new(),
         payload: PayloadReference::default(),
         first_seen: None,
+        quarantined_until: None,
         request_id: text("0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0"),
         traceparent: None,
         signature_base: text(digest),

@@ -74,7 +74,8 @@ impl fmt::Debug for Arm {
     }
 }
 
-fn now() -> Result<Duration, String> {
+/// The host's clock.
+pub(crate) fn now() -> Result<Duration, String> {
     let time = hostcalls::get_current_time().map_err(|status| format!("the host has no clock: {status:?}"))?;
     time.duration_since(UNIX_EPOCH).map_err(|_| "the host's clock is before 1970".to_owned())
 }

@@ -7,6 +7,7 @@ pub mod diagnostic;
 pub mod folder;
 pub mod load;
 pub mod merge;
+mod suffix;
 pub mod yaml;
 
 use anyhow::{Context, bail};

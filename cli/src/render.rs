@@ -105,14 +105,17 @@ fn envoy_configuration(args: EnvoyArgs) -> anyhow::Result<()> {
         _ => bail!("name --gateway and --policy, or --config"),
     };
     let cluster = &configuration.gateway().collector().cluster;
-    if [upstream::EGRESS, upstream::NOWHERE].contains(&cluster.as_str()) {
+    let own = |name: &str| name == upstream::NOWHERE || upstream::WAYS_OUT.iter().any(|way| way.cluster == name);
+    if own(cluster) {
         bail!(
             "gateway.collector.cluster is {cluster:?}, a name that the configuration has for another cluster; choose another"
         );
     }
+    let document: serde_json::Value = serde_json::from_str(&plugin).context("the configuration is no JSON")?;
     let settings = Settings {
         configuration: &configuration,
         plugin: &plugin,
+        gateway: document.get("gateway").unwrap_or(&serde_json::Value::Null),
         module: &args.module,
         vm_id: &args.vm_id,
         listen: args.listen,

@@ -1,10 +1,14 @@
-//! What outlives a request: nonces now; budgets and quarantine when they come.
+//! What outlives a request: nonces, names that sessions used, quarantine, first meetings.
 //!
 //! Rules for every implementation: state is made only after a signature verified; it is bounded; at the bound a new
 //! entry is refused and a live one never evicted; contents that others can write to are authenticated.
 
+pub mod names;
+pub mod quarantine;
+
 use crate::facts::Timestamp;
-use std::collections::HashMap;
+use names::{Charge, Charged, Mark, SessionFingerprint};
+use std::collections::{HashMap, HashSet};
 
 /// A nonce under its key: the first 16 bytes of SHA-256 over both, so that its size is fixed whatever the agent sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,19 +43,60 @@ pub enum Spend {
 pub trait Ledger {
     /// Uses a nonce once. The entry is kept until `until`, after which the signature that carried it is too old anyway.
     fn spend_nonce(&mut self, share: Share<'_>, nonce: NonceFingerprint, now: Timestamp, until: Timestamp) -> Spend;
+
+    /// Adds the names of a request that is about to leave to those of its session.
+    fn charge_names(&mut self, charge: &Charge<'_>, now: Timestamp) -> Charged;
+
+    /// Until when a session is quarantined; `Err` where that cannot be told.
+    fn quarantined(&mut self, session: &SessionName<'_>, now: Timestamp) -> Result<Option<Timestamp>, Unavailable>;
+
+    /// Quarantines a session until then, across all workers. Where there is no room, `Err`.
+    fn quarantine(&mut self, session: &SessionName<'_>, until: Timestamp, now: Timestamp) -> Result<(), Unavailable>;
+
+    /// Whether this meeting of an agent and a destination is the first in the life of the process; `None` where that cannot
+    /// be told, because there is no room to remember more.
+    fn meet(&mut self, share: Share<'_>, meeting: Mark) -> Option<bool>;
 }
+
+/// A session by its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionName<'a> {
+    /// Tenant.
+    pub tenant: Option<&'a str>,
+    /// Agent.
+    pub agent: &'a str,
+    /// Session.
+    pub session: &'a str,
+}
+
+impl SessionName<'_> {
+    /// What stands for it.
+    pub fn fingerprint(&self) -> SessionFingerprint {
+        SessionFingerprint::new(self.tenant, self.agent, self.session)
+    }
+}
+
+/// The state cannot be read, does not authenticate, or has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unavailable;
+
+/// Bytes that the memory ledger gives to names, and to quarantine.
+const MEMORY_ROOM: usize = 1 << 20;
 
 /// A ledger in memory, for the command line and native tests: one process, no shares.
 #[derive(Debug)]
 pub struct MemoryLedger {
     nonces: HashMap<NonceFingerprint, Timestamp>,
     capacity: usize,
+    names: Vec<u8>,
+    quarantine: Vec<u8>,
+    met: HashSet<Mark>,
 }
 
 impl MemoryLedger {
     /// At most `capacity` live nonces.
     pub fn new(capacity: usize) -> Self {
-        Self { nonces: HashMap::new(), capacity }
+        Self { nonces: HashMap::new(), capacity, names: Vec::new(), quarantine: Vec::new(), met: HashSet::new() }
     }
 }
 
@@ -68,6 +113,29 @@ impl Ledger for MemoryLedger {
         }
         self.nonces.insert(nonce, until);
         Spend::Fresh
+    }
+
+    fn charge_names(&mut self, charge: &Charge<'_>, now: Timestamp) -> Charged {
+        let (content, charged) = names::charge(&self.names, charge, now, MEMORY_ROOM);
+        self.names = content.unwrap_or(std::mem::take(&mut self.names));
+        charged
+    }
+
+    fn quarantined(&mut self, session: &SessionName<'_>, now: Timestamp) -> Result<Option<Timestamp>, Unavailable> {
+        Ok(quarantine::quarantined(&self.quarantine, session.fingerprint(), now))
+    }
+
+    fn quarantine(&mut self, session: &SessionName<'_>, until: Timestamp, now: Timestamp) -> Result<(), Unavailable> {
+        self.quarantine =
+            quarantine::with(&self.quarantine, session.fingerprint(), until, now, MEMORY_ROOM).ok_or(Unavailable)?;
+        Ok(())
+    }
+
+    fn meet(&mut self, _: Share<'_>, meeting: Mark) -> Option<bool> {
+        if self.met.len() >= self.capacity {
+            return self.met.contains(&meeting).then_some(false);
+        }
+        Some(self.met.insert(meeting))
     }
 }
 

@@ -27,6 +27,27 @@ pub(crate) fn number_property(path: &[&str]) -> Option<u64> {
     property(path).and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?)))
 }
 
+/// Sets a value that the host itself reads, for this request.
+pub(crate) fn set_filter_state(key: &str, value: &str) -> Result<(), String> {
+    // SetEnvoyFilterStateArguments: path = 1, value = 2; the span is that of the filter chain unless set.
+    let mut arguments = Vec::with_capacity(key.len().saturating_add(value.len()).saturating_add(4));
+    for (tag, text) in [(0x0a, key), (0x12, value)] {
+        // INVARIANT: keys and host names are longer than 127 bytes at most once, so that two bytes hold any length.
+        let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
+        let low = (length & 0x7f) as u8;
+        arguments.push(tag);
+        match u8::try_from(length >> 7) {
+            Ok(0) => arguments.push(low),
+            high => arguments.extend([low | 0x80, high.unwrap_or(u8::MAX) & 0x7f]),
+        }
+        arguments.extend_from_slice(text.as_bytes());
+    }
+    match hostcalls::call_foreign_function("set_envoy_filter_state", Some(&arguments)) {
+        Ok(_) => Ok(()),
+        Err(status) => Err(format!("the host does not take {key}: {status:?}")),
+    }
+}
+
 /// Writes to the host's log. A log that cannot be written stops nothing.
 pub(crate) fn log(level: LogLevel, message: &str) {
     let _ = hostcalls::log(level, message);

@@ -3,13 +3,15 @@
 //! The head is held until the exchange has decided. That needs `allow_on_headers_stop_iteration: true` in the host's
 //! configuration; without it the host never hands over a body and the request hangs, which is closed, not open.
 
+use crate::guard::DECISION;
 use crate::nonces::SharedLedger;
+use crate::passes::Guarded;
 use crate::vm::{self, Plugin};
 use crate::{host, wasi};
 use exeat_engine::decision::Reason;
 use exeat_engine::decision::answer::{Answer, answer};
 use exeat_engine::evidence::record::Ending;
-use exeat_engine::exchange::{End, Exchange, Step, Surroundings, Verdict};
+use exeat_engine::exchange::{Clearance, End, Exchange, Step, Surroundings, Verdict};
 use exeat_engine::facts::{Facts, Timestamp};
 use exeat_engine::request::RequestHead;
 use proxy_wasm::hostcalls;
@@ -23,10 +25,11 @@ const OWN_FIELDS: &str = "exeat-";
 const SENT_FIELDS: [&str; 2] = ["exeat-decision", "exeat-reason"];
 
 /// The id in answers to requests for which not even an id could be drawn.
-const NO_ID: &str = "00000000000000000000000000000000";
+pub(crate) const NO_ID: &str = "00000000000000000000000000000000";
 
 /// One request and its response.
 pub(crate) struct Http {
+    context: u32,
     plugin: Option<Plugin>,
     exchange: Option<Exchange>,
     /// Bytes of the held body that the exchange has seen.
@@ -37,12 +40,24 @@ pub(crate) struct Http {
     decided: bool,
     /// Whether the response is our own.
     answered: bool,
+    /// Whether bytes without a known end follow the head.
+    stream: bool,
     response_ended: bool,
 }
 
 impl Http {
-    pub(crate) fn new(plugin: Option<Plugin>) -> Self {
-        Self { plugin, exchange: None, seen: 0, held: true, decided: false, answered: false, response_ended: false }
+    pub(crate) fn new(context: u32, plugin: Option<Plugin>) -> Self {
+        Self {
+            context,
+            plugin,
+            exchange: None,
+            seen: 0,
+            held: true,
+            decided: false,
+            answered: false,
+            stream: false,
+            response_ended: false,
+        }
     }
 
     /// Judges the head; an error is a refusal that no record can be made of.
@@ -64,7 +79,7 @@ impl Http {
             let log = vm.log(now).ok_or(Reason::AuditUnavailable)?;
             let facts = Facts { now, started: log.started, random, peer, source, request_id };
             let mut exchange = Exchange::new(configuration, facts);
-            let mut ledger = SharedLedger(&log.shared);
+            let mut ledger = SharedLedger(&log.shared, &mut log.known);
             let mut around = Surroundings { now, ledger: &mut ledger, journal: &mut log.journal };
             let step = exchange.head(&mut around, head, end);
             log.publish();
@@ -79,7 +94,7 @@ impl Http {
         let exchange = self.exchange.as_mut().ok_or(Reason::InternalError)?;
         vm::with(|vm| {
             let log = vm.log(now).ok_or(Reason::AuditUnavailable)?;
-            let mut ledger = SharedLedger(&log.shared);
+            let mut ledger = SharedLedger(&log.shared, &mut log.known);
             let mut around = Surroundings { now, ledger: &mut ledger, journal: &mut log.journal };
             let step = step(exchange, &mut around);
             log.publish();
@@ -90,33 +105,43 @@ impl Http {
     /// Does what a step asks for.
     fn carry_out(&mut self, step: Result<Step, Reason>) -> Action {
         match step {
-            Ok(Step::NeedBody { .. }) => Action::Pause,
-            Ok(Step::Pass) => Action::Continue,
+            Ok(Step::NeedBody { .. }) => {
+                self.held = true;
+                Action::Pause
+            }
+            Ok(Step::Pass) => {
+                self.held = false;
+                Action::Continue
+            }
             Ok(Step::Decided(decision)) => {
                 self.decided = true;
                 // For the host's access log: joins its line with the decision record.
-                let _ = hostcalls::set_property(vec!["exeat.decision"], Some(decision.id.as_bytes()));
+                // And for the guard, as the key to what was let go.
+                let _ = hostcalls::set_property(vec![DECISION], Some(decision.id.as_bytes()));
+                if decision.first_seen {
+                    vm::with(vm::Vm::count_first_seen);
+                }
                 let checkpoint = vm::with(|vm| vm.begun_log().and_then(vm::Log::unwitnessed_checkpoint));
                 if let Some(checkpoint) = checkpoint {
                     let _ = hostcalls::set_property(vec!["exeat.checkpoint"], Some(checkpoint.as_bytes()));
                 }
                 match decision.verdict {
                     Verdict::Refuse(answer) => self.refuse(&answer),
-                    Verdict::Forward(map) => {
-                        // Routes of the host can ask for it, so that nothing leaves but by this line.
-                        let _ = hostcalls::set_property(vec!["exeat.released"], Some(b"yes"));
-                        let map: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
-                        match hostcalls::set_map_bytes(MapType::HttpRequestHeaders, map) {
-                            Ok(()) => {
-                                self.held = false;
-                                Action::Continue
+                    Verdict::Forward(map) => match release(&decision.id, map, decision.clearance) {
+                        Ok(()) => {
+                            self.held = false;
+                            let until = self.exchange.as_ref().and_then(Exchange::stream_until);
+                            self.stream = until.is_some();
+                            if let Some(until) = until {
+                                vm::with(|vm| vm.streams.insert(self.context, until));
                             }
-                            Err(status) => {
-                                host::log(LogLevel::Error, &format!("exeat: the headers cannot be set: {status:?}"));
-                                self.refuse(&answer(Reason::InternalError, &decision.id, None, None))
-                            }
+                            Action::Continue
                         }
-                    }
+                        Err(why) => {
+                            host::log(LogLevel::Error, &format!("exeat: a request cannot be let go: {why}"));
+                            self.refuse(&answer(Reason::InternalError, &decision.id, None, None))
+                        }
+                    },
                 }
             }
             Ok(Step::Abort) => {
@@ -134,11 +159,14 @@ impl Http {
 
     fn refuse(&mut self, answer: &Answer) -> Action {
         self.answered = true;
-        let headers = answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        if hostcalls::send_http_response(u32::from(answer.status), headers, Some(&answer.body)).is_err() {
-            let _ = hostcalls::reset_http_request();
-        }
+        send(answer);
         Action::Pause
+    }
+
+    /// What the guard did with the request; where it never saw an answer's, that went out by a way that has none.
+    fn guarded(&self) -> Guarded {
+        let Some(exchange) = self.exchange.as_ref().filter(|_| self.decided) else { return Guarded::Unseen };
+        vm::with(|vm| vm.passes.look(exchange.id()))
     }
 
     /// The bytes of the body that the exchange has not seen.
@@ -155,6 +183,10 @@ impl Http {
 
     fn end(&mut self, now: Timestamp) {
         let Some(mut exchange) = self.exchange.take() else { return };
+        let guarded = vm::with(|vm| {
+            vm.streams.remove(&self.context);
+            vm.passes.close(exchange.id())
+        });
         let via_upstream = host::property(&["response", "code_details"]).is_some_and(|d| d == b"via_upstream");
         let ending = match (self.response_ended, via_upstream) {
             (true, true) => Ending::Complete,
@@ -168,15 +200,52 @@ impl Http {
             upstream: host::text_property(&["upstream", "address"]),
             // An address is chosen before there is a connection to it; our end of one tells that there was.
             sent: via_upstream || host::property(&["upstream", "local_address"]).is_some(),
+            refused: matches!(guarded, Guarded::Refused(_)),
             ending,
         };
         vm::with(|vm| {
             let Some(log) = vm.begun_log() else { return };
-            let mut ledger = SharedLedger(&log.shared);
+            let mut ledger = SharedLedger(&log.shared, &mut log.known);
             let mut around = Surroundings { now, ledger: &mut ledger, journal: &mut log.journal };
             exchange.end(&mut around, end);
             log.publish();
         });
+    }
+}
+
+/// Lets a request go: the pass for the guard, the way out for the host's routes, and nothing but the headers judged.
+fn release(decision: &str, map: Vec<(String, Vec<u8>)>, clearance: Option<Box<Clearance>>) -> Result<(), String> {
+    let clearance = clearance.ok_or("there is no pass for it")?;
+    let exit = clearance.pass.exit;
+    let (host, port) = (clearance.host(), clearance.pass.port.to_string());
+    vm::with(|vm| {
+        if !vm.is_guarded(exit) {
+            return Err(format!("no guard of this vm_id stands in the way out {:?}", exit.word()));
+        }
+        vm.passes.issue(clearance);
+        Ok(())
+    })?;
+    let released = || {
+        // Names are dialled in another spelling where the host would mix up two ways to one of them.
+        if let Some(spelling) = host.as_deref() {
+            host::set_filter_state("envoy.upstream.dynamic_host", spelling)?;
+            host::set_filter_state("envoy.upstream.dynamic_port", &port)?;
+        }
+        // Routes of the host ask for it, so that nothing leaves but by this line.
+        hostcalls::set_property(vec!["exeat.released"], Some(exit.word().as_bytes()))
+            .map_err(|status| format!("the way out cannot be named: {status:?}"))?;
+        let map: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        hostcalls::set_map_bytes(MapType::HttpRequestHeaders, map)
+            .map_err(|status| format!("the headers cannot be set: {status:?}"))
+    };
+    released().inspect_err(|_| vm::with(|vm| drop(vm.passes.close(decision))))
+}
+
+/// Answers in the upstream's place.
+pub(crate) fn send(answer: &Answer) {
+    let headers = answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    if hostcalls::send_http_response(u32::from(answer.status), headers, Some(&answer.body)).is_err() {
+        let _ = hostcalls::reset_http_request();
     }
 }
 
@@ -201,13 +270,12 @@ impl HttpContext for Http {
             return Action::Pause;
         }
         let step = match self.next_chunk(body_size) {
-            Some(chunk) => {
-                self.seen = if self.held { body_size } else { 0 };
-                self.advance(|exchange, around| exchange.body(around, &chunk, end_of_stream))
-            }
+            Some(chunk) => self.advance(|exchange, around| exchange.body(around, &chunk, end_of_stream)),
             None => Err(Reason::InternalError),
         };
-        self.carry_out(step)
+        let action = self.carry_out(step);
+        self.seen = if self.held { body_size } else { 0 };
+        action
     }
 
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
@@ -225,14 +293,35 @@ impl HttpContext for Http {
         }
         remove_own_fields(MapType::HttpResponseHeaders);
         // The host's own answer to a request that was still being received has no record to point to.
-        if let Some(exchange) = self.exchange.as_ref().filter(|_| self.decided) {
-            let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, "exeat-decision", Some(exchange.id()));
+        let Some(exchange) = self.exchange.as_ref().filter(|_| self.decided) else { return Action::Continue };
+        let (decision, refused) = match self.guarded() {
+            // The guard's own answer. Nothing of an upstream can be in it.
+            Guarded::Refused(refusal) => (refusal, true),
+            Guarded::Unseen if host::property(&["response", "code_details"]).is_some_and(|d| d == b"via_upstream") => {
+                let why = "no guard stands in the way out; render the configuration again, or give filter and guard one vm_id";
+                host::log(LogLevel::Error, &format!("exeat: a request left unguarded: {why}"));
+                let id = exchange.id().to_owned();
+                return self.refuse(&answer(Reason::InternalError, &id, None, None));
+            }
+            Guarded::Unseen | Guarded::Passed => (exchange.id().to_owned(), false),
+        };
+        let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, "exeat-decision", Some(&decision));
+        if refused {
+            let reason = Reason::DestinationResolvedForbidden.code();
+            let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, "exeat-reason", Some(reason));
         }
         Action::Continue
     }
 
     fn on_http_response_body(&mut self, _body_size: usize, end_of_stream: bool) -> Action {
         self.response_ended |= end_of_stream;
+        if self.stream {
+            let step = self.advance(|exchange, around| exchange.response_piece(around));
+            if !matches!(step, Ok(Step::Pass)) {
+                let _ = hostcalls::reset_http_response();
+                return Action::Pause;
+            }
+        }
         Action::Continue
     }
 

@@ -1,18 +1,24 @@
 //! The proxy-wasm plugin. The only crate that knows proxy-wasm; it decides nothing itself.
 //!
 //! - [`root`]: configuration, ticks and the delivery of evidence
+//! - [`guard`]: one request where it leaves
 //! - [`http`]: one request, driven through the engine's exchange
 //! - [`vm`]: what the contexts of one worker VM share
 //! - [`shared`]: what the VMs of one gateway process share
+//! - [`passes`]: what the filter let go and the guard lets out
 //! - [`nonces`]: which of it remembers spent nonces
+//! - [`sessions`]: and what sessions did
 //! - [`host`]: host calls that never panic
 //! - [`verify`]: signatures that the host verifies
 //! - [`wasi`]: randomness and environment variables
 
+mod guard;
 mod host;
 mod http;
 mod nonces;
+mod passes;
 mod root;
+mod sessions;
 mod shared;
 mod verify;
 mod vm;
@@ -22,6 +28,6 @@ mod wasi;
 mod entry {
     proxy_wasm::main! {{
         proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
-        proxy_wasm::set_root_context(|_| Box::new(crate::root::Root::new()));
+        proxy_wasm::set_root_context(|context| Box::new(crate::root::Root::new(context)));
     }}
 }

@@ -24,9 +24,11 @@
 //! **What it costs.** One read and one write of a shard, each with a MAC over it: 0.2 us for each live entry in it as measured on
 //! wasmtime, so 1.5 us at 1,000 requests a second, and 11 us at 7,800.
 
+use crate::sessions::{self, Known};
 use crate::shared::SharedData;
 use exeat_engine::facts::Timestamp;
-use exeat_engine::ledger::{Ledger, NonceFingerprint, Share, Spend};
+use exeat_engine::ledger::names::{Charge, Charged, Mark};
+use exeat_engine::ledger::{Ledger, NonceFingerprint, SessionName, Share, Spend, Unavailable};
 use sha2::{Digest, Sha256};
 
 /// Values over which the nonces of one key id are spread.
@@ -42,7 +44,7 @@ const ENTRY: usize = 24;
 const TENANT_SHARE: usize = 3;
 
 /// The ledger over shared data.
-pub(crate) struct SharedLedger<'a>(pub(crate) &'a SharedData);
+pub(crate) struct SharedLedger<'a>(pub(crate) &'a SharedData, pub(crate) &'a mut Known);
 
 impl Ledger for SharedLedger<'_> {
     fn spend_nonce(&mut self, share: Share<'_>, nonce: NonceFingerprint, now: Timestamp, until: Timestamp) -> Spend {
@@ -51,6 +53,22 @@ impl Ledger for SharedLedger<'_> {
         self.0
             .update(&name, |content| Ok(spend(content.unwrap_or_default(), &entry, now)))
             .unwrap_or(Spend::Unavailable)
+    }
+
+    fn charge_names(&mut self, charge: &Charge<'_>, now: Timestamp) -> Charged {
+        sessions::charge_names(self.0, self.1, charge, now)
+    }
+
+    fn quarantined(&mut self, session: &SessionName<'_>, now: Timestamp) -> Result<Option<Timestamp>, Unavailable> {
+        sessions::quarantined(self.0, session, now)
+    }
+
+    fn quarantine(&mut self, session: &SessionName<'_>, until: Timestamp, now: Timestamp) -> Result<(), Unavailable> {
+        sessions::quarantine(self.0, session, until, now)
+    }
+
+    fn meet(&mut self, share: Share<'_>, meeting: Mark) -> Option<bool> {
+        sessions::meet(self.0, self.1, share, meeting)
     }
 }
 

@@ -3,13 +3,14 @@
 //! Everything to the collector is sent from here, on the tick: a callout that a request dispatches is answered to that
 //! request's context, which may be gone by then.
 
+use crate::guard::Guard;
 use crate::http::Http;
 use crate::verify::ForeignVerifier;
-use crate::vm::{self, Plugin, Vm};
+use crate::vm::{self, Part, Plugin, Vm};
 use crate::{host, wasi};
 use exeat_engine::evidence::LogHead;
 use exeat_engine::facts::Timestamp;
-use exeat_engine::policy::{Collector, Configuration};
+use exeat_engine::policy::{Collector, PluginConfiguration, Role};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel, MapType};
@@ -38,14 +39,15 @@ pub(crate) struct Delivery {
 
 /// A root context: one plugin of one listener, in one worker VM.
 pub(crate) struct Root {
+    context: u32,
     plugin: Option<Plugin>,
     draining: bool,
 }
 
 impl Root {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(context: u32) -> Self {
         vm::with(Vm::root_created);
-        Self { plugin: None, draining: false }
+        Self { context, plugin: None, draining: false }
     }
 
     /// Refuses only by what is the same in every VM: the configuration's bytes and the environment. The host tries a
@@ -56,14 +58,19 @@ impl Root {
         let bytes = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX)
             .map_err(|status| format!("the host does not hand it over: {status:?}"))?
             .unwrap_or_default();
-        let configuration = Configuration::accept(&bytes)
-            .and_then(|configuration| configuration.with_host(Arc::new(ForeignVerifier)))
-            .map_err(|error| error.to_string())?;
-        let key = vm::gateway_key(configuration.gateway())?;
+        let accepted = PluginConfiguration::accept(&bytes).map_err(|error| error.to_string())?;
+        let (role, key) = (accepted.role(), vm::gateway_key(accepted.gateway())?);
+        let part = match accepted {
+            PluginConfiguration::Filter(configuration) => {
+                let verified = configuration.with_host(Arc::new(ForeignVerifier)).map_err(|error| error.to_string())?;
+                Part::Filter(Arc::new(verified))
+            }
+            PluginConfiguration::Guard(configuration) => Part::Guard(Arc::new(configuration)),
+        };
         hostcalls::set_tick_period(TICK).map_err(|status| format!("the host gives no ticks: {status:?}"))?;
-        let plugin = (host::text_property(&["plugin_name"]).unwrap_or_default(), configuration.role());
+        let plugin = (host::text_property(&["plugin_name"]).unwrap_or_default(), role);
         self.plugin = Some(plugin.clone());
-        vm::with(|vm| vm.offer(plugin, configuration, key));
+        vm::with(|vm| vm.offer(plugin, part, key));
         if let Some(now) = host::now() {
             vm::with(|vm| vm.settle(now));
         }
@@ -150,11 +157,22 @@ impl RootContext for Root {
                 }
             }
         });
+        // What is done here is done to other contexts than this one.
+        for context in vm::with(|vm| vm.overdue(now)) {
+            if hostcalls::set_effective_context(context).is_ok() {
+                let _ = hostcalls::reset_http_request();
+            }
+        }
+        let _ = hostcalls::set_effective_context(self.context);
         deliver(now);
     }
 
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Http::new(self.plugin.clone())))
+    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
+        // What has no configuration refuses, and it is better refused before anything is resolved for it.
+        match &self.plugin {
+            Some((_, Role::Guard)) => Some(Box::new(Guard::new(self.plugin.clone()))),
+            _ => Some(Box::new(Http::new(context_id, self.plugin.clone()))),
+        }
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -168,8 +186,8 @@ fn deliver(now: Timestamp) -> bool {
         if vm.delivery.lost_at.is_some() {
             return true;
         }
-        let Some(configuration) = vm.newest_configuration() else { return false };
-        let collector = configuration.gateway().collector();
+        let Some(gateway) = vm.gateway() else { return false };
+        let collector = gateway.collector();
         let Some(log) = vm.begun_log() else { return false };
         if log.journal.is_drained() && !log.journal.heartbeat_due(now) {
             return false;

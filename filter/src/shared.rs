@@ -5,7 +5,7 @@
 //! plugin that puts an older value back, or deletes one, is not detected; docs/threat-model.md says so.
 //!
 //! The host never forgets a key, so the set of keys is bounded: one for the boot, one counter, one a VM, and the shards of
-//! `nonces.rs`.
+//! `nonces.rs` and `sessions.rs`.
 
 use exeat_engine::facts::Timestamp;
 use hmac::{Hmac, KeyInit, Mac};
@@ -84,6 +84,11 @@ impl SharedData {
             Some((tag, content)) if tag == self.tag(name, content) => Ok(Some((content.to_vec(), cas))),
             _ => Err(SharedError::NotAuthentic),
         }
+    }
+
+    /// The content under `name`.
+    pub(crate) fn value(&self, name: &str) -> Result<Option<Vec<u8>>, SharedError> {
+        Ok(self.read(name)?.map(|(content, _)| content))
     }
 
     /// Writes; with a number, only unless somebody else wrote in between: `Ok(false)` then.

@@ -3,19 +3,26 @@
 //! A listener update adds a root context to the VM and leaves the old one to its open connections. Every request is judged
 //! by the newest configuration accepted for its plugin, whichever root context its connection arrived on.
 
+use crate::passes::Passes;
+use crate::sessions::Known;
 use crate::shared::{Boot, SharedData};
 use crate::{host, wasi};
+use exeat_engine::destination::Exit;
 use exeat_engine::evidence::key::{GatewayKey, SHARED_STATE};
 use exeat_engine::evidence::{Capacity, ConfigRecord, GenesisRecord, Hash, Journal, LogHead, ModuleReference, Origin};
 use exeat_engine::facts::Timestamp;
-use exeat_engine::policy::{Configuration, Gateway, Role};
-use proxy_wasm::types::LogLevel;
+use exeat_engine::policy::{CompiledPolicy, Configuration, Gateway, GuardConfiguration, Role};
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{LogLevel, MetricType};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Bytes that may wait for the collector, beside the configured number of records.
 const QUEUE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// How often an agent met a host for the first time in the life of the process, over all workers.
+const FIRST_SEEN: &str = "exeat.first_seen";
 
 thread_local! {
     static VM: RefCell<Vm> = RefCell::new(Vm::default());
@@ -33,8 +40,12 @@ pub(crate) type Plugin = (String, Role);
 #[derive(Default)]
 pub(crate) struct Vm {
     configurations: HashMap<Plugin, Arc<Configuration>>,
-    /// The one that came last of them all.
-    newest: Option<Arc<Configuration>>,
+    guards: HashMap<Plugin, Arc<GuardConfiguration>>,
+    /// That of the configuration that came last of them all.
+    newest: Option<Arc<Gateway>>,
+    pub(crate) passes: Passes,
+    /// Tunnels and WebSockets by their context, and when each must end.
+    pub(crate) streams: HashMap<u32, Timestamp>,
     /// Valid in themselves, and not in use yet.
     offers: HashMap<Plugin, Offer>,
     identity: Option<Identity>,
@@ -44,12 +55,44 @@ pub(crate) struct Vm {
     /// Whether the operator was told why there is no log.
     told: bool,
     roots: u32,
+    /// The host's counter of first meetings, once there was one.
+    first_seen: Option<u32>,
     pub(crate) delivery: crate::root::Delivery,
+}
+
+/// What a plugin is configured with.
+#[derive(Clone)]
+pub(crate) enum Part {
+    Filter(Arc<Configuration>),
+    Guard(Arc<GuardConfiguration>),
+}
+
+impl Part {
+    fn gateway(&self) -> &Gateway {
+        match self {
+            Self::Filter(configuration) => configuration.gateway(),
+            Self::Guard(configuration) => configuration.gateway(),
+        }
+    }
+
+    fn role(&self) -> Role {
+        match self {
+            Self::Filter(_) => Role::Filter,
+            Self::Guard(_) => Role::Guard,
+        }
+    }
+
+    fn policy(&self) -> Option<&CompiledPolicy> {
+        match self {
+            Self::Filter(configuration) => Some(configuration.policy()),
+            Self::Guard(_) => None,
+        }
+    }
 }
 
 /// A configuration that is valid in itself.
 struct Offer {
-    configuration: Arc<Configuration>,
+    part: Part,
     key: GatewayKey,
     /// Whether the operator was told that it is not in use.
     told: bool,
@@ -77,6 +120,8 @@ pub(crate) struct Log {
     pub(crate) journal: Journal,
     pub(crate) shared: SharedData,
     pub(crate) started: Timestamp,
+    /// What this worker need not ask the others.
+    pub(crate) known: Known,
     number: u32,
     /// Leaves when the head was last published.
     published: u64,
@@ -87,9 +132,8 @@ pub(crate) struct Log {
 impl Vm {
     /// Brings a configuration that is valid in itself. Whether it is in use afterwards depends on the state of this VM:
     /// where it is not, the one before stays, and the next [`Vm::settle`] tries again.
-    pub(crate) fn offer(&mut self, plugin: Plugin, configuration: Configuration, key: GatewayKey) {
-        let configuration = Arc::new(configuration);
-        self.offers.insert(plugin, Offer { configuration, key, told: false });
+    pub(crate) fn offer(&mut self, plugin: Plugin, part: Part, key: GatewayKey) {
+        self.offers.insert(plugin, Offer { part, key, told: false });
     }
 
     /// Takes into use what was offered.
@@ -97,7 +141,9 @@ impl Vm {
         for (plugin, mut offer) in std::mem::take(&mut self.offers) {
             let why = match self.accept(&plugin, &offer, now) {
                 Ok(()) => {
-                    host::log(LogLevel::Info, &accepted(&offer.configuration));
+                    // Guards say nothing that the rendered configuration does not, and there is one for each way out.
+                    let level = if offer.part.role() == Role::Guard { LogLevel::Debug } else { LogLevel::Info };
+                    host::log(level, &accepted(&offer.part));
                     continue;
                 }
                 Err(NotInUse::Never(why)) => why,
@@ -117,16 +163,15 @@ impl Vm {
     }
 
     fn accept(&mut self, plugin: &Plugin, offer: &Offer, now: Timestamp) -> Result<(), NotInUse> {
-        let configuration = &offer.configuration;
-        self.identify(configuration, &offer.key, now)?;
-        let policy = configuration.policy();
+        let (gateway, policy) = (offer.part.gateway(), offer.part.policy());
+        self.identify(gateway, &offer.key, now)?;
         let record = ConfigRecord {
             time: now,
             plugin: plugin.0.clone(),
-            role: configuration.role().as_str().to_owned(),
-            mode: configuration.gateway().mode(),
-            revision: Some(policy.revision().to_owned()),
-            policy: Some(policy.digest().to_owned()),
+            role: offer.part.role().as_str().to_owned(),
+            mode: gateway.mode(),
+            revision: policy.map(|policy| policy.revision().to_owned()),
+            policy: policy.map(|policy| policy.digest().to_owned()),
         };
         match &mut self.log {
             Some(log) => log
@@ -134,14 +179,17 @@ impl Vm {
                 .map_err(|error| NotInUse::Yet(format!("its acceptance cannot be recorded: {error}")))?,
             None => self.unrecorded.push(record),
         }
-        self.configurations.insert(plugin.clone(), Arc::clone(configuration));
-        self.newest = Some(Arc::clone(configuration));
+        self.newest = Some(Arc::new(gateway.clone()));
+        match &offer.part {
+            Part::Filter(configuration) => _ = self.configurations.insert(plugin.clone(), Arc::clone(configuration)),
+            Part::Guard(configuration) => _ = self.guards.insert(plugin.clone(), Arc::clone(configuration)),
+        }
         Ok(())
     }
 
     /// Key and shared state. They cannot change under a log that is signed with them.
-    fn identify(&mut self, configuration: &Configuration, key: &GatewayKey, now: Timestamp) -> Result<(), NotInUse> {
-        let gateway = configuration.gateway().id();
+    fn identify(&mut self, gateway: &Gateway, key: &GatewayKey, now: Timestamp) -> Result<(), NotInUse> {
+        let gateway = gateway.id();
         if let Some(identity) = &self.identity {
             if identity.gateway == gateway && identity.public == key.public() {
                 return Ok(());
@@ -170,8 +218,18 @@ impl Vm {
         self.configurations.get(plugin).map(Arc::clone)
     }
 
-    /// The newest configuration of any plugin, for what concerns the VM as a whole.
-    pub(crate) fn newest_configuration(&self) -> Option<Arc<Configuration>> {
+    /// The newest configuration of a guard.
+    pub(crate) fn guard(&self, plugin: &Plugin) -> Option<Arc<GuardConfiguration>> {
+        self.guards.get(plugin).map(Arc::clone)
+    }
+
+    /// Whether a guard of this VM stands in a way out. One that Envoy left out, or could not configure, is not here.
+    pub(crate) fn is_guarded(&self, exit: Exit) -> bool {
+        self.guards.values().any(|guard| guard.exits().contains(&exit))
+    }
+
+    /// The gateway as the newest configuration of any plugin says it, for what concerns the VM as a whole.
+    pub(crate) fn gateway(&self) -> Option<Arc<Gateway>> {
         self.newest.as_ref().map(Arc::clone)
     }
 
@@ -198,12 +256,11 @@ impl Vm {
 
     /// `None` as long as no configuration is in use.
     fn begin_log(&mut self, now: Timestamp) -> Result<Option<Log>, String> {
-        let (Some(configuration), Some(identity)) = (&self.newest, &self.identity) else { return Ok(None) };
+        let (Some(gateway), Some(identity)) = (&self.newest, &self.identity) else { return Ok(None) };
         let shared = identity.shared.clone();
         let number = shared.next_vm().map_err(|error| format!("shared state: {error:?}"))?;
         let boot: String = identity.boot.id.iter().map(|byte| format!("{byte:02x}")).collect();
         let origin = Origin::new(&identity.gateway, &boot, &number.to_string()).map_err(|error| error.to_string())?;
-        let gateway = configuration.gateway();
         let genesis = GenesisRecord {
             origin,
             time: now,
@@ -220,13 +277,30 @@ impl Vm {
         let capacity = Capacity { records: u64::from(gateway.queue()), bytes: QUEUE_BYTES };
         let journal = Journal::new(&genesis, identity.key.clone(), capacity).map_err(|error| error.to_string())?;
         let started = identity.boot.started;
-        let mut log = Log { journal, shared, started, number, published: 0, witnessed: true };
+        let mut log = Log { journal, shared, started, known: Known::default(), number, published: 0, witnessed: true };
         for record in &self.unrecorded {
             log.record_config(record).map_err(|error| error.to_string())?;
         }
         self.unrecorded.clear();
         log.publish();
         Ok(Some(log))
+    }
+
+    /// Counts a first meeting of an agent and a host. A host without metrics is none the worse.
+    pub(crate) fn count_first_seen(&mut self) {
+        if self.first_seen.is_none() {
+            self.first_seen = hostcalls::define_metric(MetricType::Counter, FIRST_SEEN).ok();
+        }
+        if let Some(counter) = self.first_seen {
+            let _ = hostcalls::increment_metric(counter, 1);
+        }
+    }
+
+    /// Tunnels and WebSockets that have outlived their time, each once.
+    pub(crate) fn overdue(&mut self, now: Timestamp) -> Vec<u32> {
+        let overdue: Vec<u32> = self.streams.iter().filter(|(_, until)| now > **until).map(|(id, _)| *id).collect();
+        overdue.iter().for_each(|id| _ = self.streams.remove(id));
+        overdue
     }
 
     pub(crate) fn root_created(&mut self) {
@@ -257,16 +331,23 @@ pub(crate) fn gateway_key(gateway: &Gateway) -> Result<GatewayKey, String> {
     })
 }
 
-fn accepted(configuration: &Configuration) -> String {
-    let (gateway, policy) = (configuration.gateway(), configuration.policy());
+fn accepted(part: &Part) -> String {
+    let gateway = part.gateway();
+    let what = match part {
+        Part::Filter(configuration) => {
+            let policy = configuration.policy();
+            format!("policy {} {}, mode {}", policy.revision(), policy.digest(), gateway.mode().as_str())
+        }
+        Part::Guard(configuration) => {
+            let exits: Vec<_> = configuration.exits().iter().map(|exit| exit.word()).collect();
+            format!("guard of {}", exits.join(", "))
+        }
+    };
     format!(
-        "exeat {} ({}): configuration accepted: gateway {}, policy {} {}, mode {}",
+        "exeat {} ({}): configuration accepted: gateway {}, {what}",
         env!("CARGO_PKG_VERSION"),
         option_env!("EXEAT_GIT_HASH").unwrap_or("unknown"),
         gateway.id(),
-        policy.revision(),
-        policy.digest(),
-        gateway.mode().as_str()
     )
 }
 

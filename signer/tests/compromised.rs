@@ -74,7 +74,7 @@ impl Attacker {
     }
 
     /// Sends bytes, and sees the conversation end without an answer.
-    async fn see_it_cut_off_by(self, bytes: &[u8]) -> String {
+    async fn cut_off_by(self, bytes: &[u8]) -> String {
         let Self { conversation, stream, mut reader, keeper, .. } = self;
         let signed = || keeper.sessions(Now::read()).iter().map(|session| session.signed).sum::<u64>();
         let before = signed();
@@ -209,7 +209,7 @@ async fn frames_that_are_none_end_the_conversation() {
     ] {
         let attacker = Attacker::new();
         attacker.session("s-1");
-        let error = attacker.see_it_cut_off_by(&bytes).await;
+        let error = attacker.cut_off_by(&bytes).await;
         assert!(error.contains("cannot be read") || error.contains("where 131072 are the most"), "{error}");
     }
     // Half a frame, and gone.

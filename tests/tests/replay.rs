@@ -6,7 +6,7 @@ use exeat_cli::key::PrivateKey;
 use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
 use exeat_e2e::scenario::document::Protocol;
 use exeat_e2e::scenario::gateway::{Gateway, KEYID};
-use exeat_e2e::scenario::harness::{Harness, UPSTREAM_PORT, message};
+use exeat_e2e::scenario::harness::{Harness, UPSTREAM_PORT, guarded_worker, leave, message};
 use exeat_e2e::scenario::real::{RealEnvoy, framed};
 use exeat_e2e::scenario::subject::Subject;
 use exeat_e2e::scenario::wire::WireRequest;
@@ -14,7 +14,7 @@ use exeat_e2e::stage::client::Connection;
 use exeat_e2e::stage::upstream::Upstream;
 use exeat_engine::context::sign::ContextFields;
 use exeat_engine::context::{DataClass, Provenance};
-use exeat_host_test::{Host, Response, Worker};
+use exeat_host_test::{ForwardedRequest, Host, Response, Worker};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -207,7 +207,10 @@ fn origins(real: &RealEnvoy) -> HashMap<String, String> {
 
 /// A worker's answer: status, and the reason where it is the gateway's.
 fn send(worker: &Worker, request: &WireRequest) -> (u16, String) {
-    let outcome = worker.run(message(request).unwrap(), |_| Response::ok("{}")).unwrap();
+    let upstream = |forwarded: &ForwardedRequest| {
+        leave(worker, &HashMap::new(), forwarded).unwrap().unwrap_or_else(|| Response::ok("{}"))
+    };
+    let outcome = worker.run(message(request).unwrap(), upstream).unwrap();
     assert!(outcome.hung.is_none(), "{:?}", outcome.hung);
     let response = outcome.response.unwrap();
     let problem: Value = serde_json::from_slice(&response.body()).unwrap_or_default();
@@ -243,7 +246,7 @@ fn worker_vms_in_threads_share_nonces_exactly() {
     let harness = Harness::start_with(Gateway::prepare_with("main", UPSTREAM_PORT, &PATIENT).unwrap()).unwrap();
     let signing = Signing::by(harness.gateway(), harness.now());
     let requests: Vec<_> = (0..SIGNATURES).map(|order| signing.request(UPSTREAM_PORT, order)).collect();
-    let workers: Vec<Worker> = (0..WORKERS).map(|_| harness.worker().host().worker().unwrap()).collect();
+    let workers: Vec<Worker> = (0..WORKERS).map(|_| guarded_worker(harness.worker().host()).unwrap()).collect();
     let start = Barrier::new(WORKERS);
     let answers: Vec<Vec<(u16, String)>> = std::thread::scope(|scope| {
         let send_all = |worker| {

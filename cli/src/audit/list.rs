@@ -1,13 +1,13 @@
 //! `exeat audit list`: decisions as a table or as lines of JSON.
 
 use super::StoreArgs;
+use super::filter::Filter;
+use super::quarantined;
 use super::store::EvidenceStore;
 use super::time;
 use super::view::{CompletionView, DecisionView, RecordView};
 use anyhow::Context as _;
-use clap::builder::PossibleValuesParser;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
-use exeat_engine::decision::Reason;
 use exeat_engine::evidence::Opening;
 use exeat_engine::evidence::line::{display, to_line};
 use std::collections::{HashMap, VecDeque};
@@ -24,39 +24,11 @@ pub struct ListArgs {
     /// The newest so many; 0 for all.
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
+    /// Instead the sessions that are quarantined now, each with the decision that began it.
+    #[arg(long, conflicts_with_all = ["limit", "agent", "session", "outcome", "reason", "host"])]
+    quarantined: bool,
     #[command(flatten)]
     filter: Filter,
-}
-
-/// What to show. Everything that is given must fit.
-#[derive(Clone, Debug, Default, clap::Args)]
-struct Filter {
-    /// Only this agent.
-    #[arg(long)]
-    agent: Option<String>,
-    /// Only this session.
-    #[arg(long)]
-    session: Option<String>,
-    /// Only this outcome.
-    #[arg(long, value_parser = PossibleValuesParser::new(["allow", "deny", "would-deny"]))]
-    outcome: Option<String>,
-    /// Only this reason.
-    #[arg(long, value_parser = PossibleValuesParser::new(Reason::ALL.iter().map(|reason| reason.code())), hide_possible_values = true)]
-    reason: Option<String>,
-    /// Only this host.
-    #[arg(long)]
-    host: Option<String>,
-}
-
-impl Filter {
-    fn fits(&self, decision: &DecisionView) -> bool {
-        let is = |wanted: &Option<String>, value: Option<&str>| wanted.is_none() || wanted.as_deref() == value;
-        is(&self.agent, decision.agent.as_deref())
-            && is(&self.session, decision.session.as_deref())
-            && is(&self.outcome, Some(&decision.outcome))
-            && is(&self.reason, Some(&decision.reason))
-            && is(&self.host, decision.destination.host.as_deref())
-    }
 }
 
 /// A decision with what belongs to it.
@@ -81,15 +53,20 @@ pub struct Row {
 /// Runs `exeat audit list`.
 pub fn run(args: &ListArgs) -> anyhow::Result<()> {
     let store = EvidenceStore::open(&args.store.db)?;
-    let rows = rows(&store, |decision| args.filter.fits(decision), args.limit)
-        .context("the store cannot be read; is it damaged?")?;
+    let rows = match args.quarantined {
+        true => quarantined::sessions(&store, time::now()),
+        false => args.filter.rows(&store, args.limit),
+    }
+    .context("the store cannot be read; is it damaged?")?;
     let mut out = std::io::stdout().lock();
     if args.json {
         for row in &rows {
             writeln!(out, "{}", json(&store, row)?)?;
         }
     } else if rows.is_empty() {
-        writeln!(out, "no decision fits")?;
+        writeln!(out, "{}", if args.quarantined { "no session is quarantined" } else { "no decision fits" })?;
+    } else if args.quarantined {
+        writeln!(out, "{}", quarantined::table(&rows))?;
     } else {
         writeln!(out, "{}", table(&store, &rows)?)?;
     }
@@ -171,9 +148,15 @@ pub fn user(store: &EvidenceStore, row: &Row) -> rusqlite::Result<Option<String>
     Ok(None)
 }
 
-fn table(store: &EvidenceStore, rows: &[Row]) -> anyhow::Result<Table> {
+/// A table of plain text, as wide as it is.
+pub(super) fn text_table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header([
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
+    table
+}
+
+fn table(store: &EvidenceStore, rows: &[Row]) -> anyhow::Result<Table> {
+    let mut table = text_table([
         "time", "outcome", "reason", "agent", "session", "user", "method", "host", "path", "status", "bytes", "id",
     ]);
     let text = |value: Option<&str>| value.map_or_else(|| "-".to_owned(), |value| shorten(&display(value)));
@@ -205,7 +188,7 @@ fn table(store: &EvidenceStore, rows: &[Row]) -> anyhow::Result<Table> {
 }
 
 /// Cells have an end, whatever an agent chose. `audit show` has it all.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     const LONGEST: usize = 60;
     match text.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{}…", text.split_at_checked(at).map_or(text, |(start, _)| start)),

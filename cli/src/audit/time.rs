@@ -15,6 +15,11 @@ pub fn parse(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "write 2026-11-20T08:00:00Z, or 2026-11-20 for the beginning of that day (UTC)".to_owned())
 }
 
+/// Now, in milliseconds since the Unix epoch.
+pub fn now() -> u64 {
+    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
+}
+
 /// RFC 3339 in UTC with milliseconds; the bare number when no calendar reaches it.
 pub fn show(millis: u64) -> String {
     match i64::try_from(millis).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok()) {

@@ -50,14 +50,24 @@ pub struct DecisionView {
     pub outcome: String,
     /// Reason.
     pub reason: String,
+    /// The rule that decided, or came closest.
+    pub rule: Option<String>,
     /// What was let go.
     pub released: String,
     /// Agent.
     pub agent: Option<String>,
     /// Session.
     pub session: Option<String>,
+    /// Tenant.
+    pub tenant: Option<String>,
+    /// The first condition that failed.
+    pub condition: Option<String>,
+    /// Until when its session is quarantined.
+    pub quarantined_until: Option<u64>,
     /// Commitment to the natural person.
     pub user: Option<String>,
+    /// Digest of what was signed.
+    pub signature_base: Option<String>,
     /// Where to.
     #[serde(default)]
     pub destination: DestinationView,
@@ -73,6 +83,8 @@ impl DecisionView {
 /// The destination of a decision.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct DestinationView {
+    /// Id in the policy.
+    pub id: Option<String>,
     /// Host.
     pub host: Option<String>,
     /// Method.

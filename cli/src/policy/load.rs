@@ -3,6 +3,7 @@
 use super::diagnostic::{Diagnostic, Location};
 use super::folder::policy_files;
 use super::merge::{Merged, merge};
+use super::suffix::{self, Suffixes};
 use super::yaml::Source;
 use exeat_engine::facts::Timestamp;
 use exeat_engine::policy::node::Node;
@@ -17,11 +18,12 @@ pub struct Loaded {
     /// The plugin configuration: role, gateway, policy.
     pub document: Node,
     files: Files,
+    suffixes: Vec<Diagnostic>,
 }
 
 /// Where everything was written.
 #[derive(Debug)]
-struct Files {
+pub(super) struct Files {
     sources: Vec<Source>,
     merged: Merged,
     gateway: Option<Source>,
@@ -29,7 +31,7 @@ struct Files {
 
 impl Files {
     /// An error of the engine, where it belongs.
-    fn explain(&self, error: &PolicyError) -> Diagnostic {
+    pub(super) fn explain(&self, error: &PolicyError) -> Diagnostic {
         let location = match (error.document, &self.gateway) {
             (Document::Policy, _) => self.merged.locate(&error.place, &self.sources),
             (Document::Gateway, Some(gateway)) => gateway.locate(&format!("/gateway{}", error.place)),
@@ -45,6 +47,7 @@ impl Loaded {
         let policy = self.document.get("policy");
         let warnings = policy.map(|policy| exeat_engine::policy::warnings(policy, now)).unwrap_or_default();
         let mut warnings: Vec<Diagnostic> = warnings.iter().map(|warning| self.files.explain(warning)).collect();
+        warnings.extend(self.suffixes.iter().cloned());
         warnings.sort_by(|a, b| a.location.cmp(&b.location));
         warnings
     }
@@ -87,10 +90,13 @@ pub fn load(folder: &Path, gateway: Option<&Path>) -> Result<Loaded, Vec<Diagnos
     let json = serde_json::to_vec(&document).map_err(|error| {
         vec![Diagnostic::new(Location::file(folder), "", format!("cannot be written as JSON: {error}"))]
     })?;
+    let Suffixes { errors: suffixes, warnings } = suffix::check(&files.merged.policy, &files);
     match Configuration::examine(&json) {
-        Ok(configuration) => Ok(Loaded { configuration, document, files }),
-        Err(errors) => {
-            let mut errors: Vec<Diagnostic> = errors.iter().map(|error| files.explain(error)).collect();
+        Ok(configuration) if suffixes.is_empty() => Ok(Loaded { configuration, document, files, suffixes: warnings }),
+        examined => {
+            let errors = examined.err();
+            let errors = errors.iter().flat_map(exeat_engine::policy::error::PolicyErrors::iter);
+            let mut errors: Vec<Diagnostic> = errors.map(|error| files.explain(error)).chain(suffixes).collect();
             errors.sort_by(|a, b| a.location.cmp(&b.location));
             Err(errors)
         }

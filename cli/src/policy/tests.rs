@@ -315,3 +315,62 @@ fn the_policies_that_ship_are_accepted_without_warnings() {
     }
     assert!(seen > 0);
 }
+
+#[test]
+fn wildcards_over_public_suffixes_are_refused_where_they_stand() {
+    let files = [
+        ("a.yaml", PLATFORM.to_owned()),
+        ("b.yaml", "destinations:\n  all:\n    hosts:\n      - \"*.acme.example\"\n      - \"*.com\"\n      - \"*.co.uk\"\n  one: {hosts: \"*.org\"}\n".to_owned()),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let rest = "name the domains that are meant; for the open web write `*` with `open: true` (anybody can register a name there)";
+    let errors = load_files(&files).unwrap_err();
+    assert_eq!(
+        errors,
+        [
+            format!(r#"b.yaml:5:9: policy: /destinations/all/hosts/1: `*.` before "com", a public suffix; {rest}"#),
+            format!(r#"b.yaml:6:9: policy: /destinations/all/hosts/2: `*.` before "co.uk", a public suffix; {rest}"#),
+            format!(r#"b.yaml:7:9: policy: /destinations/one/hosts: `*.` before "org", a public suffix; {rest}"#),
+        ]
+    );
+    // Together with what the engine finds, and in the order of the file.
+    let wrong = files[1].1.replace("*.acme.example", "a.*.b");
+    let errors = load_files(&[files[0], ("b.yaml", &wrong)]).unwrap_err();
+    assert_eq!(errors.len(), 4);
+    assert!(errors[0].starts_with("b.yaml:4:9: policy: /destinations/all/hosts/0: `*` can only be"), "{}", errors[0]);
+    // A company's suffix is worth a look, no more.
+    let loaded = load_files(&[files[0], ("b.yaml", "destinations: {pages: {hosts: [\"*.github.io\"]}}\n")]).unwrap();
+    let warnings = loaded.warnings(Timestamp(0));
+    assert!(
+        warnings.iter().any(|warning| warning.message.contains("under which anybody can have a name")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn what_hosts_cannot_be_is_said_where_it_stands() {
+    let name = "a.".repeat(124) + "example";
+    for (host, expected) in [
+        ("*", "`*` stands for every host there is; add `open: true`"),
+        ("*.", "no name after `*.`; write `*` alone for every host, with `open: true`"),
+        ("a.*.b", "`*` can only be the whole first label"),
+        ("a..b.example", "an empty label in the host name; write a host name"),
+        (&name, "a host name of 255 bytes, 253 are the most; write a host name"),
+        ("xn--a.example", "the host is not a valid internationalised name; write a host name"),
+        ("10.20.0.1/16", "bits are set after the prefix; write 10.20.0.0/16"),
+        ("crm.example:70000", "a port after the host; write the host alone, ports go to `ports`"),
+    ] {
+        let text = format!("destinations:\n  x:\n    hosts: [ \"{host}\" ]\n");
+        let errors = load_files(&[("a.yaml", PLATFORM), ("b.yaml", &text)]).unwrap_err();
+        let start = format!("b.yaml:3:14: policy: /destinations/x/hosts/0: {expected}");
+        assert!(errors.len() == 1 && errors[0].starts_with(&start), "{errors:?}");
+    }
+    for (port, expected) in
+        [("0", "0 is not a port; write 1 to 65535"), ("65536", "expected a whole number from 0 to 65535")]
+    {
+        let text = format!("destinations:\n  x: {{hosts: x.example, ports: [443, {port}]}}\n");
+        let errors = load_files(&[("a.yaml", PLATFORM), ("b.yaml", &text)]).unwrap_err();
+        let start = format!("b.yaml:2:38: policy: /destinations/x/ports/1: {expected}");
+        assert!(errors.len() == 1 && errors[0].starts_with(&start), "{errors:?}");
+    }
+}

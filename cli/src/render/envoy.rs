@@ -3,7 +3,7 @@
 //! Built as JSON values: Envoy's schema is protobuf, and its own `--mode validate` is the only check that counts, which
 //! a test runs on everything rendered here.
 
-use super::upstream::CollectorAddress;
+use super::upstream::{CollectorAddress, WAYS_OUT};
 use anyhow::{Context, bail};
 use exeat_engine::policy::Configuration;
 use serde_json::{Value, json};
@@ -16,6 +16,8 @@ pub struct Settings<'a> {
     pub configuration: &'a Configuration,
     /// Its text, as the filter gets it.
     pub plugin: &'a str,
+    /// The gateway document in it, as the guards get it.
+    pub gateway: &'a Value,
     /// The filter, where Envoy finds it.
     pub module: &'a str,
     /// Id under which workers share state.
@@ -141,7 +143,8 @@ impl Settings<'_> {
     }
 
     fn clusters(&self) -> Value {
-        json!([self.egress_cluster(), self.nowhere_cluster(), self.collector_cluster()])
+        let out = WAYS_OUT.iter().map(|way| self.egress_cluster(way));
+        out.chain([self.nowhere_cluster(), self.collector_cluster()]).collect()
     }
 
     /// Bytes that Envoy holds of a request's body.

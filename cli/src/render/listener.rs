@@ -1,7 +1,8 @@
 //! The listener: a forward proxy whose every request meets the filter.
 
 use super::envoy::{ListenerTls, READ, Settings, socket_address};
-use super::upstream::{EGRESS, NOWHERE};
+use super::upstream::{EGRESS, NOWHERE, cluster_of};
+use exeat_engine::destination::Exit;
 use serde_json::{Value, json};
 
 impl Settings<'_> {
@@ -22,7 +23,8 @@ impl Settings<'_> {
             "merge_slashes": false,
             "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
             "http_protocol_options": {"allow_absolute_url": true},
-            "http2_protocol_options": {"max_concurrent_streams": 100},
+            "http2_protocol_options": {"max_concurrent_streams": 100, "allow_connect": self.configuration.policy().takes_tunnels()},
+            "upgrade_configs": self.upgrades(),
             "common_http_protocol_options": {
                 "idle_timeout": "300s",
                 // `x_a` and `x-a` are the same to many servers: a reserved header would have a second name.
@@ -40,7 +42,7 @@ impl Settings<'_> {
                     // What is held of a request. The buffer of the connection bounds one read, and so by how much a
                     // request may exceed that before the filter sees it.
                     "request_body_buffer_limit": self.body_limit(),
-                    "routes": routes(),
+                    "routes": self.routes(),
                 }],
             },
             "http_filters": [self.exeat_filter(), forward_proxy_filter(), router()],
@@ -60,14 +62,72 @@ impl Settings<'_> {
         })
     }
 
+    /// What Envoy lets filters see beyond requests, where the policy has it at all.
+    fn upgrades(&self) -> Value {
+        let policy = self.configuration.policy();
+        let all = [("CONNECT", policy.takes_tunnels()), ("websocket", policy.takes_upgrades())];
+        all.into_iter().filter(|(_, taken)| *taken).map(|(word, _)| json!({"upgrade_type": word})).collect()
+    }
+
+    /// A way out is there only for a request that the filter let go by it. Envoy leaves a Wasm filter out of the chain when
+    /// its VM could not be cloned, started or configured on a worker, whatever `failure_policy` says.
+    fn routes(&self) -> Value {
+        let policy = self.configuration.policy();
+        let life = format!("{}s", policy.longest_life().unwrap_or(0).div_ceil(1_000));
+        let released = |exit: Exit| json!([{"key": "wasm.exeat.released", "string_match": {"exact": exit.word()}}]);
+        let mut routes = Vec::new();
+        if policy.takes_tunnels() {
+            routes.push(json!({
+                "match": {"connect_matcher": {}, "filter_state": released(Exit::Tunnel)},
+                "route": {
+                    "cluster": cluster_of(Exit::Tunnel),
+                    "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}],
+                    "timeout": "0s",
+                    "idle_timeout": "300s",
+                    // The filter ends each at its own time, with the next byte; this ends those that are silent.
+                    "max_stream_duration": {"max_stream_duration": life},
+                },
+            }));
+            routes.push(json!({"match": {"connect_matcher": {}}, "route": {"cluster": NOWHERE}}));
+        }
+        if policy.takes_upgrades() {
+            for exit in [Exit::HttpsUpgrade, Exit::HttpUpgrade] {
+                routes.push(json!({
+                    "match": {"prefix": "/", "filter_state": released(exit)},
+                    "route": {
+                        "cluster": cluster_of(exit),
+                        "timeout": "0s",
+                        "idle_timeout": "300s",
+                        "max_stream_duration": {"max_stream_duration": life},
+                    },
+                }));
+            }
+        }
+        for exit in [Exit::Https, Exit::Http] {
+            routes.push(json!({
+                "match": {"prefix": "/", "filter_state": released(exit)},
+                "route": {"cluster": cluster_of(exit), "timeout": "300s", "idle_timeout": "300s"},
+            }));
+        }
+        // A route like the others, for what Envoy holds of a body it takes from the first that fits.
+        routes.push(json!({"match": {"prefix": "/"}, "route": {"cluster": NOWHERE}}));
+        Value::Array(routes)
+    }
+
     fn exeat_filter(&self) -> Value {
+        self.module_filter("exeat", self.plugin)
+    }
+
+    /// The module in one of its roles. All of one gateway share a VM on each worker: what the filter lets go is then known
+    /// to the guard.
+    pub(super) fn module_filter(&self, name: &str, configuration: &str) -> Value {
         json!({
             "name": "envoy.filters.http.wasm",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
                 "config": {
-                    "name": "exeat",
-                    "root_id": "exeat",
+                    "name": name,
+                    "root_id": name,
                     // Without it the head could only go on before the body is judged.
                     "allow_on_headers_stop_iteration": true,
                     // A VM that died is built again on a later request; until then requests are refused.
@@ -80,7 +140,7 @@ impl Settings<'_> {
                     },
                     "configuration": {
                         "@type": "type.googleapis.com/google.protobuf.StringValue",
-                        "value": self.plugin,
+                        "value": configuration,
                     },
                 },
             },
@@ -128,19 +188,6 @@ impl Settings<'_> {
     }
 }
 
-/// The way out is there only for a request that the filter let go. Envoy leaves a Wasm filter out of the chain when its
-/// VM could not be cloned, started or configured on a worker, whatever `failure_policy` says.
-fn routes() -> Value {
-    json!([
-        {
-            "match": {"prefix": "/", "filter_state": [{"key": "wasm.exeat.released", "string_match": {"exact": "yes"}}]},
-            "route": {"cluster": EGRESS, "timeout": "300s", "idle_timeout": "300s"},
-        },
-        // A route like the other one, for what Envoy holds of a body it takes from the first that fits.
-        {"match": {"prefix": "/"}, "route": {"cluster": NOWHERE}},
-    ])
-}
-
 /// The filter takes the SPIFFE id of a certificate at its word, so a certificate that nobody vouches for must not get in.
 fn downstream_tls(tls: &ListenerTls<'_>) -> Value {
     let mut common = json!({
@@ -167,6 +214,8 @@ fn forward_proxy_filter() -> Value {
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
             "sub_cluster_config": {"cluster_init_timeout": "5s"},
+            // The filter says in which spelling a name is dialled that two ways out lead to.
+            "allow_dynamic_host_from_filter_state": true,
         },
     })
 }

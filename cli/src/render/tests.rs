@@ -1,9 +1,10 @@
 //! What is rendered, and that the real Envoy with the real filter takes it.
 
 use super::envoy::{Admin, ListenerTls, Settings};
-use super::upstream::CollectorAddress;
+use super::upstream::{CollectorAddress, WAYS_OUT};
 use super::yaml;
-use exeat_engine::policy::Configuration;
+use exeat_engine::destination::Exit;
+use exeat_engine::policy::{Configuration, PluginConfiguration};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,9 +30,11 @@ fn with_settings<T>(scheme: &str, module: &str, ca: &str, then: impl FnOnce(&Set
     let plugin = plugin(scheme);
     let configuration = Configuration::accept(plugin.as_bytes()).unwrap();
     let resolvers = ["127.0.0.1:53".parse().unwrap(), "[::1]:53".parse().unwrap()];
+    let document: Value = serde_json::from_str(&plugin).unwrap();
     then(&Settings {
         configuration: &configuration,
         plugin: &plugin,
+        gateway: &document["gateway"],
         module,
         vm_id: "exeat",
         listen: "127.0.0.1:15001".parse().unwrap(),
@@ -67,9 +70,10 @@ fn the_listener_rewrites_nothing_and_trusts_no_client() {
         }
         assert_eq!(manager["common_http_protocol_options"]["headers_with_underscores_action"], "REJECT_REQUEST");
         let text = listener.to_string();
-        for absent in ["upgrade_configs", "connect_matcher", "retry_policy", "FAIL_OPEN", "capability_restriction"] {
+        for absent in ["upgrade_type", "connect_matcher", "retry_policy", "FAIL_OPEN", "capability_restriction"] {
             assert!(!text.contains(absent), "{absent}");
         }
+        assert_eq!(manager["http2_protocol_options"]["allow_connect"], false);
         // Exeat is the first filter that a request meets.
         let filter = &manager["http_filters"][0]["typed_config"]["config"];
         assert_eq!(filter["failure_policy"], "FAIL_RELOAD");
@@ -82,13 +86,17 @@ fn the_listener_rewrites_nothing_and_trusts_no_client() {
         assert_eq!(host["request_body_buffer_limit"], 4 << 20);
         // The way out is only for what the filter released.
         let routes = host["routes"].as_array().unwrap();
-        assert_eq!(routes.len(), 2);
-        let released = json!([{"key": "wasm.exeat.released", "string_match": {"exact": "yes"}}]);
+        let ways: Vec<_> =
+            routes.iter().map(|route| (&route["match"]["filter_state"], &route["route"]["cluster"])).collect();
+        let released = |word| json!([{"key": "wasm.exeat.released", "string_match": {"exact": word}}]);
         assert_eq!(
-            (&routes[0]["match"]["filter_state"], &routes[0]["route"]["cluster"]),
-            (&released, &json!("egress"))
+            ways,
+            [
+                (&released("https"), &json!("egress-https")),
+                (&released("http"), &json!("egress-http")),
+                (&Value::Null, &json!("nowhere"))
+            ]
         );
-        assert_eq!(routes[1]["route"]["cluster"], "nowhere");
         assert!(settings.nowhere_cluster().get("load_assignment").is_none());
     });
 }
@@ -112,19 +120,84 @@ fn administration_is_on_loopback_or_a_socket() {
 #[test]
 fn certificates_are_checked_against_the_authority() {
     with_settings("https", "exeat.wasm", "ca.pem", |settings| {
-        let cluster = settings.egress_cluster();
-        let options =
-            &cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
-        assert_eq!(options["upstream_http_protocol_options"], json!({"auto_sni": true, "auto_san_validation": true}));
-        let tls = &cluster["transport_socket"]["typed_config"]["common_tls_context"];
-        assert_eq!(tls["validation_context"], json!({"trusted_ca": {"filename": "ca.pem"}}));
-        assert!(cluster["cluster_type"]["typed_config"]["sub_clusters_config"].is_object());
-        assert!(cluster["cluster_type"]["typed_config"]["allow_insecure_cluster_options"].is_null());
+        for way in &WAYS_OUT {
+            let cluster = settings.egress_cluster(way);
+            let options = options(&cluster);
+            let tls = way.exits.iter().any(|exit| matches!(exit, Exit::Https | Exit::HttpsUpgrade));
+            assert_eq!(cluster["cluster_type"]["typed_config"]["sub_clusters_config"]["max_sub_clusters"], 4096);
+            let insecure = &cluster["cluster_type"]["typed_config"]["allow_insecure_cluster_options"];
+            if !tls {
+                assert!(cluster["transport_socket"].is_null());
+                assert_eq!(insecure, true);
+                continue;
+            }
+            assert!(insecure.is_null());
+            let checks = json!({"auto_sni": true, "auto_san_validation": true});
+            assert_eq!(options["upstream_http_protocol_options"], checks);
+            let tls = &cluster["transport_socket"]["typed_config"]["common_tls_context"];
+            assert_eq!(tls["validation_context"], json!({"trusted_ca": {"filename": "ca.pem"}}));
+        }
     });
-    with_settings("http", "exeat.wasm", "ca.pem", |settings| {
-        let cluster = settings.egress_cluster();
-        assert!(cluster["transport_socket"].is_null());
-        assert_eq!(cluster["cluster_type"]["typed_config"]["allow_insecure_cluster_options"], true);
+}
+
+fn options(cluster: &Value) -> &Value {
+    &cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+}
+
+#[test]
+fn every_way_out_has_a_guard_that_takes_no_other() {
+    with_settings("https", "exeat.wasm", "ca.pem", |settings| {
+        let mut guarded = Vec::new();
+        for way in &WAYS_OUT {
+            let cluster = settings.egress_cluster(way);
+            let filters = options(&cluster)["http_filters"].as_array().unwrap();
+            assert_eq!((filters.len(), &filters[1]["name"]), (2, &json!("envoy.filters.http.upstream_codec")));
+            let guard = &filters[0]["typed_config"]["config"];
+            let filter = settings.listener();
+            let filter = &manager(&filter)["http_filters"][0]["typed_config"]["config"];
+            // One VM on each worker: what the filter lets go is known to the guard.
+            assert_eq!(guard["vm_config"], filter["vm_config"]);
+            assert_ne!(guard["name"], filter["name"]);
+            let text = guard["configuration"]["value"].as_str().unwrap();
+            let PluginConfiguration::Guard(accepted) = PluginConfiguration::accept(text.as_bytes()).unwrap() else {
+                panic!("{text}")
+            };
+            assert_eq!(accepted.exits(), way.exits);
+            guarded.extend_from_slice(accepted.exits());
+        }
+        assert_eq!(guarded.len(), Exit::ALL.len());
+        assert!(Exit::ALL.iter().all(|exit| guarded.contains(exit)));
+    });
+}
+
+#[test]
+fn tunnels_and_upgrades_are_there_only_where_the_policy_has_them() {
+    let more = r#""accepts": "internal", "tunnel": true, "upgrade": ["websocket"], "life": "90s""#;
+    let open = plugin("https").replace(r#""accepts": "internal""#, more);
+    let configuration = Configuration::accept(open.as_bytes()).unwrap();
+    with_settings("https", "exeat.wasm", "ca.pem", |settings| {
+        let (admin, collector) = (settings.admin.clone(), settings.collector.clone());
+        let settings = Settings { configuration: &configuration, admin, collector, ..*settings };
+        let listener = settings.listener();
+        let manager = manager(&listener);
+        assert_eq!(manager["upgrade_configs"], json!([{"upgrade_type": "CONNECT"}, {"upgrade_type": "websocket"}]));
+        let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array().unwrap();
+        let clusters: Vec<_> = routes.iter().map(|route| route["route"]["cluster"].as_str().unwrap()).collect();
+        let expected = [
+            "egress-tunnel",
+            "nowhere",
+            "egress-https-upgrade",
+            "egress-http",
+            "egress-https",
+            "egress-http",
+            "nowhere",
+        ];
+        assert_eq!(clusters, expected);
+        for (route, life) in routes.iter().zip([Some("90s"), None, Some("90s"), Some("90s"), None, None, None]) {
+            assert_eq!(route["route"]["max_stream_duration"]["max_stream_duration"].as_str(), life);
+            // Only the last one, and the one for CONNECT, lead nowhere without having been let go.
+            assert_eq!(route["match"]["filter_state"].is_null(), route["route"]["cluster"] == "nowhere");
+        }
     });
 }
 

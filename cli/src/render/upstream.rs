@@ -2,11 +2,37 @@
 
 use super::envoy::{READ, Settings};
 use anyhow::{Context, bail};
-use exeat_engine::destination::{CanonicalHost, Scheme};
+use exeat_engine::destination::{CanonicalHost, Exit};
 use serde_json::{Value, json};
 
-/// The cluster that requests go out by.
+/// Name of listener and routes.
 pub const EGRESS: &str = "egress";
+
+/// A cluster that requests go out by: the way out is in its name, and the guard in it takes no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WayOut {
+    /// Name of the cluster.
+    pub cluster: &'static str,
+    /// What goes out by it.
+    pub exits: &'static [Exit],
+    /// Whether Envoy speaks TLS.
+    tls: bool,
+    /// Whether the upstream may choose HTTP/2.
+    http2: bool,
+}
+
+/// All of them. Tunnels bring their own TLS; an upstream that chooses HTTP/2 cannot be upgraded.
+pub const WAYS_OUT: [WayOut; 4] = [
+    WayOut { cluster: "egress-https", exits: &[Exit::Https], tls: true, http2: true },
+    WayOut { cluster: "egress-http", exits: &[Exit::Http, Exit::HttpUpgrade], tls: false, http2: false },
+    WayOut { cluster: "egress-https-upgrade", exits: &[Exit::HttpsUpgrade], tls: true, http2: false },
+    WayOut { cluster: "egress-tunnel", exits: &[Exit::Tunnel], tls: false, http2: false },
+];
+
+/// The cluster that this way out leads by.
+pub(super) fn cluster_of(exit: Exit) -> &'static str {
+    WAYS_OUT.iter().find(|way| way.exits.contains(&exit)).map_or(NOWHERE, |way| way.cluster)
+}
 
 /// The cluster of requests that were not judged. It has no address.
 pub const NOWHERE: &str = "nowhere";
@@ -54,26 +80,27 @@ impl CollectorAddress {
 
 impl Settings<'_> {
     /// Every name is resolved by Envoy itself, at the time of the request.
-    pub(super) fn egress_cluster(&self) -> Value {
-        let tls = self.configuration.gateway().scheme() == Scheme::Https;
+    pub(super) fn egress_cluster(&self, way: &WayOut) -> Value {
+        let tls = way.tls;
         let mut cluster_type = json!({
             "@type": "type.googleapis.com/envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
             // Each address of a name is a host of its own: what is checked is then what is dialled.
             "sub_clusters_config": {"lb_policy": "ROUND_ROBIN", "max_sub_clusters": MAX_NAMES, "sub_cluster_ttl": NAME_IDLE},
         });
-        let protocol = match tls {
-            true => json!({
-                // The certificate must be of the authority that was judged.
-                "upstream_http_protocol_options": {"auto_sni": true, "auto_san_validation": true},
-                "auto_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
-            }),
+        let mut protocol = match way.http2 {
+            true => json!({"auto_config": {"http_protocol_options": {}, "http2_protocol_options": {}}}),
             false => json!({"explicit_http_config": {"http_protocol_options": {}}}),
         };
+        if tls && let Some(fields) = protocol.as_object_mut() {
+            // The certificate must be of the authority that was judged.
+            let checks = json!({"auto_sni": true, "auto_san_validation": true});
+            fields.insert("upstream_http_protocol_options".to_owned(), checks);
+        }
         if !tls && let Some(fields) = cluster_type.as_object_mut() {
             fields.insert("allow_insecure_cluster_options".to_owned(), json!(true));
         }
         let mut cluster = json!({
-            "name": EGRESS,
+            "name": way.cluster,
             "connect_timeout": "5s",
             "lb_policy": "CLUSTER_PROVIDED",
             "cluster_type": {"name": "envoy.clusters.dynamic_forward_proxy", "typed_config": cluster_type},
@@ -86,13 +113,32 @@ impl Settings<'_> {
                 {"priority": "HIGH", "max_retries": 0},
             ]},
             "typed_extension_protocol_options": {
-                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol_options(protocol),
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": self.protocol_options(protocol, way),
             },
         });
         if tls && let Some(fields) = cluster.as_object_mut() {
             fields.insert("transport_socket".to_owned(), tls_socket(self.ca, None));
         }
         cluster
+    }
+
+    /// With the guard: each address that was chosen meets it before a byte of the request leaves.
+    fn protocol_options(&self, mut options: Value, way: &WayOut) -> Value {
+        if let Some(fields) = options.as_object_mut() {
+            let of = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+            fields.insert("@type".to_owned(), json!(of));
+            fields.insert("common_http_protocol_options".to_owned(), json!({"idle_timeout": "60s"}));
+            let codec = "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
+            let codec = json!({"name": "envoy.filters.http.upstream_codec", "typed_config": {"@type": codec}});
+            let words: Vec<_> = way.exits.iter().map(|exit| exit.word()).collect();
+            let configuration = json!({"role": "guard", "gateway": self.gateway, "exits": words});
+            let name = format!("exeat-guard-{}", way.cluster);
+            fields.insert(
+                "http_filters".to_owned(),
+                json!([self.module_filter(&name, &configuration.to_string()), codec]),
+            );
+        }
+        options
     }
 
     fn resolver(&self) -> Value {
@@ -139,15 +185,6 @@ impl Settings<'_> {
         }
         cluster
     }
-}
-
-fn protocol_options(mut options: Value) -> Value {
-    if let Some(fields) = options.as_object_mut() {
-        let of = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-        fields.insert("@type".to_owned(), json!(of));
-        fields.insert("common_http_protocol_options".to_owned(), json!({"idle_timeout": "60s"}));
-    }
-    options
 }
 
 /// TLS that checks the certificate: for one host, or by what auto_san_validation takes from the request.

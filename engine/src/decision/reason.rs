@@ -80,7 +80,7 @@ reasons! {
     DestinationMalformed "destination-malformed" 403 Never "The destination cannot be read in one way only." "Use a plain host name, a port and a path without encodings that servers read differently.";
     DestinationForbidden "destination-forbidden" 403 AfterApproval "The destination is an address or a name that is closed." "Local, private, metadata and special-use addresses are closed unless the policy names them.";
     DestinationUnlisted "destination-unlisted" 403 AfterApproval "No destination of the policy is open to this agent there." "Ask the owner of the policy to add the destination and a rule for the agent.";
-    DestinationResolvedForbidden "destination-resolved-forbidden" 403 AfterApproval "The name resolved to an address that is closed." "The name points to a local, private or metadata address.";
+    DestinationResolvedForbidden "destination-resolved-forbidden" 403 AfterApproval "The request would not have gone where it was allowed to go." "The name points to a local, private or metadata address that is not open, or the gateway is not set up as its policy says.";
     SessionQuarantined "session-quarantined" 403 Later "The session is quarantined." "Its requests looked like data being smuggled out in names; a person must look at them.";
     RuleDenied "rule-denied" 403 AfterApproval "A rule forbids this request." "Ask the owner of the policy.";
     MethodDenied "method-denied" 403 AfterApproval "No rule allows this method there." "Use a method that the rule allows, or ask the owner of the policy.";

@@ -153,6 +153,11 @@ impl PathPattern {
         fits.then(|| self.specificity())
     }
 
+    /// How closely the pattern fits whatever path there is; only `/**` does.
+    pub fn matches_everything(&self) -> Option<PathSpecificity> {
+        (self.rest && self.segments.is_empty()).then(|| self.specificity())
+    }
+
     /// Whether the pattern fits when case is ignored. For deny rules: servers that ignore case, fold compatible characters
     /// or read an open path in another way must not be a way round.
     ///

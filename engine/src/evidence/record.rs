@@ -58,6 +58,17 @@ pub struct PolicyReference {
     pub change: Option<String>,
 }
 
+impl PolicyReference {
+    /// Of a compiled policy.
+    pub fn of(policy: &crate::policy::CompiledPolicy) -> Self {
+        Self {
+            revision: policy.revision().to_owned(),
+            digest: policy.digest().to_owned(),
+            change: policy.change().map(str::to_owned),
+        }
+    }
+}
+
 /// The destination of a request in canonical form.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct DestinationReference {
@@ -150,6 +161,9 @@ pub struct DecisionRecord {
     /// The first condition that failed, for operators.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
+    /// The decision that let this request go, where this one refuses it after all: the guard's, or the end of a tunnel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
     /// What was let go.
     pub released: Released,
     /// How the context was bound; absent when nothing verified.
@@ -214,6 +228,9 @@ pub struct DecisionRecord {
     /// Whether this agent met this destination for the first time in the life of the process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<bool>,
+    /// Until when its session is quarantined, where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantined_until: Option<Timestamp>,
     /// The host's request id; never join records by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
@@ -235,6 +252,8 @@ pub enum Ending {
     Reset,
     /// The gateway answered in the upstream's place (no connection, time-out, no route).
     Gateway,
+    /// It was refused after all, by the guard or for what a tunnel carried: a decision that follows says why.
+    Refused,
 }
 
 /// `kind: completion`. One for each decision that let something go.

@@ -2,13 +2,14 @@
 
 use super::Surroundings;
 use super::report::Denial;
+use super::websocket;
 use crate::context::{ContextError, Expectations, Identity, agent_context, verify};
 use crate::decision::{Reason, headers};
-use crate::destination::{Authority, CanonicalDestination, DestinationError, PathOpenings, Scheme};
+use crate::destination::{Authority, CanonicalDestination, DestinationError, Exit, Pass};
 use crate::facts::Facts;
 use crate::ledger::{Share, Spend};
 use crate::payload::digest::ContentDigests;
-use crate::policy::{Candidates, Configuration, Grant, HeadVerdict, Payload, Refusal, Subject};
+use crate::policy::{Candidates, Configuration, Grant, HeadVerdict, Outlet, Payload, Refusal, Subject};
 use crate::request::RequestHead;
 
 /// The longest method that is read at all: HTTP/2 takes any token, which could carry data out.
@@ -21,6 +22,8 @@ pub(super) struct Examined {
     pub(super) method: String,
     pub(super) verified: Identity,
     pub(super) destination: CanonicalDestination,
+    pub(super) outlet: Outlet,
+    pub(super) exit: Exit,
 }
 
 /// Why the head is refused, and how far it came.
@@ -63,7 +66,7 @@ pub(super) fn examine(
     };
     configuration.policy().tokens().strip(&mut head);
     let request = locate(configuration, head, verified)?;
-    if let Err((reason, why)) = check_form(&request, configuration.gateway().scheme()) {
+    if let Err((reason, why)) = check_form(&request) {
         return Err(Box::new(Fault::Form { reason, why, request: Box::new(request) }));
     }
     let subject = Subject {
@@ -150,22 +153,33 @@ fn locate(configuration: &Configuration, head: RequestHead, verified: Identity) 
         }
     };
     match read_destination(configuration, &head, &method) {
-        Ok(destination) => Ok(Examined { head, method, verified, destination }),
+        Ok((destination, outlet)) => {
+            let exit = match (method == "CONNECT", head.has("upgrade")) {
+                (true, _) => Exit::Tunnel,
+                (false, true) => Exit::of_upgrade(outlet.scheme),
+                (false, false) => Exit::of(outlet.scheme),
+            };
+            Ok(Examined { head, method, verified, destination, outlet, exit })
+        }
         Err(error) => Err(unread(error.reason(), error.to_string(), head, verified)),
     }
 }
 
+/// The host chooses scheme, port and what is open in the path; `:scheme` counts for nothing.
 fn read_destination(
     configuration: &Configuration,
     head: &RequestHead,
     method: &str,
-) -> Result<CanonicalDestination, DestinationError> {
-    let authority = Authority::parse(&head.authority)?;
+) -> Result<(CanonicalDestination, Outlet), DestinationError> {
+    let mut authority = Authority::parse(&head.authority)?;
+    let outlet = configuration.policy().outlet(&authority.host, authority.port);
     let target = if method == "CONNECT" { None } else { Some(head.path.as_deref().unwrap_or_default()) };
-    let scheme = configuration.gateway().scheme();
-    let destination = CanonicalDestination::new(authority, scheme, target, PathOpenings::default())?;
-    destination.check_host(configuration.policy().host_grant(&destination.host, destination.port))?;
-    Ok(destination)
+    if target.is_some() {
+        authority.port = Some(outlet.port);
+    }
+    let destination = CanonicalDestination::new(authority, outlet.scheme, target, outlet.paths)?;
+    destination.check_host(outlet.grant)?;
+    Ok((destination, outlet))
 }
 
 fn is_method(method: &str) -> bool {
@@ -173,17 +187,35 @@ fn is_method(method: &str) -> bool {
 }
 
 /// Forms that are refused in every mode, because what follows the head could not be judged, or servers would differ.
-fn check_form(request: &Examined, scheme: Scheme) -> Result<(), (Reason, String)> {
-    if request.method == "CONNECT" {
-        return Err((Reason::TunnelDenied, "a tunnel hides what is sent".to_owned()));
+fn check_form(request: &Examined) -> Result<(), (Reason, String)> {
+    let (head, host) = (&request.head, &request.destination.host);
+    match request.exit {
+        Exit::Https | Exit::Http => {}
+        Exit::Tunnel if request.outlet.tunnel.is_none() => {
+            return Err((Reason::TunnelDenied, "a tunnel hides what is sent".to_owned()));
+        }
+        // The server's name in TLS is never an address.
+        Exit::Tunnel if !request.exit.reaches(host) => {
+            return Err((Reason::TunnelDenied, "a tunnel leads to a name".to_owned()));
+        }
+        Exit::HttpsUpgrade | Exit::HttpUpgrade if request.outlet.upgrade.is_none() => {
+            return Err((Reason::UpgradeDenied, "an upgrade hides what is sent".to_owned()));
+        }
+        Exit::HttpsUpgrade if !request.exit.reaches(host) => {
+            return Err((Reason::UpgradeDenied, "an upgrade over TLS leads to a name".to_owned()));
+        }
+        Exit::HttpsUpgrade | Exit::HttpUpgrade if !websocket::is_handshake(&request.method, head) => {
+            return Err((Reason::UpgradeDenied, "this is not the handshake of a WebSocket".to_owned()));
+        }
+        Exit::Tunnel | Exit::HttpsUpgrade | Exit::HttpUpgrade => {}
     }
-    if request.head.has("upgrade") {
-        return Err((Reason::UpgradeDenied, "an upgrade hides what is sent".to_owned()));
+    if request.exit.is_stream() && (head.has("content-length") || head.has("transfer-encoding")) {
+        return Err((Reason::RequestMalformed, "a tunnel or an upgrade has no body".to_owned()));
     }
     if let Err(fault) = headers::check_hygiene(&request.head) {
         return Err((Reason::RequestMalformed, fault.to_string()));
     }
-    if request.port_is_hidden() && request.destination.port != scheme.default_port() {
+    if request.port_is_hidden() && request.destination.port != request.outlet.unnamed {
         return Err((
             Reason::RequestMalformed,
             "a signature does not show the port that the authority names".to_owned(),
@@ -205,6 +237,10 @@ impl Examined {
     /// Whether the authority names the default port of the scheme on the wire. `@authority` leaves it out (RFC 9421 section
     /// 2.2.3), so that a signature over a name without a port holds for it as well; and the client chooses that scheme.
     fn port_is_hidden(&self) -> bool {
+        // That of a tunnel always has its port.
+        if self.exit == Exit::Tunnel {
+            return false;
+        }
         let named = |port: &[u8]| self.head.authority.ends_with(port);
         match self.head.scheme.as_deref() {
             Some(scheme) if scheme.eq_ignore_ascii_case(b"https") => named(b":443"),
@@ -220,9 +256,13 @@ impl Examined {
     }
 
     /// The header map that goes on under a rule: nothing but what is listed, and what the gateway sets.
-    pub(super) fn forward(&self, scheme: Scheme, grant: &Grant) -> Vec<(String, Vec<u8>)> {
-        let mut map = self.pseudo_headers(scheme);
-        map.extend(self.fields(|name| grant.keeps(name)));
+    pub(super) fn forward(&self, grant: &Grant) -> Vec<(String, Vec<u8>)> {
+        let mut map = self.pseudo_headers();
+        let upgrade = matches!(self.exit, Exit::HttpsUpgrade | Exit::HttpUpgrade);
+        if upgrade {
+            map.extend(websocket::fields(&self.head));
+        }
+        map.extend(self.fields(|name| grant.keeps(name) && !(upgrade && websocket::is_own(name))));
         map.extend(grant.set().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
         if !map.iter().any(|(name, _)| name == "user-agent") {
             map.push(("user-agent".to_owned(), headers::USER_AGENT.as_bytes().to_vec()));
@@ -231,14 +271,15 @@ impl Examined {
     }
 
     /// The header map that goes on in monitor mode: the request's own, less the reserved ones.
-    pub(super) fn forward_own(&self, scheme: Scheme) -> Vec<(String, Vec<u8>)> {
-        let mut map = self.pseudo_headers(scheme);
+    pub(super) fn forward_own(&self) -> Vec<(String, Vec<u8>)> {
+        let mut map = self.pseudo_headers();
         map.extend(self.fields(|name| !headers::is_reserved(name)));
         map
     }
 
     /// Canonical authority, configured scheme, and the path exactly as it was judged.
-    fn pseudo_headers(&self, scheme: Scheme) -> Vec<(String, Vec<u8>)> {
+    fn pseudo_headers(&self) -> Vec<(String, Vec<u8>)> {
+        let scheme = self.outlet.scheme;
         let mut map = Vec::with_capacity(self.head.fields.len().saturating_add(6));
         map.push((":method".to_owned(), self.method.clone().into_bytes()));
         map.push((":scheme".to_owned(), scheme.as_str().as_bytes().to_vec()));
@@ -247,6 +288,20 @@ impl Examined {
         // The host chooses no route without it; the client's own is reserved and never kept.
         map.push(("x-forwarded-proto".to_owned(), scheme.as_str().as_bytes().to_vec()));
         map
+    }
+
+    /// What the guard must find where the request leaves.
+    pub(super) fn pass(&self) -> Pass {
+        Pass {
+            exit: self.exit,
+            method: self.method.clone(),
+            authority: self.destination.authority(self.outlet.scheme),
+            path: self.head.path.clone(),
+            port: self.destination.port,
+            literal: self.destination.host.address(),
+            addresses: self.outlet.addresses.clone(),
+            metadata: self.outlet.grant.metadata,
+        }
     }
 
     fn fields(&self, keep: impl Fn(&str) -> bool) -> impl Iterator<Item = (String, Vec<u8>)> {

@@ -5,25 +5,34 @@
 //! recorded nothing of the policy; nothing is released before a record of it stands in the journal.
 
 mod examine;
+mod flight;
+pub mod guard;
+mod names;
 #[cfg(test)]
 mod properties;
 mod report;
 mod step;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
+pub use guard::Clearance;
 pub use step::{Decision, End, Step, Surroundings, Verdict, Wait};
 
 use crate::decision::{Reason, answer::answer};
+use crate::destination::Exit;
 use crate::evidence::record::{Binding, CompletionRecord, Ending, Outcome, Released};
-use crate::facts::Facts;
+use crate::facts::{Facts, Timestamp};
 use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
-use crate::policy::{Candidates, Configuration, Feedback, Grant, Mode, Refusal, Verdict as PolicyVerdict};
+use crate::policy::{Candidates, Configuration, Destination, Feedback, Grant, Mode, Refusal, Verdict as PolicyVerdict};
 use crate::request::{MalformedHead, RequestHead};
 use examine::Examined;
-use report::{Denial, Report, Who, sha256_text};
+use flight::{Flight, Passed, Rest};
+use report::{Denial, Report, Who};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use stream::Stream;
 
 /// Bytes of a body that are held back at most for a request that monitor mode lets go in any case.
 const MONITOR_HOLD: u64 = 1024 * 1024;
@@ -35,6 +44,10 @@ pub struct Exchange {
     facts: Facts,
     id: String,
     stage: Stage,
+    /// Until when its session is quarantined, where it is.
+    quarantined_until: Option<Timestamp>,
+    /// Whether its agent meets its host for the first time, once that is asked.
+    first_seen: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -59,40 +72,11 @@ struct Held {
     bytes: u64,
 }
 
-/// A request that was let go.
-#[derive(Debug, Default)]
-struct Flight {
-    /// Set while the body of a request released early still comes.
-    rest: Option<Rest>,
-    received: Passed,
-    /// What was passed on: the last piece is not where the whole is not what was signed.
-    forwarded: Passed,
-    aborted: bool,
-}
-
-/// A body that is passed on while it is checked.
-#[derive(Debug)]
-struct Rest {
-    hasher: BodyHasher,
-    expected: Option<ContentDigests>,
-    /// Nobody signed it: a token says nothing of a body.
-    unsigned: bool,
-    /// What content-length says.
-    announced: Option<u64>,
-}
-
-/// Length of a body, and its digest unless there is none.
-#[derive(Clone, Debug, Default)]
-struct Passed {
-    bytes: u64,
-    digest: Option<String>,
-}
-
 impl Exchange {
     /// An exchange under the configuration that is newest when its head arrives.
     pub fn new(configuration: Arc<Configuration>, facts: Facts) -> Self {
-        let id = derive_id(&facts.random);
-        Self { configuration, facts, id, stage: Stage::New }
+        let id = derive_id(&facts.random, "");
+        Self { configuration, facts, id, stage: Stage::New, quarantined_until: None, first_seen: None }
     }
 
     /// The decision id, 32 hex digits; known from the start.
@@ -121,9 +105,14 @@ impl Exchange {
         match examine::examine(&configuration, &self.facts, around, head, end) {
             Err(fault) => self.refuse(around, fault.denial()),
             Ok((request, candidates, expected)) => {
+                let candidates = match self.heed_quarantine(around, &request, candidates) {
+                    Ok(candidates) => candidates,
+                    Err(refusal) => return self.refuse(around, Denial::policy(&refusal, &request, None)),
+                };
                 let hasher = BodyHasher::new(expected.as_ref());
                 let held = Box::new(Held { request, candidates, expected, hasher, bytes: 0 });
-                if end {
+                // What follows the head of a tunnel or an upgrade has no end to wait for.
+                if end || held.request.exit.is_stream() {
                     return self.decide(around, held);
                 }
                 // Url, headers and an announced length may refuse it already; nothing of the body need then be read.
@@ -156,6 +145,9 @@ impl Exchange {
                 if end { self.decide(around, held) } else { self.next_piece(around, held, seen) }
             }
             Stage::Released(mut flight) => {
+                if let Some(stream) = flight.stream.take_if(|_| !flight.aborted) {
+                    return self.stream_piece(around, flight, stream, chunk, end);
+                }
                 let step = flight.pass(chunk, end);
                 self.stage = Stage::Released(flight);
                 step
@@ -193,14 +185,16 @@ impl Exchange {
     /// The exchange is over, however it ended. Writes the completion of what was let go.
     pub fn end(&mut self, around: &mut Surroundings<'_>, end: End) {
         // A client that left before anything was decided had nothing released: there is nothing to record.
-        let Stage::Released(flight) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
+        let Stage::Released(mut flight) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
+        self.end_stream(around, &mut flight);
         let cut = flight.aborted || flight.rest.is_some();
+        let refused = flight.refused || end.refused;
         let Flight { rest, mut received, mut forwarded, .. } = *flight;
         if let Some(rest) = rest {
             received = Passed::of(&rest.hasher.finish());
             forwarded = received.clone();
         }
-        if !end.sent {
+        if !end.sent || end.refused {
             forwarded = Passed::default();
         }
         let record = CompletionRecord {
@@ -215,7 +209,11 @@ impl Exchange {
             status: end.status,
             response_bytes: end.response_bytes,
             duration: around.now.millis_since(self.facts.now),
-            ending: if cut { Ending::Reset } else { end.ending },
+            ending: match (refused, cut) {
+                (true, _) => Ending::Refused,
+                (false, true) => Ending::Reset,
+                (false, false) => end.ending,
+            },
         };
         // Its place was kept when the decision was recorded. It fails only once the log is closed, and a log that was
         // closed with an exchange open says so: the audit reports a decision without completion.
@@ -237,7 +235,10 @@ impl Exchange {
                 self.decide(around, held)
             }
             PolicyVerdict::Refused(refusal) if held.bytes > MONITOR_HOLD => {
-                let Held { request, expected, hasher, .. } = *held;
+                let Held { request, expected, hasher, candidates, .. } = *held;
+                if let Some(refusal) = self.charge_names(around, &request, &candidates).filter(enforced) {
+                    return self.refuse(around, Denial::policy(&refusal, &request, None));
+                }
                 let unsigned = request.verified.binding() != Binding::Request;
                 let rest = Rest { hasher, expected, unsigned, announced: request.content_length() };
                 let flight = Flight { rest: Some(rest), ..Flight::default() };
@@ -266,8 +267,25 @@ impl Exchange {
             let why = "the body is not as long as content-length says".to_owned();
             return self.refuse(around, Denial::floor(Reason::RequestMalformed, why, &request, Some(&digest)));
         }
-        match candidates.judge_payload(&request.payload(bytes)) {
-            PolicyVerdict::Allowed(grant) => self.allow(around, &request, &grant, &digest),
+        let verdict = candidates.judge_payload(&request.payload(bytes));
+        let leaves = !matches!(&verdict, PolicyVerdict::Refused(refusal) if enforced(refusal));
+        // Only what leaves is charged, and it leaves only once it is.
+        let verdict = match leaves.then(|| self.charge_names(around, &request, &candidates)).flatten() {
+            Some(refusal) if enforced(&refusal) || matches!(verdict, PolicyVerdict::Allowed(_)) => {
+                PolicyVerdict::Refused(refusal)
+            }
+            _ => verdict,
+        };
+        match verdict {
+            PolicyVerdict::Allowed(grant) if request.exit.is_stream() => {
+                self.open_stream(around, request, candidates, &grant, &digest)
+            }
+            PolicyVerdict::Allowed(grant) => self.allow(around, &request, &grant, &digest, Flight::whole(&digest)),
+            // Tunnels and upgrades stay enforced in every mode: what they carry could not even be observed.
+            PolicyVerdict::Refused(refusal) if request.exit.is_stream() => {
+                let refusal = Refusal { mode: Mode::Enforce, ..refusal };
+                self.refuse(around, Denial::policy(&refusal, &request, None))
+            }
             PolicyVerdict::Refused(refusal) if refusal.mode == Mode::Monitor => {
                 let flight = Flight::whole(&digest);
                 self.let_go(around, &request, refusal, Released::HeadAndBody, Some(&digest), flight)
@@ -276,21 +294,55 @@ impl Exchange {
         }
     }
 
+    /// A rule allows a tunnel or an upgrade: its head goes on, what follows is looked at as it comes.
+    fn open_stream(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        request: Examined,
+        candidates: Candidates,
+        grant: &Grant,
+        digest: &BodyDigest,
+    ) -> Step {
+        let step = self.allow(around, &request, grant, digest, Flight::default());
+        if let Stage::Released(flight) = &mut self.stage {
+            let tunnel = request.exit == Exit::Tunnel;
+            let life = if tunnel { request.outlet.tunnel } else { request.outlet.upgrade };
+            flight.stream = Some(Box::new(Stream {
+                until: around.now.plus_millis(life.unwrap_or(0)),
+                rule: grant.rule().to_owned(),
+                destination: Arc::clone(grant.destination()),
+                hello: tunnel.then(Vec::new),
+                request,
+                candidates,
+            }));
+        }
+        step
+    }
+
     /// A rule allows it.
-    fn allow(&mut self, around: &mut Surroundings<'_>, request: &Examined, grant: &Grant, digest: &BodyDigest) -> Step {
-        let forward = request.forward(self.configuration.gateway().scheme(), grant);
+    fn allow(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        request: &Examined,
+        grant: &Grant,
+        digest: &BodyDigest,
+        flight: Flight,
+    ) -> Step {
+        let forward = request.forward(grant);
+        // The head of a stream goes on before any of its bytes is there.
+        let stream = request.exit.is_stream();
         let report = Report {
             outcome: Outcome::Allow,
             reason: Reason::Permitted,
-            released: Released::HeadAndBody,
+            released: if stream { Released::Head } else { Released::HeadAndBody },
             mode: grant.mode(),
             rule: Some(grant.rule().to_owned()),
             condition: None,
             destination: Some(Arc::clone(grant.destination())),
             who: Who::Request(request),
-            payload: Some(digest),
+            payload: Some(digest).filter(|_| !stream),
         };
-        self.release(around, &report, forward, Flight::whole(digest))
+        self.release(around, &report, request, forward, flight)
     }
 
     /// The policy refuses it, but monitor mode lets it go with its own headers, less the reserved ones.
@@ -303,7 +355,7 @@ impl Exchange {
         digest: Option<&BodyDigest>,
         flight: Flight,
     ) -> Step {
-        let forward = request.forward_own(self.configuration.gateway().scheme());
+        let forward = request.forward_own();
         let report = Report {
             outcome: Outcome::WouldDeny,
             reason: refusal.reason,
@@ -315,7 +367,7 @@ impl Exchange {
             who: Who::Request(request),
             payload: digest,
         };
-        self.release(around, &report, forward, flight)
+        self.release(around, &report, request, forward, flight)
     }
 
     /// Records, then releases; without a record nothing goes.
@@ -323,9 +375,13 @@ impl Exchange {
         &mut self,
         around: &mut Surroundings<'_>,
         report: &Report<'_>,
+        request: &Examined,
         forward: Vec<(String, Vec<u8>)>,
         flight: Flight,
     ) -> Step {
+        if let Who::Request(request) = report.who {
+            self.meet(around, request);
+        }
         let (record, openings) = report.record(self, around);
         if let Err(error) = around.journal.append_decision(&record, openings) {
             let denial = Denial {
@@ -345,8 +401,25 @@ impl Exchange {
             id: self.id.clone(),
             outcome: report.outcome,
             reason: report.reason,
+            first_seen: self.first_seen == Some(true),
             verdict: Verdict::Forward(forward),
+            clearance: Some(Box::new(self.clearance(request, report.destination.clone()))),
         }))
+    }
+
+    fn clearance(&self, request: &Examined, destination: Option<Arc<Destination>>) -> Clearance {
+        let context = request.verified.context();
+        Clearance {
+            pass: request.pass(),
+            decision: self.id.clone(),
+            host: request.exit.dialled_as(&request.destination.host),
+            configuration: Arc::clone(&self.configuration),
+            destination,
+            binding: request.verified.binding(),
+            agent: context.agent.clone(),
+            session: context.session.clone(),
+            tenant: context.tenant.clone(),
+        }
     }
 
     /// Records and answers a refusal. A denial that finds no room in the journal is counted in a summary there.
@@ -361,63 +434,21 @@ impl Exchange {
             id: self.id.clone(),
             outcome: Outcome::Deny,
             reason: report.reason,
+            first_seen: false,
             verdict: Verdict::Refuse(answer(report.reason, &self.id, rule, condition)),
+            clearance: None,
         }))
     }
 }
 
-impl Flight {
-    /// A request whose body was seen whole before it was let go.
-    fn whole(digest: &BodyDigest) -> Self {
-        let received = Passed::of(digest);
-        Self { forwarded: received.clone(), received, ..Self::default() }
-    }
-
-    /// A further piece of a body that was released early: the last one goes on only when the whole is what was signed.
-    fn pass(&mut self, chunk: &[u8], end: bool) -> Step {
-        if self.aborted {
-            return Step::Abort;
-        }
-        let Some(mut rest) = self.rest.take() else {
-            // The host may report the end once more after the release; a byte after the end is not what was judged.
-            self.aborted = !chunk.is_empty();
-            return if self.aborted { Step::Abort } else { Step::Pass };
-        };
-        let bytes = rest.hasher.bytes().saturating_add(chunk.len() as u64);
-        // HTTP/1 shows the end in a piece of its own that is empty. An upstream that knows the length does not wait for it.
-        if !end && rest.announced.is_none_or(|announced| bytes < announced) {
-            rest.hasher.update(chunk);
-            self.rest = Some(rest);
-            return Step::Pass;
-        }
-        self.forwarded = Passed::of(&rest.hasher.clone().finish());
-        rest.hasher.update(chunk);
-        let digest = rest.hasher.finish();
-        self.received = Passed::of(&digest);
-        let as_signed = match rest.expected {
-            Some(expected) => digest.check(&expected).is_ok(),
-            None => rest.unsigned,
-        };
-        self.aborted = !as_signed || rest.announced.is_some_and(|announced| bytes != announced);
-        if self.aborted {
-            return Step::Abort;
-        }
-        self.forwarded = self.received.clone();
-        Step::Pass
-    }
-}
-
-impl Passed {
-    fn of(digest: &BodyDigest) -> Self {
-        let bytes = digest.bytes();
-        Self { bytes, digest: (bytes > 0).then(|| sha256_text(digest.sha256())) }
-    }
+fn enforced(refusal: &Refusal) -> bool {
+    refusal.mode == Mode::Enforce
 }
 
 /// An id nobody can guess or choose; salts come from the same bytes under other labels and cannot be told from it.
-fn derive_id(random: &[u8; 32]) -> String {
+fn derive_id(random: &[u8; 32], which: &str) -> String {
     use std::fmt::Write as _;
-    let hash = Sha256::new().chain_update(b"exeat/v1 decision id").chain_update(random).finalize();
+    let hash = Sha256::new().chain_update(b"exeat/v1 decision id").chain_update(which).chain_update(random).finalize();
     hash.iter().take(16).fold(String::with_capacity(32), |mut id, byte| {
         let _ = write!(id, "{byte:02x}");
         id

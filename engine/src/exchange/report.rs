@@ -130,16 +130,13 @@ impl Report<'_> {
             gateway: gateway.id().to_owned(),
             environment: gateway.environment().map(str::to_owned),
             deployment: gateway.deployment().map(str::to_owned),
-            policy: Some(PolicyReference {
-                revision: policy.revision().to_owned(),
-                digest: policy.digest().to_owned(),
-                change: policy.change().map(str::to_owned),
-            }),
+            policy: Some(PolicyReference::of(policy)),
             mode: self.mode,
             outcome: self.outcome,
             reason: self.reason,
             rule: self.rule.clone(),
             condition: self.condition.clone(),
+            follows: None,
             released: self.released,
             binding: verified.map(Identity::binding),
             signer: verified.and_then(|v| policy.signer(v.signer())).map(|signer| signer.id().to_owned()),
@@ -163,7 +160,8 @@ impl Report<'_> {
             destination: self.destination(around),
             parameters: Vec::new(),
             payload: self.payload.map(payload_reference).unwrap_or_default(),
-            first_seen: None,
+            first_seen: exchange.first_seen,
+            quarantined_until: exchange.quarantined_until,
             request_id: facts.request_id.clone(),
             traceparent: head.and_then(|head| head.single("traceparent")).and_then(traceparent),
             signature_base: verified.map(|v| sha256_text(v.digest())),
@@ -231,7 +229,7 @@ fn salt(random: &[u8; 32], field: &str) -> [u8; SALT_BYTES] {
 }
 
 /// What was sent, cut and escaped: it proved nothing, so it is kept short.
-fn escaped(bytes: &[u8]) -> String {
+pub(super) fn escaped(bytes: &[u8]) -> String {
     let cut = bytes.len() > UNREAD_BYTES;
     let mut text = bytes.get(..UNREAD_BYTES).unwrap_or(bytes).escape_ascii().to_string();
     if cut {

@@ -1,5 +1,6 @@
 //! What an exchange asks of its caller, and what it gives back.
 
+use super::guard::Clearance;
 use crate::decision::{Answer, Reason};
 use crate::evidence::Journal;
 use crate::evidence::record::{Ending, Outcome};
@@ -56,8 +57,12 @@ pub struct Decision {
     pub outcome: Outcome,
     /// Why.
     pub reason: Reason,
+    /// Whether the agent meets the host for the first time in the life of the process.
+    pub first_seen: bool,
     /// What to do with the request.
     pub verdict: Verdict,
+    /// What the guard must know, where the request goes on.
+    pub clearance: Option<Box<Clearance>>,
 }
 
 /// What to do with the request.
@@ -82,6 +87,8 @@ pub struct End {
     pub upstream: Option<String>,
     /// Whether it got as far as a connection to the upstream. Without one not a byte left, whatever was decided.
     pub sent: bool,
+    /// Whether the guard refused it where it would have left.
+    pub refused: bool,
     /// How it ended.
     pub ending: Ending,
 }

@@ -1,7 +1,11 @@
 //! Whole exchanges through the engine alone: signed request in, decision and records out.
 
+mod leaks;
+mod names;
 mod session;
+mod streams;
 
+use super::report::sha256_text;
 use super::*;
 use crate::context::sign::{ContextFields, SignatureInput, content_digest, required_components};
 use crate::context::{DataClass, Provenance};
@@ -19,9 +23,13 @@ fn signer() -> KeyPair {
 }
 
 fn configuration() -> Arc<Configuration> {
+    Arc::new(Configuration::accept(document().to_string().as_bytes()).unwrap())
+}
+
+fn document() -> Value {
     use base64::Engine as _;
     let public = base64::engine::general_purpose::STANDARD.encode(*signer().pk);
-    let document = json!({
+    json!({
         "role": "filter",
         "gateway": {
             "id": "egress-test", "environment": "test", "mode": "enforce", "key": {"env": "KEY"}, "hold": true,
@@ -42,8 +50,7 @@ fn configuration() -> Arc<Configuration> {
                 "team/watched": {"mode": "monitor", "allow": [{"id": "read", "to": ["crm"], "paths": ["/v1/**"]}]}
             }
         }
-    });
-    Arc::new(Configuration::accept(document.to_string().as_bytes()).unwrap())
+    })
 }
 
 pub(super) struct World {
@@ -77,6 +84,14 @@ impl World {
         self.requests += 1;
         let facts =
             Facts { now: NOW, started: Timestamp(NOW.0 - 10_000), random: [self.requests; 32], ..Facts::default() };
+        Exchange::new(Arc::clone(&self.configuration), facts)
+    }
+
+    /// As [`World::start`], for more requests than a byte counts.
+    fn start_numbered(&self, number: u64) -> Exchange {
+        let mut random = [0; 32];
+        random[..8].copy_from_slice(&number.to_le_bytes());
+        let facts = Facts { now: NOW, started: Timestamp(NOW.0 - 10_000), random, ..Facts::default() };
         Exchange::new(Arc::clone(&self.configuration), facts)
     }
 
@@ -125,6 +140,7 @@ pub(super) fn end() -> End {
         attempts: Some(1),
         upstream: None,
         sent: true,
+        refused: false,
         ending: Ending::Complete,
     }
 }

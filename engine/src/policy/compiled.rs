@@ -2,18 +2,21 @@
 
 use super::Mode;
 use super::agent::{self, Agent, Surroundings};
-use super::destination::Destinations;
+use super::destination::{Destination, Destinations};
 use super::document::PolicyDocument;
 use super::error::{Document, Place, PolicyErrors, Problems, quoted};
 use super::gateway::Gateway;
 use super::limits::{self, Limits};
+use super::names::{NameLimits, Releases};
+use super::outlet::Outlet;
 use super::rule::DenyRule;
 use super::selector::{DestinationSet, Directory, check_id};
 use super::signer::{self, Signer};
 use super::token;
 use crate::context::KeyRing;
 use crate::context::token::TokenIssuers;
-use crate::destination::{CanonicalHost, HostGrant};
+use crate::destination::CanonicalHost;
+use crate::ledger::SessionName;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -32,6 +35,7 @@ pub struct CompiledPolicy {
     pub(super) tenants: Option<HashMap<String, Option<DestinationSet>>>,
     pub(super) destinations: Destinations,
     pub(super) agents: HashMap<String, Agent>,
+    pub(super) releases: Releases,
 }
 
 /// What nobody can exceed.
@@ -82,9 +86,29 @@ impl CompiledPolicy {
         self.signers.iter()
     }
 
-    /// Whether the policy names this host, so that a special-use name or a closed literal address is open.
-    pub fn host_grant(&self, host: &CanonicalHost, port: u16) -> HostGrant {
-        self.destinations.grant(host, port)
+    /// Where a host leads, with the port that an authority names: scheme, port, and what is open there.
+    pub fn outlet(&self, host: &CanonicalHost, port: Option<u16>) -> Outlet {
+        self.destinations.outlet(host, port)
+    }
+
+    /// The longest that a tunnel or an upgraded connection may last, in milliseconds; none where there is none.
+    pub fn longest_life(&self) -> Option<u64> {
+        self.destinations.iter().filter_map(Destination::life).max()
+    }
+
+    /// Whether some destination takes tunnels.
+    pub fn takes_tunnels(&self) -> bool {
+        self.destinations.iter().any(Destination::takes_tunnels)
+    }
+
+    /// Whether some destination takes upgrades.
+    pub fn takes_upgrades(&self) -> bool {
+        self.destinations.iter().any(Destination::takes_upgrades)
+    }
+
+    /// Whether no quarantine holds this session.
+    pub fn releases(&self, session: &SessionName<'_>) -> bool {
+        self.releases.holds(session)
     }
 
     /// How many destinations there are.
@@ -131,9 +155,15 @@ impl CompiledPolicy {
         let mut directory = Directory::default();
         let tenant_names: Option<Vec<&str>> =
             document.tenants.as_ref().map(|tenants| tenants.iter().map(|(name, _)| name).collect());
+        let names = {
+            let defaults = root.key("defaults");
+            let names = NameLimits::BUILT_IN.with(&document.defaults.names, &defaults.key("names"));
+            problems.take(names).unwrap_or(NameLimits::BUILT_IN)
+        };
         let destinations = Destinations::compile(
             &document.destinations,
             gateway.scheme(),
+            names,
             tenant_names.as_deref(),
             &mut directory,
             &mut problems,
@@ -141,6 +171,8 @@ impl CompiledPolicy {
         let tenants = compile_tenants(&document, &directory, &mut problems);
         let around = Surroundings { directory: &directory, destinations: &destinations };
         let agents = agent::compile(&document, &around, &mut problems);
+        let quarantine = root.key("quarantine");
+        let releases = Releases::compile(&document.quarantine.release, &quarantine.key("release"), &mut problems);
         // Last: they may enter words into the directory that nothing else may rely on.
         let ceilings = compile_ceilings(&document, &mut directory, &mut problems);
         problems.finish(Self {
@@ -156,6 +188,7 @@ impl CompiledPolicy {
             tenants,
             destinations,
             agents,
+            releases,
         })
     }
 }

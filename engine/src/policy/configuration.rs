@@ -7,6 +7,7 @@ use super::gateway::Gateway;
 use super::node::Node;
 use super::read::read;
 use crate::context::token::HostVerifier;
+use crate::destination::Exit;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 pub enum Role {
     /// Before the router: decides.
     Filter,
+    /// Where a request leaves, once its address is chosen: lets go only what was decided.
+    Guard,
 }
 
 impl Role {
@@ -23,14 +26,97 @@ impl Role {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Filter => "filter",
+            Self::Guard => "guard",
         }
+    }
+}
+
+/// What the module can be configured as.
+#[derive(Clone, Debug)]
+pub enum PluginConfiguration {
+    /// The filter.
+    Filter(Box<Configuration>),
+    /// A guard.
+    Guard(GuardConfiguration),
+}
+
+impl PluginConfiguration {
+    /// Checks and compiles the plugin configuration, whatever its role.
+    ///
+    /// # Errors
+    /// The first error in the order of the document.
+    pub fn accept(json: &[u8]) -> Result<Self, PolicyError> {
+        let node = Node::parse(json)?;
+        let root = Place::root(Document::Configuration);
+        match role(&node, &root)? {
+            Role::Filter => {
+                let configuration = Configuration::read(&node, &root).map_err(PolicyErrors::into_first)?;
+                Ok(Self::Filter(Box::new(configuration)))
+            }
+            Role::Guard => GuardConfiguration::read(&node, &root).map(Self::Guard),
+        }
+    }
+
+    /// Where it stands.
+    pub fn role(&self) -> Role {
+        match self {
+            Self::Filter(_) => Role::Filter,
+            Self::Guard(_) => Role::Guard,
+        }
+    }
+
+    /// The gateway.
+    pub fn gateway(&self) -> &Gateway {
+        match self {
+            Self::Filter(configuration) => configuration.gateway(),
+            Self::Guard(guard) => guard.gateway(),
+        }
+    }
+}
+
+/// The configuration of a guard: `{"role": "guard", "gateway": {...}, "exits": ["https"]}`. It has no policy: what may
+/// leave is what the filter let go.
+#[derive(Clone, Debug)]
+pub struct GuardConfiguration {
+    gateway: Gateway,
+    exits: Vec<Exit>,
+}
+
+impl GuardConfiguration {
+    /// The gateway.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// The ways out that it stands in.
+    pub fn exits(&self) -> &[Exit] {
+        &self.exits
+    }
+
+    fn read(node: &Node, root: &Place<'_>) -> Result<Self, PolicyError> {
+        let document = read::<GatewayDocument>(part(node, "gateway", root)?, Document::Gateway)?;
+        let gateway = Gateway::compile(document, &Place::root(Document::Gateway))?;
+        let place = root.key("exits");
+        let known = || format!("write some of {}", Exit::ALL.map(Exit::word).join(", "));
+        let Node::List(words) = part(node, "exits", root)? else {
+            return Err(place.error("expected a list", known(), ""));
+        };
+        let exit = |(i, word): (usize, &Node)| match word {
+            Node::Text(word) => Exit::from_word(word)
+                .ok_or_else(|| place.index(i).error(format!("unknown way out {}", quoted(word)), known(), "")),
+            other => Err(place.index(i).error(format!("expected text, found {}", other.kind()), known(), "")),
+        };
+        let exits: Vec<Exit> = words.iter().enumerate().map(exit).collect::<Result<_, _>>()?;
+        if exits.is_empty() {
+            return Err(place.error("an empty list lets nothing out", known(), ""));
+        }
+        Ok(Self { gateway, exits })
     }
 }
 
 /// A configuration that was accepted: immutable, complete, every reference resolved.
 #[derive(Clone, Debug)]
 pub struct Configuration {
-    role: Role,
     gateway: Gateway,
     policy: CompiledPolicy,
 }
@@ -53,13 +139,20 @@ impl Configuration {
         let node = Node::parse(json)?;
         let root = Place::root(Document::Configuration);
         let role = role(&node, &root)?;
-        let gateway = read::<GatewayDocument>(part(&node, "gateway", &root)?, Document::Gateway)?;
+        if role != Role::Filter {
+            return Err(root.key("role").error("this is the configuration of a guard", "write filter", "").into());
+        }
+        Self::read(&node, &root)
+    }
+
+    fn read(node: &Node, root: &Place<'_>) -> Result<Self, PolicyErrors> {
+        let gateway = read::<GatewayDocument>(part(node, "gateway", root)?, Document::Gateway)?;
         let gateway = Gateway::compile(gateway, &Place::root(Document::Gateway))?;
-        let policy = part(&node, "policy", &root)?;
+        let policy = part(node, "policy", root)?;
         let document = read::<PolicyDocument>(policy, Document::Policy)?;
-        let digest = digest(policy, &root)?;
+        let digest = digest(policy, root)?;
         match CompiledPolicy::compile(document, &gateway, digest) {
-            Ok(policy) => Ok(Self { role, gateway, policy }),
+            Ok(policy) => Ok(Self { gateway, policy }),
             Err(errors) => Err(errors.sorted_by_key(|error| policy.position(&error.place))),
         }
     }
@@ -79,11 +172,6 @@ impl Configuration {
         Ok(self)
     }
 
-    /// Where this instance stands.
-    pub fn role(&self) -> Role {
-        self.role
-    }
-
     /// The gateway.
     pub fn gateway(&self) -> &Gateway {
         &self.gateway
@@ -96,30 +184,31 @@ impl Configuration {
 }
 
 const PARTS: [&str; 3] = ["role", "gateway", "policy"];
+const GUARD_PARTS: [&str; 3] = ["role", "gateway", "exits"];
 
 fn role(node: &Node, root: &Place<'_>) -> Result<Role, PolicyError> {
     let Node::Map(entries) = node else {
         return Err(root.error(format!("expected a map, found {}", node.kind()), "write role, gateway and policy", ""));
     };
-    if let Some((key, _)) = entries.iter().find(|(key, _)| !PARTS.contains(&key.as_str())) {
-        let hint = did_you_mean(key, PARTS.into_iter()).map(|hint| hint + " ").unwrap_or_default();
-        let remedy = format!("{hint}Known here: {}", PARTS.join(", "));
+    let guard = matches!(node.get("role"), Some(Node::Text(role)) if role == Role::Guard.as_str());
+    let parts = if guard { GUARD_PARTS } else { PARTS };
+    if let Some((key, _)) = entries.iter().find(|(key, _)| !parts.contains(&key.as_str())) {
+        let hint = did_you_mean(key, parts.into_iter()).map(|hint| hint + " ").unwrap_or_default();
+        let remedy = format!("{hint}Known here: {}", parts.join(", "));
         return Err(root.key(key).error(format!("unknown key {}", quoted(key)), remedy, ""));
     }
     let place = root.key("role");
     match part(node, "role", root)? {
         Node::Text(role) if role == "filter" => Ok(Role::Filter),
-        Node::Text(role) if role == "guard" => {
-            Err(place.error("not supported yet", "leave the guard out of the configuration", ""))
-        }
-        Node::Text(role) => Err(place.error(format!("unknown role {}", quoted(role)), "write filter", "")),
-        other => Err(place.error(format!("expected text, found {}", other.kind()), "write filter", "")),
+        Node::Text(role) if role == "guard" => Ok(Role::Guard),
+        Node::Text(role) => Err(place.error(format!("unknown role {}", quoted(role)), "write filter or guard", "")),
+        other => Err(place.error(format!("expected text, found {}", other.kind()), "write filter or guard", "")),
     }
 }
 
 fn part<'n>(node: &'n Node, name: &str, root: &Place<'_>) -> Result<&'n Node, PolicyError> {
-    node.get(name)
-        .ok_or_else(|| root.error(format!("the key {} is missing", quoted(name)), "write role, gateway and policy", ""))
+    let remedy = if name == "exits" { "write role, gateway and exits" } else { "write role, gateway and policy" };
+    node.get(name).ok_or_else(|| root.error(format!("the key {} is missing", quoted(name)), remedy, ""))
 }
 
 /// `sha256:<hex>` over the canonical JSON (RFC 8785) of the policy.

@@ -5,10 +5,14 @@ use super::document::{Named, OneOrMany};
 use super::error::{Document, Place, PolicyError, Problems, quoted};
 use super::headers;
 use super::limits::Limits;
+use super::names::NameLimits;
+use super::outlet::{Opens, Outlet};
 use super::selector::{Directory, Label, check_id};
-use crate::context::DataClass;
-use crate::destination::{CanonicalHost, HostGrant, HostMatcher, HostPattern, HostSpecificity, Scheme};
+use crate::context::{DataClass, Provenance};
+use crate::destination::{CanonicalHost, HostMatch, HostMatcher, HostPattern, HostSpecificity, Scheme};
 use crate::facts::Timestamp;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// One destination.
@@ -24,7 +28,9 @@ pub struct Destination {
     pub(super) teams: Option<Vec<String>>,
     pub(super) expires: Option<Timestamp>,
     pub(super) limits: Limits,
+    pub(super) names: NameLimits,
     pub(super) credentials: Option<Credentials>,
+    pub(super) opens: Opens,
 }
 
 impl Destination {
@@ -65,11 +71,13 @@ impl Destination {
         id: &str,
         document: &DestinationDocument,
         scheme: Scheme,
+        names: NameLimits,
         directory: &mut Directory,
         tenants: Option<&[&str]>,
         place: &Place<'_>,
     ) -> Result<Self, PolicyError> {
         check_id(id, "a destination", place)?;
+        check_open(document, place)?;
         for (key, text) in [("kind", &document.kind), ("category", &document.category)] {
             if let Some(text) = text {
                 word(text, &place.key(key))?;
@@ -89,8 +97,9 @@ impl Destination {
                 .unwrap_or_else(|| "add it to tenants, or remove it here".to_owned());
             return Err(place.key("tenants").index(i).error(format!("no tenant {}", quoted(name)), remedy, ""));
         }
+        let opens = Opens::compile(document, scheme, place)?;
         let ports = match &document.ports {
-            None => vec![scheme.default_port()],
+            None => vec![opens.scheme.default_port()],
             Some(ports) => check_ports(ports, &place.key("ports"))?,
         };
         let credentials = document
@@ -114,9 +123,46 @@ impl Destination {
             teams: list(&document.teams),
             expires: document.expires.map(|moment| moment.end()),
             limits: Limits::from(&document.limits),
+            names: names.with(&document.names, &place.key("names"))?,
             credentials,
+            opens,
         })
     }
+}
+
+/// `open: true` and `*` need each other, and limits for content that nobody vouches for.
+fn check_open(document: &DestinationDocument, place: &Place<'_>) -> Result<(), PolicyError> {
+    let any = document.hosts.0.iter().position(|host| host == "*");
+    match (any, document.open == Some(true)) {
+        (None, false) => return Ok(()),
+        (None, true) => {
+            let remedy = "write `hosts: [\"*\"]`, or leave `open` out";
+            return Err(place.key("open").error("no host is `*`, so nothing is open", remedy, ""));
+        }
+        (Some(i), false) => {
+            let remedy = "add `open: true` with limits for third-party and unknown content, or name the hosts";
+            return Err(place.key("hosts").index(i).error("`*` stands for every host there is", remedy, ""));
+        }
+        (Some(_), true) => {}
+    }
+    if document.metadata == Some(true) {
+        return Err(place.key("metadata").error(
+            "metadata services would be open to every name there is",
+            "name the host in a destination of its own",
+            "whoever has a name can point it there",
+        ));
+    }
+    for source in [Provenance::ThirdParty, Provenance::Unknown] {
+        let sizes = document.limits.provenance.0.iter().find(|(of, _)| *of == source).map(|(_, sizes)| sizes);
+        if sizes.is_none_or(|sizes| sizes.body.is_none() || sizes.url.is_none()) {
+            return Err(place.key("limits").error(
+                format!("an open destination says nothing of how much {} content may go there", source.word()),
+                format!("add body and url under limits/provenance/{}, such as {{body: 0B, url: 128B}}", source.word()),
+                "whoever wrote that content may own the host",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Credentials that may go to one destination.
@@ -207,6 +253,8 @@ fn check_ports(ports: &[u16], place: &Place<'_>) -> Result<Vec<u16>, PolicyError
 pub(crate) struct Destinations {
     all: Vec<Arc<Destination>>,
     hosts: HostMatcher,
+    /// Where nothing fits.
+    scheme: Option<Scheme>,
 }
 
 /// A destination that a host and port fit.
@@ -221,7 +269,7 @@ impl Destinations {
     /// which they were written.
     pub(crate) fn find(&self, host: &CanonicalHost, port: u16) -> Vec<Fit> {
         let mut fits: Vec<Fit> = Vec::new();
-        for found in self.hosts.find(host) {
+        for found in self.matches(host) {
             let Some(destination) = usize::try_from(found.value).ok().and_then(|i| self.all.get(i)) else { continue };
             let known = fits.iter().any(|fit| Arc::ptr_eq(&fit.destination, destination));
             if !known && destination.ports.contains(&port) {
@@ -232,9 +280,34 @@ impl Destinations {
         fits
     }
 
-    /// Whether the policy names the host, so that special-use names and closed literals are open.
-    pub(crate) fn grant(&self, host: &CanonicalHost, port: u16) -> HostGrant {
-        HostGrant { named: self.find(host, port).iter().any(|fit| fit.specificity.names()), metadata: false }
+    /// Patterns that fit, the closest first.
+    ///
+    /// A host that any destination names is not what `*` stands for, on whatever port: what is named is open to those who
+    /// may use it, and nobody reaches it by way of the open web.
+    fn matches(&self, host: &CanonicalHost) -> Vec<HostMatch> {
+        let mut found = self.hosts.find(host);
+        if found.first().is_some_and(|closest| closest.specificity.names()) {
+            found.retain(|found| found.specificity.names());
+        }
+        found
+    }
+
+    /// Where a host leads, with the port that an authority names.
+    ///
+    /// Without one, the closest destination that takes its scheme's default port says the scheme; of several that are
+    /// equally close, one with TLS.
+    pub(crate) fn outlet(&self, host: &CanonicalHost, port: Option<u16>) -> Outlet {
+        let gateway = self.scheme.unwrap_or(Scheme::Https);
+        let usual = |found: &HostMatch| {
+            let destination = usize::try_from(found.value).ok().and_then(|i| self.all.get(i))?;
+            let scheme = destination.opens.scheme;
+            let takes = destination.ports.contains(&scheme.default_port());
+            takes.then_some((found.specificity, scheme == Scheme::Https, scheme))
+        };
+        let closest = self.matches(host).iter().filter_map(usual).max_by_key(|(closeness, tls, _)| (*closeness, *tls));
+        let unnamed = closest.map_or(gateway, |(_, _, scheme)| scheme).default_port();
+        let port = port.unwrap_or(unnamed);
+        Outlet::of(&self.find(host, port), gateway, port, unnamed)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Destination> {
@@ -254,6 +327,7 @@ impl Destinations {
     pub(crate) fn compile(
         documents: &Named<DestinationDocument>,
         scheme: Scheme,
+        names: NameLimits,
         tenants: Option<&[&str]>,
         directory: &mut Directory,
         problems: &mut Problems,
@@ -264,24 +338,56 @@ impl Destinations {
             directory.ids.insert(id.to_owned(), index);
         }
         let (mut all, mut patterns) = (Vec::with_capacity(documents.0.len()), Vec::new());
+        let mut schemes = Schemes::default();
         for ((id, document), index) in documents.iter().zip(0..) {
             let place = place.key(id);
-            let compiled = Destination::compile(id, document, scheme, directory, tenants, &place);
-            all.extend(problems.take(compiled).map(Arc::new));
+            let compiled = Destination::compile(id, document, scheme, names, directory, tenants, &place);
+            let compiled = problems.take(compiled);
             let hosts = place.key("hosts");
             for (i, text) in document.hosts.0.iter().enumerate() {
-                patterns.extend(problems.take(host(text, &hosts.index(i))).map(|pattern| (pattern, index)));
+                let place = hosts.index(i);
+                let Some(pattern) = problems.take(host(text, &place)) else { continue };
+                if let Some(destination) = &compiled {
+                    problems.take(schemes.note(&pattern, destination, &place));
+                }
+                patterns.push((pattern, index));
             }
+            directory.opened.extend(compiled.iter().map(|destination| (destination.label, destination.opens.paths)));
+            all.extend(compiled.map(Arc::new));
         }
         let hosts =
             HostMatcher::build(patterns).map_err(|error| place.error(error.to_string(), "name fewer hosts", ""));
-        Self { all, hosts: problems.take(hosts).unwrap_or_default() }
+        Self { all, hosts: problems.take(hosts).unwrap_or_default(), scheme: Some(scheme) }
+    }
+}
+
+/// The scheme of each host and port: of two that were equally close, nobody could say which holds.
+#[derive(Default)]
+struct Schemes(HashMap<(HostPattern, u16), (Scheme, String)>);
+
+impl Schemes {
+    fn note(&mut self, pattern: &HostPattern, to: &Destination, place: &Place<'_>) -> Result<(), PolicyError> {
+        for port in &to.ports {
+            let scheme = to.opens.scheme;
+            match self.0.entry((pattern.clone(), *port)) {
+                Entry::Vacant(vacant) => _ = vacant.insert((scheme, to.id.clone())),
+                Entry::Occupied(known) if known.get().0 == scheme => {}
+                Entry::Occupied(known) => {
+                    let (other, id) = known.get();
+                    return Err(place.error(
+                        format!("port {port} of {pattern} has the scheme {} in {}", other.as_str(), quoted(id)),
+                        format!("let both say {} or {}, or give them different ports", scheme.as_str(), other.as_str()),
+                        "a connection is either TLS or plain",
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 fn host(text: &str, place: &Place<'_>) -> Result<HostPattern, PolicyError> {
     match HostPattern::parse(text) {
-        Ok(HostPattern::Any) => Err(place.error("* is not supported yet", "name the hosts", "")),
         Ok(pattern) => Ok(pattern),
         Err(error) => {
             let text = error.to_string();

@@ -7,9 +7,10 @@ use super::document::rule::{AllowDocument, BindingName, CeilingDenyDocument, Den
 use super::error::{Place, PolicyError, Problems, quoted};
 use super::headers::HeaderActions;
 use super::limits::Limits;
+use super::outlet;
 use super::selector::{DestinationSet, Directory};
 use crate::context::AgentContext;
-use crate::destination::{CanonicalPath, PathPattern, PathSpecificity};
+use crate::destination::{CanonicalPath, PathOpenings, PathPattern, PathSpecificity};
 use crate::evidence::record::Binding;
 use crate::facts::Timestamp;
 
@@ -52,9 +53,12 @@ impl AllowRule {
         self.methods.iter().any(|allowed| allowed == method)
     }
 
-    /// How closely the closest of its paths fits.
-    pub(crate) fn fits_path(&self, path: &CanonicalPath) -> Option<PathSpecificity> {
-        self.paths.iter().filter_map(|pattern| pattern.matches(path)).max()
+    /// How closely the closest of its paths fits. A tunnel, which has none, can reach every path of its host.
+    pub(crate) fn fits_path(&self, path: Option<&CanonicalPath>) -> Option<PathSpecificity> {
+        match path {
+            Some(path) => self.paths.iter().filter_map(|pattern| pattern.matches(path)).max(),
+            None => self.paths.iter().find_map(PathPattern::matches_everything),
+        }
     }
 
     /// Whether it accepts contexts that are bound to the request like this.
@@ -79,7 +83,17 @@ impl AllowRule {
             Some(list) => problems.take(methods(list, &place.key("methods"))),
             None => Some(vec!["GET".to_owned(), "HEAD".to_owned()]),
         };
-        let paths = problems.take(paths(&document.paths, &place.key("paths")));
+        let paths = problems.take(paths(&document.paths, &to, directory, &place.key("paths")));
+        if let (Some(methods), Some(paths)) = (&methods, &paths)
+            && let Some(i) = methods.iter().position(|method| method == "CONNECT")
+            && !paths.iter().any(|pattern| pattern.matches_everything().is_some())
+        {
+            problems.note(place.key("methods").index(i).error(
+                "a tunnel reaches every path, and the rule allows only some",
+                "write /** in paths, or remove CONNECT",
+                "",
+            ));
+        }
         let when = problems.take(Condition::compile_all(&document.when, &place.key("when")));
         let bindings = problems.take(bindings(document.binding.as_ref(), &place.key("binding")));
         let headers = problems.take(HeaderActions::compile(&document.headers, &place.key("headers")));
@@ -101,7 +115,8 @@ impl AllowRule {
 
 impl DenyRule {
     /// Whether it fits a request to a destination that `to` contains. Method and path are compared without regard to
-    /// case, and what cannot be told counts as fitting: servers that are lenient must not be a way round.
+    /// case, and what cannot be told counts as fitting: servers that are lenient must not be a way round. Nothing can be
+    /// told of what a tunnel carries.
     pub(crate) fn fits(
         &self,
         method: &str,
@@ -110,7 +125,9 @@ impl DenyRule {
         now: Timestamp,
     ) -> bool {
         self.expires.is_none_or(|end| now <= end)
-            && (self.methods.is_empty() || self.methods.iter().any(|denied| denied.eq_ignore_ascii_case(method)))
+            && (self.methods.is_empty()
+                || path.is_none()
+                || self.methods.iter().any(|denied| denied.eq_ignore_ascii_case(method)))
             && (self.paths.is_empty()
                 || path.is_none_or(|path| self.paths.iter().any(|pattern| pattern.matches_ignoring_case(path))))
             && self.when.iter().all(|condition| condition.met(context, Purpose::Deny))
@@ -130,7 +147,7 @@ impl DenyRule {
             paths: document.paths.clone(),
             when: document.when.clone(),
         };
-        let rule = Self::compile_parts(&ceiling, to, place, problems)?;
+        let rule = Self::compile_parts(&ceiling, to, directory, place, problems)?;
         Some(Self { expires: document.expires.map(|moment| moment.end()), mode: document.mode, ..rule })
     }
 
@@ -141,12 +158,13 @@ impl DenyRule {
         problems: &mut Problems,
     ) -> Option<Self> {
         let to = DestinationSet::compile_ceiling(&document.to, directory, &place.key("to"), problems);
-        Self::compile_parts(document, to, place, problems)
+        Self::compile_parts(document, to, directory, place, problems)
     }
 
     fn compile_parts(
         document: &CeilingDenyDocument,
         to: DestinationSet,
+        directory: &Directory,
         place: &Place<'_>,
         problems: &mut Problems,
     ) -> Option<Self> {
@@ -156,7 +174,7 @@ impl DenyRule {
             None => Some(Vec::new()),
         };
         let paths = match &document.paths {
-            Some(list) => problems.take(paths(list, &place.key("paths"))),
+            Some(list) => problems.take(paths(list, &to, directory, &place.key("paths"))),
             None => Some(Vec::new()),
         };
         let when = problems.take(Condition::compile_all(&document.when, &place.key("when")));
@@ -198,31 +216,33 @@ fn methods(list: &OneOrMany<String>, place: &Place<'_>) -> Result<Vec<String>, P
             };
             return Err(place.error(format!("{} is not a method", quoted(method)), remedy, ""));
         }
-        if method == "CONNECT" {
-            return Err(place.error("tunnels are not supported yet", "remove CONNECT", ""));
-        }
     }
     Ok(list.0.clone())
 }
 
-fn paths(list: &OneOrMany<String>, place: &Place<'_>) -> Result<Vec<PathPattern>, PolicyError> {
-    list.0.iter().enumerate().map(|(i, text)| path(text, &place.index(i))).collect()
+fn paths(
+    list: &OneOrMany<String>,
+    to: &DestinationSet,
+    directory: &Directory,
+    place: &Place<'_>,
+) -> Result<Vec<PathPattern>, PolicyError> {
+    list.0.iter().enumerate().map(|(i, text)| path(text, to, directory, &place.index(i))).collect()
 }
 
-fn path(text: &str, place: &Place<'_>) -> Result<PathPattern, PolicyError> {
+fn path(text: &str, to: &DestinationSet, directory: &Directory, place: &Place<'_>) -> Result<PathPattern, PolicyError> {
     let pattern = PathPattern::parse(text).map_err(|error| {
         let text = error.to_string();
         // Path errors read `what is wrong; what to write`.
         let (problem, remedy) = text.split_once("; ").unwrap_or((&text, "write a path like /v1/orders/*"));
         place.error(problem, remedy, "")
     })?;
-    match pattern.needs().iter().next() {
+    // It is enough that one destination opens all that the pattern needs.
+    let missing = |opened: PathOpenings| pattern.needs().difference(opened).iter().next();
+    let named = directory.opened.iter().filter(|(label, _)| to.contains(*label));
+    let misses: Vec<_> = named.map(|(_, opened)| missing(*opened)).collect();
+    match misses.iter().copied().min().unwrap_or_else(|| missing(PathOpenings::CLOSED)) {
         None => Ok(pattern),
-        Some(opening) => Err(place.error(
-            format!("{} in a path is not supported yet", opening.describe()),
-            "write the path without it",
-            "requests with it are refused, so this would fit nothing",
-        )),
+        Some(opening) => Err(outlet::opening_missing(opening, place)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::document::rule::Selector;
 use super::error::{Place, PolicyError, Problems, did_you_mean, quoted};
+use crate::destination::PathOpenings;
 use std::collections::HashMap;
 
 /// Categories and kinds as numbers, so that a look-up compares no text.
@@ -39,6 +40,8 @@ pub(crate) struct Directory {
     pub(crate) ids: HashMap<String, u32>,
     pub(crate) categories: Words,
     pub(crate) kinds: Words,
+    /// What each compiled destination opens in paths.
+    pub(crate) opened: Vec<(Label, PathOpenings)>,
 }
 
 impl Directory {

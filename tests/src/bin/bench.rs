@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// What every line of the module starts with.
 const PREFIX: &str = "exeat-bench ";
 
+/// The policy of which loading and decisions are timed.
+const DESTINATIONS: &str = "100000";
+
 /// All rounds take some 20 s on an idle core.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -17,6 +20,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 #[serde(untagged)]
 enum Line {
     Arm { group: String, name: String, median: f64, least: f64, greatest: f64 },
+    Scale { destinations: u32, text: f64, load_ms: Vec<f64>, before: f64, after: f64 },
     End { debug: bool, rounds: u32 },
     Failed { failed: String },
 }
@@ -32,9 +36,14 @@ fn main() -> ExitCode {
 }
 
 fn bench() -> Result<()> {
+    run("")?;
+    run(DESTINATIONS)
+}
+
+fn run(configuration: &str) -> Result<()> {
     let module = std::env::var("EXEAT_BENCH_WASM").context("EXEAT_BENCH_WASM is not set; run `cargo xtask bench`")?;
     let begun = Instant::now();
-    let envoy = Setup::new(bootstrap(&module)).start()?;
+    let envoy = Setup::new(bootstrap(&module, configuration)).start()?;
     envoy.wait_for_log("\"end\":true", LIMIT)?;
     let log = envoy.log();
     let mut table = Table::new();
@@ -49,6 +58,17 @@ fn bench() -> Result<()> {
                 let shown = if group == last { String::new() } else { group.clone() };
                 last = group;
                 table.add_row([Cell::new(shown), Cell::new(name), micros(median), micros(least), micros(greatest)]);
+            }
+            Line::Scale { destinations, text, load_ms, before, after } => {
+                let times: Vec<String> = load_ms.iter().map(|time| format!("{time:.0}")).collect();
+                let mib = |bytes: f64| bytes / f64::from(1 << 20);
+                println!(
+                    "{destinations} destinations, {:.1} MiB of JSON: accepted in {} ms; the VM's memory grew from {:.1} to {:.1} MiB",
+                    mib(text),
+                    times.join(", "),
+                    mib(before),
+                    mib(after)
+                );
             }
             Line::End { debug: true, .. } => bail!("this is a debug build of the module: its numbers mean nothing"),
             Line::End { rounds: counted, .. } => rounds = counted,
@@ -74,7 +94,7 @@ fn cpu() -> String {
 }
 
 /// The module as a service of its own, without any listener.
-fn bootstrap(module: &str) -> String {
+fn bootstrap(module: &str, configuration: &str) -> String {
     format!(
         r#"
 bootstrap_extensions:
@@ -86,6 +106,7 @@ bootstrap_extensions:
       name: bench
       root_id: bench
       fail_open: false
+      configuration: {{"@type": type.googleapis.com/google.protobuf.StringValue, value: "{configuration}"}}
       vm_config: {{vm_id: bench, runtime: envoy.wasm.runtime.v8, code: {{local: {{filename: "{module}"}}}}}}
 "#
     )

@@ -8,13 +8,17 @@ use super::token;
 use super::wire::WireRequest;
 use crate::stage::artefacts;
 use anyhow::{Context, Result, bail};
+use exeat_engine::destination::{Authority, Exit};
 use exeat_engine::evidence::batch::{BatchLimits, ParsedBatch};
 use exeat_engine::evidence::merkle::{CompactRange, Hash};
 use exeat_engine::evidence::{CheckpointKey, LogHead};
 use exeat_engine::policy::Configuration;
-use exeat_host_test::{Answer, Callout, Clock, ForwardedRequest, Framing, Host, Request, Response, Worker};
+use exeat_host_test::{
+    Answer, Callout, Clock, ForwardedRequest, Framing, Host, Plugin, Request, Response, RootId, Worker,
+};
 use serde_json::Value;
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +36,8 @@ pub struct Harness {
     gateway: Gateway,
     host: Host,
     worker: Worker,
+    /// What names resolve to; those that are not here, to loopback.
+    names: HashMap<String, IpAddr>,
     arrived: Vec<Arrived>,
     collector: Arc<Mutex<Collector>>,
 }
@@ -67,20 +73,27 @@ impl Harness {
             .buffer_limit(buffer_limit(&gateway.configuration)?)
             .property(["source", "address"], "127.0.0.1:40000")
             .foreign("verify_signature", |call| token::verify_signature(call.arguments))
+            // Envoy takes it for its own use; nothing of the filter reads it back.
+            .foreign("set_envoy_filter_state", |_| Ok(Vec::new()))
             .build()?;
-        let worker = host.worker()?;
+        let worker = guarded_worker(&host)?;
         let keys = vec![CheckpointKey::parse(GATEWAY, &gateway.evidence_public).map_err(anyhow::Error::msg)?];
         let collector = Arc::new(Mutex::new(Collector { keys, ..Collector::default() }));
         let taking = Arc::clone(&collector);
         worker.on_callout(move |callout| lock(&taking).answer(callout));
         // What was signed before the process started, or in that very second, is refused.
         worker.advance(Duration::from_secs(2))?;
-        Ok(Self { gateway, host, worker, arrived: Vec::new(), collector })
+        Ok(Self { gateway, host, worker, names: HashMap::new(), arrived: Vec::new(), collector })
     }
 
     /// The worker.
     pub fn worker(&self) -> &Worker {
         &self.worker
+    }
+
+    /// What a name resolves to from now on.
+    pub fn resolve(&mut self, name: &str, address: impl Into<IpAddr>) {
+        self.names.insert(name.to_owned(), address.into());
     }
 
     /// Switches the collector off: it then answers 503 to everything.
@@ -112,11 +125,24 @@ impl Subject for Harness {
 
     fn send(&mut self, request: &WireRequest) -> Result<Reply> {
         let message = message(request)?;
-        let arrived = &mut self.arrived;
+        let (mut arrived, mut broken) = (None, None);
         let outcome = self.worker.run(message, |forwarded: &ForwardedRequest| {
-            arrived.push(arrived_from(forwarded));
-            Response::ok("{}").header("content-type", "application/json")
+            match leave(&self.worker, &self.names, forwarded) {
+                Ok(None) => {
+                    arrived = Some(arrived_from(forwarded));
+                    Response::ok("{}").header("content-type", "application/json")
+                }
+                Ok(Some(refusal)) => refusal,
+                Err(error) => {
+                    broken = Some(error);
+                    Response::new(500)
+                }
+            }
         })?;
+        self.arrived.extend(arrived);
+        if let Some(error) = broken {
+            return Err(error.context("the guard failed"));
+        }
         if let Some(hung) = outcome.hung {
             bail!("the request hangs: {hung}");
         }
@@ -146,6 +172,51 @@ impl Subject for Harness {
         }
         bail!("no record of decision {decision} after 2 s; the module logged {:?}", self.worker.log())
     }
+}
+
+/// A worker with a guard in its VM: without one the filter lets nothing go.
+pub fn guarded_worker(host: &Host) -> Result<Worker> {
+    let worker = host.worker()?;
+    guard(&worker)?;
+    Ok(worker)
+}
+
+/// The guard of a worker, for all ways out at once; its configuration is otherwise as `exeat render` writes it.
+fn guard(worker: &Worker) -> Result<RootId> {
+    let filter: Value = serde_json::from_slice(&worker.host().plugin().configuration)?;
+    let exits = Exit::ALL.map(Exit::word);
+    let configuration = serde_json::json!({"role": "guard", "gateway": filter.get("gateway"), "exits": exits});
+    // Installed once: the same plugin keeps its root context.
+    Ok(worker.install(Plugin::new("exeat-guard", configuration.to_string()))?)
+}
+
+/// Takes what the filter forwarded past the guard, as Envoy does once an address is chosen: the one in `names`, or else
+/// loopback. The guard's answer where it must not leave.
+pub fn leave(
+    worker: &Worker,
+    names: &HashMap<String, IpAddr>,
+    forwarded: &ForwardedRequest,
+) -> Result<Option<Response>> {
+    let request = Request::from_forwarded(forwarded).property(["upstream", "address"], upstream(names, forwarded)?);
+    let mut exchange = worker.request_on(guard(worker)?, request);
+    exchange.send_head()?;
+    let reply = exchange.response();
+    exchange.finish()?;
+    Ok(reply.map(|reply| {
+        let fields = reply.headers.iter().filter(|(name, _)| !name.starts_with(':'));
+        let head = Response::new(reply.status());
+        fields.fold(head, |response, (name, value)| response.header(name, value)).body(reply.body())
+    }))
+}
+
+fn upstream(names: &HashMap<String, IpAddr>, forwarded: &ForwardedRequest) -> Result<String> {
+    let authority = Authority::parse(forwarded.text(":authority").unwrap_or_default().as_bytes())?;
+    let usual = if forwarded.text("x-forwarded-proto").as_deref() == Some("https") { 443 } else { 80 };
+    let address = match (authority.host.address(), names.get(&authority.host.to_string())) {
+        (Some(literal), _) => literal,
+        (None, resolved) => resolved.copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+    };
+    Ok(SocketAddr::new(address, authority.port.unwrap_or(usual)).to_string())
 }
 
 /// As `exeat render` sets it: room for the largest body that the policy may allow, and for one that it only observes.

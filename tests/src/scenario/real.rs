@@ -60,9 +60,20 @@ impl RealEnvoy {
 
     /// As [`RealEnvoy::start_with`], with further arguments of `exeat render envoy`.
     pub fn start_rendered(gateway: Gateway, upstream: Upstream, workers: u32, rendering: &[&str]) -> Result<Self> {
+        Self::start_edited(gateway, upstream, workers, rendering, |_| ())
+    }
+
+    /// As [`RealEnvoy::start_rendered`], after a change to the bootstrap that was rendered.
+    pub fn start_edited(
+        gateway: Gateway,
+        upstream: Upstream,
+        workers: u32,
+        rendering: &[&str],
+        edit: impl FnOnce(&mut Value),
+    ) -> Result<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
         let collector = start_collector(&gateway, address)?;
-        Self::start_beside((collector, address), gateway, upstream, workers, rendering)
+        Self::start_beside((collector, address), gateway, upstream, workers, rendering, edit)
     }
 
     /// As [`RealEnvoy::start_with`], but nobody listens where the collector should; see [`RealEnvoy::restart_collector`].
@@ -70,7 +81,7 @@ impl RealEnvoy {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
         let collector = start_collector(&gateway, address)?;
         collector.stop(GRACE)?;
-        Self::start_beside((collector, address), gateway, upstream, workers, &[])
+        Self::start_beside((collector, address), gateway, upstream, workers, &[], |_| ())
     }
 
     fn start_beside(
@@ -79,13 +90,16 @@ impl RealEnvoy {
         upstream: Upstream,
         workers: u32,
         rendering: &[&str],
+        edit: impl FnOnce(&mut Value),
     ) -> Result<Self> {
         let rendering: Vec<String> = rendering.iter().map(|argument| (*argument).to_owned()).collect();
         let dns = Dns::start()?;
         dns.set_others([IpAddr::from(Ipv4Addr::LOCALHOST)]);
         let listener = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
         let (bootstrap, listeners) = render(&gateway, listener, collector_address, dns.address(), &rendering)?;
-        let envoy = Setup::new(bootstrap)
+        let mut document: Value = serde_saphyr::from_str(&bootstrap).context("the rendered bootstrap is no YAML")?;
+        edit(&mut document);
+        let envoy = Setup::new(document.to_string())
             .listeners(listeners)
             .listener(listener.port())
             .concurrency(workers)

@@ -134,9 +134,9 @@ pub(crate) const EDITS: [Edit; 19] = [
         name: "what this version cannot hold anybody to",
         file: PLATFORM,
         from: "    accepts: confidential",
-        to: "    accepts: confidential\n    tunnel: true",
-        says: "policy: /destinations/crm/tunnel: not supported yet; remove this key, and with it whatever should only be allowed under it",
-        at: "tunnel: true",
+        to: "    accepts: confidential\n    models: [a]",
+        says: "policy: /destinations/crm/models: not supported yet; remove this key, and with it whatever should only be allowed under it",
+        at: "models: [a]",
     },
     Edit {
         name: "a redaction that nobody would do",

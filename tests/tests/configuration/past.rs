@@ -56,11 +56,13 @@ fn nothing_that_was_not_judged_leaves() {
     assert_eq!(said, "no healthy upstream", "the only other way leads to a cluster without hosts");
 }
 
-/// Without the routes it would: this is what they are there for.
+/// Without the routes they get as far as the guard, which knows of no decision that let them go.
 #[test]
-fn envoy_sends_requests_past_a_filter_that_a_worker_refused() {
+fn what_envoy_sends_past_a_filter_that_a_worker_refused_meets_the_guard() {
     let plain = |routes: &mut Value| {
-        *routes = json!([{"match": {"prefix": "/"}, "route": {"cluster": "egress"}}]);
+        *routes = json!([{"match": {"prefix": "/"}, "route": {"cluster": "egress-http"}}]);
     };
-    assert_eq!(after_workers_refused(plain), Judged::ByNobody);
+    let refused = after_workers_refused(plain);
+    let Judged::Refused(403, said) = refused else { panic!("{refused:?}") };
+    assert!(said.contains("destination-resolved-forbidden"), "{said}");
 }

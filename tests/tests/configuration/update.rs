@@ -154,7 +154,13 @@ fn updates_are_taken_while_the_collector_is_away() {
     scene.real.restart_collector().unwrap();
     let newest = Judged::By(format!("revision-{}", scene.revision));
     let end = Instant::now() + Duration::from_secs(180);
-    while judged(&scene.real, &mut scene.old) != newest {
+    // Each worker tries its own deliveries again in its own time.
+    let lags = |scene: &mut Scene| {
+        let listener = scene.real.listener;
+        let fresh = (0..12).any(|_| judged(&scene.real, &mut Connection::open(listener).unwrap()) != newest);
+        fresh || judged(&scene.real, &mut scene.old) != newest
+    };
+    while lags(&mut scene) {
         assert!(Instant::now() < end, "the newest update was not taken after the collector came back");
         std::thread::sleep(Duration::from_millis(200));
     }

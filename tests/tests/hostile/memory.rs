@@ -1,10 +1,11 @@
 //! Linear memory never shrinks, so whatever a request leaves behind stays for the life of the worker.
 
 use crate::agent::{WATCHED, WORKER, get, post, unsigned};
-use exeat_e2e::scenario::harness::{Harness, UPSTREAM_PORT};
+use exeat_e2e::scenario::harness::{Harness, UPSTREAM_PORT, leave};
 use exeat_e2e::scenario::subject::Subject;
 use exeat_e2e::scenario::wire::WireRequest;
 use exeat_host_test::{Exchange, Request, Response};
+use std::collections::HashMap;
 use std::time::Duration;
 
 const REQUESTS: usize = 20_000;
@@ -25,6 +26,11 @@ fn head(exchange: &mut Exchange) {
     exchange.send_head().unwrap();
 }
 
+/// Past the guard.
+fn go(harness: &Harness, exchange: &Exchange) {
+    assert_eq!(leave(harness.worker(), &HashMap::new(), &exchange.forwarded().unwrap()).unwrap(), None);
+}
+
 /// One way for a request to come to its end.
 fn play(harness: &Harness, n: usize) {
     let (path, body) = (format!("/v1/orders/{n}"), vec![b'a'; 32 * 1024]);
@@ -34,12 +40,14 @@ fn play(harness: &Harness, n: usize) {
         0 => {
             let mut exchange = start(&post(harness, WORKER, "/v1/search", &body));
             exchange.send().unwrap();
+            go(harness, &exchange);
             exchange.respond(Response::ok(vec![b'r'; 16 * 1024])).unwrap();
             assert_eq!(exchange.finish().unwrap().status(), 200);
         }
         1 => {
             let mut exchange = start(&get(harness, WORKER, &path));
             exchange.send().unwrap();
+            go(harness, &exchange);
             exchange.respond(Response::ok("{}")).unwrap();
             assert_eq!(exchange.finish().unwrap().status(), 200);
         }
@@ -67,6 +75,7 @@ fn play(harness: &Harness, n: usize) {
         6 => {
             let mut exchange = start(&post(harness, WATCHED, &path, &body));
             exchange.send().unwrap();
+            go(harness, &exchange);
             exchange.response_headers([(":status", "200")], false).unwrap();
             exchange.response_body("part", false).unwrap();
         }

@@ -2,7 +2,7 @@
 
 use crate::agent::{WORKER, get, post, signed_to};
 use exeat_e2e::scenario::gateway::Gateway;
-use exeat_e2e::scenario::harness::Harness;
+use exeat_e2e::scenario::harness::{Harness, leave};
 use exeat_e2e::scenario::real::{RealEnvoy, framed};
 use exeat_e2e::scenario::subject::Subject;
 use exeat_e2e::stage::client::Connection;
@@ -10,6 +10,7 @@ use exeat_e2e::stage::ports;
 use exeat_e2e::stage::upstream::Upstream;
 use exeat_host_test::{Request, Response};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::time::Duration;
 
 #[test]
@@ -22,7 +23,8 @@ fn nobody_but_the_gateway_speaks_in_its_name() {
         .iter()
         .fold(head, |request, (name, value)| request.header(std::str::from_utf8(name).unwrap(), value));
     let forged = ["exeat-decision", "exeat-reason", "exeat-other"];
-    let outcome = harness.worker().run(request, |_| {
+    let outcome = harness.worker().run(request, |forwarded| {
+        assert_eq!(leave(harness.worker(), &HashMap::new(), forwarded).unwrap(), None);
         let response = forged.iter().fold(Response::ok("{}"), |response, name| response.header(name, "forged"));
         response.trailers(forged.map(|name| (name, "forged")))
     });

@@ -2,10 +2,12 @@
 
 mod address;
 mod authority;
+mod client_hello;
 mod documented;
 mod hosts;
 mod measure;
 mod path;
 mod paths;
 mod properties;
+mod score;
 mod vectors;

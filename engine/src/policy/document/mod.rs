@@ -4,6 +4,7 @@
 //! believe it holds. What can only be judged with the rest of the document in view is left to the compile step.
 
 pub mod gateway;
+pub mod names;
 pub mod policy;
 pub mod rule;
 pub mod token;

@@ -1,9 +1,11 @@
 //! The merged policy: one document, whatever folder of files it came from.
 
+use super::names::{NamesDocument, QuarantineDocument};
 use super::rule::{AllowDocument, CeilingDenyDocument, DenyDocument, LimitsDocument, Selector, SizesDocument};
 use super::token::JwtDocument;
-use super::values::{Moment, Named, NotYet, Off, OneOrMany};
+use super::values::{Duration, Moment, Named, NotYet, OneOrMany};
 use crate::context::{DataClass, Provenance};
+use crate::destination::{PathOpening, Scheme};
 use crate::policy::Mode;
 use crate::policy::node::Node;
 use serde::Deserialize;
@@ -40,6 +42,9 @@ pub struct PolicyDocument {
     /// Agents, by the name they are known by.
     #[serde(default)]
     pub agents: Named<AgentDocument>,
+    /// Sessions that are let out of quarantine.
+    #[serde(default)]
+    pub quarantine: QuarantineDocument,
     /// Overlays for environments.
     pub environments: Option<NotYet>,
     /// Exceptions with an end.
@@ -125,6 +130,9 @@ pub struct DefaultsDocument {
     /// Sizes by source, likewise.
     #[serde(default)]
     pub provenance: Named<SizesDocument, Provenance>,
+    /// What names under wildcards and open destinations may say.
+    #[serde(default)]
+    pub names: NamesDocument,
 }
 
 /// `ceilings`.
@@ -183,15 +191,32 @@ pub struct DestinationDocument {
     /// Models that may be named.
     pub models: Option<NotYet>,
     /// Addresses its names may resolve to although they are closed.
-    pub addresses: Option<NotYet>,
-    /// Any host.
-    pub open: Option<Off>,
+    pub addresses: Option<OneOrMany<String>>,
+    /// Scheme towards it. Absent: that of the gateway.
+    pub scheme: Option<Scheme>,
+    /// What is open in paths although servers read it differently.
+    pub paths_allow: Option<OneOrMany<PathOpening>>,
+    /// Whether `*` stands for every host that no destination names. Default: false.
+    pub open: Option<bool>,
+    /// What names under its wildcards may say.
+    #[serde(default)]
+    pub names: NamesDocument,
     /// Protocols a connection may be upgraded to.
-    pub upgrade: Option<NotYet>,
+    pub upgrade: Option<OneOrMany<UpgradeName>>,
     /// Whether CONNECT is allowed.
-    pub tunnel: Option<Off>,
+    pub tunnel: Option<bool>,
+    /// How long a tunnel or an upgraded connection may last.
+    pub life: Option<Duration>,
     /// Whether a cloud metadata service may be reached.
-    pub metadata: Option<Off>,
+    pub metadata: Option<bool>,
+}
+
+/// A protocol that a connection may be upgraded to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpgradeName {
+    /// WebSocket (RFC 6455).
+    Websocket,
 }
 
 /// `credentials`.

@@ -223,19 +223,6 @@ impl<'de> Deserialize<'de> for NotYet {
     }
 }
 
-/// A switch that cannot be turned on yet: `false` says what holds anyway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Off;
-
-impl<'de> Deserialize<'de> for Off {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match bool::deserialize(deserializer) {
-            Ok(false) => Ok(Self),
-            _ => Err(de::Error::custom(NOT_YET)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

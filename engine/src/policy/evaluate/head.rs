@@ -5,12 +5,12 @@ use super::super::compiled::CompiledPolicy;
 use super::super::destination::{Destination, Fit};
 use super::super::rule::AllowRule;
 use super::firmness::{Firmness, Modes};
-use super::payload::{Candidate, Candidates};
+use super::payload::{Candidate, Candidates, Scrutiny};
 use super::specificity::Specificity;
 use super::{HeadVerdict, Refusal, Refusals, Subject};
 use crate::context::AgentContext;
 use crate::decision::Reason;
-use crate::destination::CanonicalDestination;
+use crate::destination::{CanonicalDestination, HostSpecificity};
 use crate::evidence::record::Binding;
 use crate::facts::Timestamp;
 use crate::policy::Mode;
@@ -100,7 +100,8 @@ impl Trial<'_> {
         if self.agent.is_none() {
             refusals.add(Refusal { mode: self.policy.mode, ..self.refusal(Reason::AgentUnknown) });
         }
-        if self.destination.path.is_none() {
+        let outlet = || self.policy.outlet(&self.destination.host, Some(self.destination.port));
+        if self.destination.path.is_none() && outlet().tunnel.is_none() {
             refusals.add(Refusal { mode: Mode::Enforce, ..self.refusal(Reason::TunnelDenied) });
         }
         let mode = self.modes.of(Firmness::Platform);
@@ -153,15 +154,13 @@ impl Trial<'_> {
         });
         let path = self.destination.path.as_ref();
         self.narrow(&mut claims, Reason::PathDenied, rules, refusals, |mut claim| {
-            claim.specificity.path = path.and_then(|path| claim.rule.fits_path(path));
+            claim.specificity.path = claim.rule.fits_path(path);
             if claim.specificity.path.is_some() { Ok(claim) } else { Err("paths".to_owned()) }
         });
         claims.sort_by(|a, b| b.specificity.cmp(&a.specificity));
         let mode = self.modes.of_rules(claims.iter().map(|claim| claim.rule.mode));
         // What a rule removes from requests that it covers is removed, whatever else it asks of them.
-        let covers = |claim: &Claim<'_>| {
-            claim.rule.fits_method(self.method) && path.is_some_and(|path| claim.rule.fits_path(path).is_some())
-        };
+        let covers = |claim: &Claim<'_>| claim.rule.fits_method(self.method) && claim.rule.fits_path(path).is_some();
         let covering = claims.iter().cloned().chain(unbound.into_iter().filter(covers)).collect();
         self.narrow(&mut claims, Reason::ConditionDenied, mode, refusals, |claim| {
             claim.rule.unmet(self.context).map_or(Ok(claim), |member| Err(format!("when/{member}")))
@@ -325,7 +324,21 @@ impl Trial<'_> {
             modes: self.modes,
             rules_mode: self.modes.of_rules(covering.iter().map(|claim| claim.rule.mode)),
             observed,
+            scrutiny: self.scrutiny(),
         }
+    }
+
+    /// Names that no destination spells out are an agent's choice.
+    fn scrutiny(&self) -> Option<Scrutiny> {
+        let closest = self.fits.first()?;
+        let base = match closest.specificity {
+            HostSpecificity::Exact | HostSpecificity::Range(_) => return None,
+            HostSpecificity::Under(length) => Some(length),
+            HostSpecificity::Any => None,
+        };
+        let alike = self.fits.iter().filter(|fit| fit.specificity == closest.specificity);
+        let limits = alike.fold(closest.destination.names, |limits, fit| limits.strictest(fit.destination.names));
+        Some(Scrutiny { destination: Arc::clone(&closest.destination), limits, base })
     }
 
     /// What the rule sets: name, and the value where the context has it.

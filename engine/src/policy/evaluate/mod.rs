@@ -10,7 +10,7 @@ mod head;
 mod payload;
 mod specificity;
 
-pub use payload::{Candidates, Grant, Payload, Verdict};
+pub use payload::{Candidates, Grant, Payload, Scrutiny, Verdict};
 pub use specificity::Specificity;
 
 use super::Mode;

@@ -5,6 +5,7 @@ use super::super::compiled::Ceilings;
 use super::super::destination::Destination;
 use super::super::headers;
 use super::super::limits::{Dimension, Excess, Holding, Limits, Measured, StatedBy};
+use super::super::names::NameLimits;
 use super::super::rule::AllowRule;
 use super::firmness::{Firmness, Modes};
 use super::{Refusal, Refusals};
@@ -49,6 +50,19 @@ pub struct Candidates {
     pub(super) rules_mode: Mode,
     /// The head was refused, but only observed.
     pub(super) observed: Option<Refusal>,
+    /// Where the agent chose the name.
+    pub(super) scrutiny: Option<Scrutiny>,
+}
+
+/// What a name is held to that the policy does not spell out, so that an agent chose it.
+#[derive(Clone, Debug)]
+pub struct Scrutiny {
+    /// The closest destination.
+    pub destination: Arc<Destination>,
+    /// What names may say there: the strictest of all destinations by that pattern.
+    pub limits: NameLimits,
+    /// Bytes of the name under which others may stand; `None` for an open destination.
+    pub base: Option<u8>,
 }
 
 /// One rule that fits but for what the request carries.
@@ -121,6 +135,30 @@ impl Candidates {
         let without_rule = self.candidates.is_empty().then_some(None);
         let largest = |rule| self.holding(rule, &limits).largest_body(&self.sources);
         rules.chain(without_rule).map(largest).max().unwrap_or(0)
+    }
+
+    /// What the name is held to, where an agent chose it.
+    pub fn scrutiny(&self) -> Option<&Scrutiny> {
+        self.scrutiny.as_ref()
+    }
+
+    /// A refusal for what the session did with names. As firm as what a destination of the platform asks.
+    pub fn refuse_session(&self, reason: Reason, condition: String) -> Refusal {
+        let candidate = self.candidates.first();
+        Refusal {
+            reason,
+            rule: candidate.map(|candidate| candidate.name.clone()),
+            condition: Some(condition),
+            mode: self.modes.of(Firmness::Platform),
+            destination: self.destination().map(Arc::clone),
+        }
+    }
+
+    /// The same rules, with a refusal that is only observed: it stands unless there was one before.
+    #[must_use]
+    pub fn observing(mut self, refusal: Refusal) -> Self {
+        self.observed.get_or_insert(refusal);
+        self
     }
 
     /// The closest destination that the host fits.

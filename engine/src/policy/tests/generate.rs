@@ -174,13 +174,23 @@ pub(super) fn policy() -> impl Strategy<Value = Value> {
     );
     // A destination that only the team `blue` may use, reached by category alone.
     let closed = any::<bool>();
+    // The open web, for all that has no name here.
+    let open = any::<bool>();
+    let closed = (closed, open);
     (destinations, agents, ceilings, tenants, prop::collection::vec(allow(), 0..3), maybe(limits()), closed).prop_map(
-        |(destinations, agents, (ceiling_deny, ceiling_limits), tenants, shared, defaults, closed)| {
+        |(destinations, agents, (ceiling_deny, ceiling_limits), tenants, shared, defaults, (closed, open))| {
             let mut destinations: Map<String, Value> = destinations.into_iter().collect();
             if closed {
                 destinations.insert(
                     "z".into(),
                     json!({"hosts": ["*.x.example"], "category": "crm", "teams": ["blue"], "accepts": "restricted"}),
+                );
+            }
+            if open {
+                let limits = json!({"provenance": {"third-party": {"body": "1B", "url": "4B"}, "unknown": {"body": "0B", "url": "0B"}}});
+                destinations.insert(
+                    "web".into(),
+                    json!({"hosts": ["*"], "open": true, "category": "crm", "accepts": "restricted", "limits": limits}),
                 );
             }
             let agents: Map<String, Value> = agents.into_iter().collect();

@@ -4,6 +4,7 @@ mod documents;
 mod generate;
 mod modes;
 mod naive;
+mod outlets;
 mod properties;
 mod refusals;
 mod requests;

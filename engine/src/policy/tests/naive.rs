@@ -9,8 +9,13 @@ use serde_json::Value;
 /// Whether the policy allows the request, in enforce mode.
 pub(super) fn allows(policy: &Value, request: &Request) -> bool {
     let (context, destination) = (request.context(), request.destination());
+    // What any destination names is not what `*` stands for.
+    let named = entries(&policy["destinations"])
+        .any(|(_, value)| texts(&value["hosts"]).iter().any(|host| *host != "*" && host_fits(host, &destination)));
     let fits: Vec<(&str, &Value)> = entries(&policy["destinations"])
-        .filter(|(_, value)| texts(&value["hosts"]).iter().any(|host| host_fits(host, &destination)))
+        .filter(|(_, value)| {
+            texts(&value["hosts"]).iter().any(|host| host_fits(host, &destination) && (*host != "*" || !named))
+        })
         .filter(|(_, value)| match value["ports"].as_array() {
             Some(ports) => ports.iter().any(|port| port.as_u64() == Some(u64::from(destination.port))),
             None => destination.port == 443,

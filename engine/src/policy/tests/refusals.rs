@@ -10,7 +10,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/destinatons",
             json!({}),
-            r#"policy: /destinatons: unknown key "destinatons"; did you mean "destinations"? Known here: schema, revision, change, mode, signers, defaults, ceilings, tenants, destinations, profiles, agents, environments, exceptions (a key that nobody reads would be taken for one that holds)"#,
+            r#"policy: /destinatons: unknown key "destinatons"; did you mean "destinations"? Known here: schema, revision, change, mode, signers, defaults, ceilings, tenants, destinations, profiles, agents, quarantine, environments, exceptions (a key that nobody reads would be taken for one that holds)"#,
         ),
         (
             "@/limits/bdy",
@@ -162,7 +162,92 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/destinations/crm/hosts",
             json!(["*"]),
-            "policy: /destinations/crm/hosts/0: * is not supported yet; name the hosts",
+            "policy: /destinations/crm/hosts/0: `*` stands for every host there is; add `open: true` with limits for third-party and unknown content, or name the hosts",
+        ),
+        (
+            "/destinations/crm/open",
+            json!(true),
+            r#"policy: /destinations/crm/open: no host is `*`, so nothing is open; write `hosts: ["*"]`, or leave `open` out"#,
+        ),
+        (
+            "/destinations/web",
+            json!({"hosts": "*", "open": true}),
+            "policy: /destinations/web/limits: an open destination says nothing of how much third-party content may go there; add body and url under limits/provenance/third-party, such as {body: 0B, url: 128B} (whoever wrote that content may own the host)",
+        ),
+        (
+            "/destinations/web",
+            json!({"hosts": "*", "open": true, "limits": {"provenance": {"third-party": {"body": "0B", "url": "1B"}, "unknown": {"body": "0B"}}}}),
+            "policy: /destinations/web/limits: an open destination says nothing of how much unknown content may go there; add body and url under limits/provenance/unknown, such as {body: 0B, url: 128B} (whoever wrote that content may own the host)",
+        ),
+        (
+            "/destinations/crm/hosts",
+            json!(["*."]),
+            "policy: /destinations/crm/hosts/0: no name after `*.`; write `*` alone for every host, with `open: true`",
+        ),
+        (
+            "/destinations/crm/hosts",
+            json!(["a..example"]),
+            "policy: /destinations/crm/hosts/0: an empty label in the host name; write a host name like api.example.com",
+        ),
+        (
+            "/destinations/crm/hosts",
+            json!(["*.a..example"]),
+            "policy: /destinations/crm/hosts/0: an empty label in the host name; write a host name like api.example.com",
+        ),
+        (
+            "/destinations/crm/hosts",
+            json!([format!("{}example", "a.".repeat(124))]),
+            "policy: /destinations/crm/hosts/0: a host name of 255 bytes, 253 are the most; write a host name like api.example.com",
+        ),
+        (
+            "/destinations/crm/hosts",
+            json!([format!("{}.example", "a".repeat(64))]),
+            "policy: /destinations/crm/hosts/0: a label of 64 bytes in the host name, 63 are the most; write a host name like api.example.com",
+        ),
+        (
+            "/destinations/crm/hosts",
+            json!(["xn--a.example"]),
+            "policy: /destinations/crm/hosts/0: the host is not a valid internationalised name; write a host name like api.example.com",
+        ),
+        (
+            "/destinations/crm/hosts",
+            json!(["bücher.example"]),
+            "policy: /destinations/crm/hosts/0: not the canonical form; write `xn--bcher-kva.example`",
+        ),
+        (
+            "/destinations/crm/hosts",
+            json!(["10.20.0.1/16"]),
+            "policy: /destinations/crm/hosts/0: bits are set after the prefix; write 10.20.0.0/16",
+        ),
+        (
+            "/destinations/crm/hosts",
+            json!(["0.0.0.0/0"]),
+            "policy: /destinations/crm/hosts/0: a range of all addresses; name the networks that are meant",
+        ),
+        (
+            "/destinations/crm/hosts",
+            json!(["crm.example:443"]),
+            "policy: /destinations/crm/hosts/0: a port after the host; write the host alone, ports go to `ports`",
+        ),
+        (
+            "/destinations/crm/names",
+            json!({"budgt": "1B"}),
+            r#"policy: /destinations/crm/names/budgt: unknown key "budgt"; did you mean "budget"? Known here: budget, total, encoded_labels, segment, paths, quarantine (a key that nobody reads would be taken for one that holds)"#,
+        ),
+        (
+            "/destinations/crm/names",
+            json!({"total": "1MiB"}),
+            "policy: /destinations/crm/names/total: more than can be counted; write at most 64KiB; where names need not be watched, name the hosts",
+        ),
+        (
+            "/defaults/names",
+            json!({"quarantine": "31d"}),
+            "policy: /defaults/names/quarantine: out of range; write 0s to 30d; what must stay closed for longer is better closed by a rule",
+        ),
+        (
+            "/quarantine",
+            json!({"release": [{"agent": "a", "session": ""}]}),
+            "policy: /quarantine/release/0/session: names nothing; write it as `exeat audit list --quarantined` shows it",
         ),
         (
             "/destinations/crm/hosts",
@@ -192,18 +277,53 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "/destinations/crm/addresses",
-            json!(["10.0.0.0/8"]),
-            "policy: /destinations/crm/addresses: not supported yet; remove this key, and with it whatever should only be allowed under it",
+            json!(["10.0.0.0/8", "10.1.2.3/8"]),
+            "policy: /destinations/crm/addresses/1: bits are set after the prefix; write 10.0.0.0/8",
         ),
         (
-            "/destinations/crm/open",
-            json!(true),
-            "policy: /destinations/crm/open: not supported yet; remove this key, and with it whatever should only be allowed under it",
+            "/destinations/crm/addresses",
+            json!("db.internal"),
+            "policy: /destinations/crm/addresses/0: not an IP address; write a range like 10.20.0.0/16 or fd00:1::/32",
+        ),
+        (
+            "/destinations/crm/addresses",
+            json!(["fd00:0::1"]),
+            r#"policy: /destinations/crm/addresses/0: "fd00:0::1" is not the canonical form; write fd00::1"#,
+        ),
+        (
+            "/destinations/crm/addresses",
+            json!(["0.0.0.0/0"]),
+            "policy: /destinations/crm/addresses/0: a range of all addresses; name the networks that are meant (names would then resolve to loopback and metadata services, too)",
+        ),
+        (
+            "/destinations/crm/scheme",
+            json!("wss"),
+            r#"policy: /destinations/crm/scheme: unknown value "wss"; Known here: http, https"#,
+        ),
+        (
+            "/destinations/crm2",
+            json!({"hosts": ["*.crm.acme.example"], "scheme": "http", "ports": [80, 443]}),
+            r#"policy: /destinations/crm2/hosts/0: port 443 of *.crm.acme.example has the scheme https in "crm"; let both say http or https, or give them different ports (a connection is either TLS or plain)"#,
+        ),
+        (
+            "/destinations/crm/paths_allow",
+            json!(["encoded-slashes"]),
+            "policy: /destinations/crm/paths_allow/0: unknown value \"encoded-slashes\"; did you mean \"encoded-slash\"? Known here: empty-segment, semicolon, dot-segment, encoded-slash, encoded-backslash, encoded-percent, encoded-control, bad-escape, invalid-utf8, lookalike, raw-backslash, raw-character, raw-byte",
+        ),
+        (
+            "/destinations/crm/upgrade",
+            json!(["h2c"]),
+            r#"policy: /destinations/crm/upgrade/0: unknown value "h2c"; Known here: websocket"#,
+        ),
+        (
+            "/destinations/crm/life",
+            json!("5m"),
+            "policy: /destinations/crm/life: nothing lasts 300000 ms here; add `tunnel: true` or `upgrade: [websocket]`, or remove this key",
         ),
         (
             "/destinations/crm/tunnel",
             json!("no"),
-            "policy: /destinations/crm/tunnel: not supported yet; remove this key, and with it whatever should only be allowed under it",
+            "policy: /destinations/crm/tunnel: expected a boolean, found the text \"no\"; write a boolean",
         ),
         (
             "/destinations/openai/credentials/sha256",
@@ -300,7 +420,11 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
             r#"policy: /ceilings/deny/0/mode: unknown key "mode"; Known here: id, to, methods, paths, when (a key that nobody reads would be taken for one that holds)"#,
         ),
         ("@/methods", json!(["get"]), r#"policy: @/methods/0: "get" is not a method; write GET"#),
-        ("@/methods", json!(["CONNECT"]), "policy: @/methods/0: tunnels are not supported yet; remove CONNECT"),
+        (
+            "@/methods",
+            json!(["CONNECT"]),
+            "policy: @/methods/0: a tunnel reaches every path, and the rule allows only some; write /** in paths, or remove CONNECT",
+        ),
         (
             "@/paths",
             json!(["v1/orders"]),
@@ -314,7 +438,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "@/paths",
             json!(["/v1/a;b"]),
-            "policy: @/paths/0: a semicolon in a path is not supported yet; write the path without it (requests with it are refused, so this would fit nothing)",
+            "policy: @/paths/0: a semicolon in a path is closed; add `paths_allow: [semicolon]` to a destination of this rule, or write the path without it (requests with it are refused, so this would fit nothing)",
         ),
         (
             "@/binding",

@@ -1,0 +1,122 @@
+//! What the filter knows of a request that it let go, for the guard that stands where the request leaves; and what the
+//! guard records and answers when it must not.
+
+use super::report::escaped;
+use super::{Decision, Verdict, derive_id};
+use crate::decision::Reason;
+use crate::decision::answer::answer;
+use crate::destination::{AddressClass, Leaving, Objection, Pass};
+use crate::evidence::Journal;
+use crate::evidence::record::{
+    Binding, DecisionRecord, DestinationReference, Outcome, PayloadReference, PolicyReference, Released,
+};
+use crate::facts::Timestamp;
+use crate::policy::{Configuration, Destination, Feedback, Gateway, Mode};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A decision that let a request go. Each is good for one request.
+#[derive(Clone, Debug)]
+pub struct Clearance {
+    /// What was let go.
+    pub pass: Pass,
+    pub(super) decision: String,
+    pub(super) host: Option<String>,
+    pub(super) configuration: Arc<Configuration>,
+    pub(super) destination: Option<Arc<Destination>>,
+    pub(super) binding: Binding,
+    pub(super) agent: String,
+    pub(super) session: String,
+    pub(super) tenant: Option<String>,
+}
+
+impl Clearance {
+    /// Id of the decision.
+    pub fn decision(&self) -> &str {
+        &self.decision
+    }
+
+    /// The spelling in which the host's name is dialled, where it is not the host's own.
+    pub fn host(&self) -> Option<String> {
+        self.host.clone()
+    }
+
+    /// Whether the request may leave; the class of its address then.
+    pub fn admit(&self, leaving: &Leaving<'_>) -> Result<AddressClass, Objection> {
+        self.pass.admit(leaving)
+    }
+}
+
+/// Records and answers a refusal by the guard. `clearance` is that of the decision before, where one is known.
+pub fn refuse(
+    gateway: &Gateway,
+    journal: &mut Journal,
+    now: Timestamp,
+    random: &[u8; 32],
+    clearance: Option<&Clearance>,
+    leaving: &Leaving<'_>,
+    objection: Objection,
+) -> Decision {
+    let (id, reason) = (derive_id(random, "guard"), Reason::DestinationResolvedForbidden);
+    let text = |bytes: Option<&[u8]>| bytes.map(escaped);
+    let destination = clearance.and_then(|clearance| clearance.destination.as_deref());
+    // As it leaves: that is what is refused. The query may hold anything, and the decision before has its hash.
+    let path = leaving.path.map(|path| path.split(|b| *b == b'?').next().unwrap_or_default());
+    let record = DecisionRecord {
+        id: id.clone(),
+        time: now,
+        created: None,
+        gateway: gateway.id().to_owned(),
+        environment: gateway.environment().map(str::to_owned),
+        deployment: gateway.deployment().map(str::to_owned),
+        policy: clearance.map(|clearance| PolicyReference::of(clearance.configuration.policy())),
+        mode: Mode::Enforce,
+        outcome: Outcome::Deny,
+        reason,
+        rule: None,
+        condition: Some(objection.to_string()),
+        follows: clearance.map(|clearance| clearance.decision.clone()),
+        released: Released::None,
+        binding: clearance.map(|clearance| clearance.binding),
+        signer: None,
+        key: None,
+        peer: None,
+        source: None,
+        agent: clearance.map(|clearance| clearance.agent.clone()),
+        session: clearance.map(|clearance| clearance.session.clone()),
+        tenant: clearance.and_then(|clearance| clearance.tenant.clone()),
+        user: None,
+        roles: Vec::new(),
+        region: None,
+        delegated_by: Vec::new(),
+        scope: None,
+        tool: None,
+        session_type: None,
+        data_class: None,
+        provenance: Vec::new(),
+        stated_reason: None,
+        attributes: BTreeMap::new(),
+        destination: DestinationReference {
+            id: destination.map(|named| named.id().to_owned()),
+            kind: destination.and_then(Destination::kind).map(str::to_owned),
+            category: destination.and_then(Destination::category).map(str::to_owned),
+            host: text(leaving.authority),
+            port: clearance.map(|clearance| clearance.pass.port),
+            method: text(leaving.method),
+            path: text(path),
+            query_digest: None,
+        },
+        parameters: Vec::new(),
+        payload: PayloadReference::default(),
+        first_seen: None,
+        quarantined_until: None,
+        request_id: None,
+        traceparent: None,
+        signature_base: None,
+    };
+    // A refusal needs no room: what cannot be recorded one by one is folded.
+    let _ = journal.append_decision(&record, Vec::new());
+    let condition = record.condition.filter(|_| clearance.is_some() && gateway.feedback() == Feedback::Full);
+    let verdict = Verdict::Refuse(answer(reason, &id, None, condition.as_deref()));
+    Decision { id, outcome: Outcome::Deny, reason, first_seen: false, verdict, clearance: None }
+}

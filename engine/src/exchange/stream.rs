@@ -1,0 +1,150 @@
+//! What follows the head of a tunnel or a WebSocket: bytes without a known end. They are counted against the sizes that
+//! hold for bodies, have a longest life, and in a tunnel begin with a ClientHello for the host that was judged.
+
+use super::examine::Examined;
+use super::report::{Report, Who};
+use super::{Exchange, Flight, Step, Surroundings};
+use crate::decision::Reason;
+use crate::destination::Exit;
+use crate::destination::client_hello::check_hello;
+use crate::evidence::record::{Outcome, Released};
+use crate::facts::Timestamp;
+use crate::policy::{Candidates, Destination, Mode, Verdict};
+use std::sync::Arc;
+
+/// A tunnel or an upgraded connection that was let go.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) request: Examined,
+    pub(super) candidates: Candidates,
+    pub(super) rule: String,
+    pub(super) destination: Arc<Destination>,
+    /// The last moment at which a byte may pass.
+    pub(super) until: Timestamp,
+    /// The first bytes of a tunnel, until they are a whole ClientHello.
+    pub(super) hello: Option<Vec<u8>>,
+}
+
+impl Stream {
+    /// The reason for ending it where no other is.
+    fn reason(&self) -> Reason {
+        if self.request.exit == Exit::Tunnel { Reason::TunnelDenied } else { Reason::UpgradeDenied }
+    }
+
+    fn check_life(&self, now: Timestamp) -> Result<(), (Reason, String)> {
+        let over = || (self.reason(), format!("destinations/{}/life: it is over", self.destination.id()));
+        if now > self.until { Err(over()) } else { Ok(()) }
+    }
+
+    /// Judges the bytes so far, these included. `Ok(false)`: they are held.
+    fn judge(&mut self, chunk: &[u8], received: u64, now: Timestamp) -> Result<bool, (Reason, String)> {
+        self.check_life(now)?;
+        match self.candidates.judge_payload(&self.request.payload(received)) {
+            Verdict::Allowed(_) => {}
+            Verdict::Refused(refusal) => return Err((refusal.reason, refusal.condition.unwrap_or_default())),
+        }
+        let Some(held) = &mut self.hello else { return Ok(true) };
+        held.extend_from_slice(chunk);
+        let host = self.request.destination.host.to_string();
+        let whole = check_hello(held, &host).map_err(|fault| (Reason::TunnelDenied, fault.to_string()))?;
+        if whole {
+            self.hello = None;
+        }
+        Ok(whole)
+    }
+}
+
+impl Exchange {
+    /// A piece of a tunnel or WebSocket from the agent.
+    pub(super) fn stream_piece(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        mut flight: Box<Flight>,
+        mut stream: Box<Stream>,
+        chunk: &[u8],
+        end: bool,
+    ) -> Step {
+        flight.received.bytes = flight.received.bytes.saturating_add(chunk.len() as u64);
+        let step = match stream.judge(chunk, flight.received.bytes, around.now) {
+            Ok(true) => {
+                flight.forwarded.bytes = flight.received.bytes;
+                Step::Pass
+            }
+            // An end before a whole ClientHello is the end of an empty tunnel: what is held goes nowhere.
+            Ok(false) if end => {
+                flight.aborted = true;
+                Step::Abort
+            }
+            Ok(false) => Step::NeedBody { up_to: crate::destination::client_hello::MAX_HELLO as u64 },
+            Err((reason, why)) => {
+                self.cut(around, &mut flight, &stream, reason, why);
+                Step::Abort
+            }
+        };
+        flight.stream = Some(stream);
+        self.stage = super::Stage::Released(flight);
+        step
+    }
+
+    /// A piece of the response goes by: nothing may pass once a tunnel or WebSocket has outlived its time.
+    pub fn response_piece(&mut self, around: &mut Surroundings<'_>) -> Step {
+        let super::Stage::Released(flight) = &mut self.stage else { return Step::Pass };
+        let Some(stream) = &flight.stream else { return Step::Pass };
+        if flight.aborted {
+            return Step::Abort;
+        }
+        let Err((reason, why)) = stream.check_life(around.now) else { return Step::Pass };
+        let super::Stage::Released(mut flight) = std::mem::replace(&mut self.stage, super::Stage::Over) else {
+            return Step::Abort;
+        };
+        if let Some(stream) = flight.stream.take() {
+            self.cut(around, &mut flight, &stream, reason, why);
+            flight.stream = Some(stream);
+        }
+        self.stage = super::Stage::Released(flight);
+        Step::Abort
+    }
+
+    /// The last moment at which a byte may pass, where this was let go as a tunnel or WebSocket. Whoever drives the
+    /// exchange ends it then, for it may be silent.
+    pub fn stream_until(&self) -> Option<Timestamp> {
+        match &self.stage {
+            super::Stage::Released(flight) => flight.stream.as_ref().map(|stream| stream.until),
+            _ => None,
+        }
+    }
+
+    /// Records that it was ended for its age, where nothing else said so before.
+    pub(super) fn end_stream(&self, around: &mut Surroundings<'_>, flight: &mut Flight) {
+        let Some(stream) = flight.stream.take() else { return };
+        if let (false, Err((reason, why))) = (flight.refused, stream.check_life(around.now)) {
+            self.cut(around, flight, &stream, reason, why);
+        }
+    }
+
+    /// Records that what was let go is refused after all.
+    fn cut(
+        &self,
+        around: &mut Surroundings<'_>,
+        flight: &mut Flight,
+        stream: &Stream,
+        reason: Reason,
+        condition: String,
+    ) {
+        (flight.aborted, flight.refused) = (true, true);
+        let report = Report {
+            outcome: Outcome::Deny,
+            reason,
+            released: Released::None,
+            mode: Mode::Enforce,
+            rule: Some(stream.rule.clone()),
+            condition: Some(condition),
+            destination: Some(Arc::clone(&stream.destination)),
+            who: Who::Request(&stream.request),
+            payload: None,
+        };
+        let (mut record, openings) = report.record(self, around);
+        record.follows = Some(std::mem::replace(&mut record.id, super::derive_id(&self.facts.random, "cut")));
+        let _ = around.journal.append_decision(&record, openings);
+    }
+}

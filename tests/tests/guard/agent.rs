@@ -1,0 +1,106 @@
+//! An agent that the policy lets go wherever a name leads.
+
+use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
+use exeat_e2e::scenario::document::Protocol;
+use exeat_e2e::scenario::gateway::{Gateway, KEYID};
+use exeat_e2e::scenario::real::RealEnvoy;
+use exeat_e2e::scenario::subject::{Reply, Subject};
+use exeat_e2e::scenario::wire::WireRequest;
+use exeat_e2e::stage::silent::Silent;
+use exeat_e2e::stage::upstream::Upstream;
+use exeat_engine::context::sign::ContextFields;
+use exeat_engine::context::{DataClass, Provenance};
+use serde_json::Value;
+use std::time::Duration;
+
+pub(crate) const WORKER: &str = "support/summarizer";
+pub(crate) const WATCHED: &str = "support/observer";
+
+/// A gateway whose policy names the port of a silent listener on 127.0.0.1: what reaches that listener, leaks.
+pub(crate) fn silent_gateway(edit: impl FnOnce(&mut Value)) -> (RealEnvoy, Silent) {
+    let silent = Silent::start().unwrap();
+    let gateway = Gateway::prepare("guard", silent.address().port()).unwrap();
+    let real = RealEnvoy::start_edited(gateway, Upstream::start().unwrap(), 1, &[], edit).unwrap();
+    (real, silent)
+}
+
+/// A gateway whose policy names the port of the upstream.
+pub(crate) fn gateway(edit: impl FnOnce(&mut Value)) -> RealEnvoy {
+    let upstream = Upstream::start().unwrap();
+    let gateway = Gateway::prepare("guard", upstream.address().port()).unwrap();
+    RealEnvoy::start_edited(gateway, upstream, 1, &[], edit).unwrap()
+}
+
+/// A request to a host and port, signed now with the policy's key.
+pub(crate) fn signed(
+    real: &RealEnvoy,
+    agent: &str,
+    method: &str,
+    authority: &str,
+    path: &str,
+    body: &[u8],
+) -> WireRequest {
+    let path = if method == "CONNECT" { "" } else { path };
+    let mut unsigned = UnsignedRequest::new(method, &format!("http://{authority}{path}")).unwrap();
+    if !body.is_empty() {
+        unsigned = unsigned.field("content-type", "text/plain").body(body);
+    }
+    let context = ContextFields {
+        agent: agent.to_owned(),
+        session: "s-1".to_owned(),
+        tenant: Some("acme".to_owned()),
+        data_class: Some(DataClass::Internal),
+        provenance: vec![Provenance::User],
+        ..ContextFields::default()
+    };
+    let options = SignOptions::new(KEYID, i64::try_from(real.now()).unwrap());
+    let added = sign_request(&unsigned, &context, &real.gateway().signer, &options).unwrap().fields;
+    let fields = unsigned.fields.iter().chain(&added);
+    WireRequest {
+        method: method.to_owned(),
+        target: if method == "CONNECT" { authority.to_owned() } else { path.to_owned() },
+        authority: authority.to_owned(),
+        fields: fields.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect(),
+        body: body.to_vec(),
+        chunked: None,
+        trailers: Vec::new(),
+        announce: None,
+        protocol: Protocol::Http1,
+    }
+}
+
+/// Sends a GET; status and reason.
+pub(crate) fn get(real: &mut RealEnvoy, agent: &str, authority: &str) -> (u16, String) {
+    let request = signed(real, agent, "GET", authority, "/a?b=c", b"");
+    told(&real.send(&request).unwrap())
+}
+
+pub(crate) fn told(reply: &Reply) -> (u16, String) {
+    (reply.status, reply.json()["reason"].as_str().unwrap_or_default().to_owned())
+}
+
+pub(crate) fn refused() -> (u16, String) {
+    (403, "destination-resolved-forbidden".to_owned())
+}
+
+/// The record of the guard's refusal that an answer names, and the completion of what it follows.
+pub(crate) fn records_of(real: &RealEnvoy, reply: &Reply) -> (Value, Value) {
+    let id = reply.header("exeat-decision").unwrap().to_owned();
+    assert_eq!(
+        (reply.json()["decision"].as_str(), reply.header("exeat-reason")),
+        (Some(&*id), Some("destination-resolved-forbidden"))
+    );
+    let refusal = |records: &[Value]| records.iter().find(|record| record["id"] == id.as_str()).cloned();
+    let completion = |records: &[Value]| {
+        let follows = refusal(records)?["follows"].clone();
+        records.iter().find(|record| record["kind"] == "completion" && record["decision"] == follows).cloned()
+    };
+    let both = "the refusal and the completion of what it follows";
+    let records = real.wait_for_records(both, |records| completion(records).is_some()).unwrap();
+    (refusal(&records).unwrap(), completion(&records).unwrap())
+}
+
+/// Long enough for a byte that leaks to arrive on loopback; a leak that comes later shows in another run.
+pub(crate) fn let_leak() {
+    std::thread::sleep(Duration::from_millis(200));
+}
