@@ -155,8 +155,8 @@ impl CompiledPolicy {
         }
         let (signers, keys, tokens) =
             signer::compile(&document.signers, gateway.prepared_keys(), &root.key("signers"), &mut problems);
-        token::check_apart(&document, &mut problems);
-        token::check_kept_by_rules(&document, &tokens, &mut problems);
+        token::check_apart(document, &mut problems);
+        token::check_kept_by_rules(document, &tokens, &mut problems);
         let mut directory = Directory::default();
         let tenant_names: Option<Vec<&str>> =
             document.tenants.as_ref().map(|tenants| tenants.iter().map(|(name, _)| name).collect());
@@ -172,13 +172,13 @@ impl CompiledPolicy {
             tokens: &tokens,
         };
         let destinations = Destinations::compile(destinations, &around, &mut directory, &mut problems);
-        let tenants = compile_tenants(&document, &directory, &mut problems);
+        let tenants = compile_tenants(document, &directory, &mut problems);
         let around = Surroundings { directory: &directory, destinations: &destinations };
-        let agents = agent::compile(&document, &around, &mut problems);
+        let agents = agent::compile(document, &around, &mut problems);
         let quarantine = root.key("quarantine");
         let releases = Releases::compile(&document.quarantine.release, &quarantine.key("release"), &mut problems);
         // Last: they may enter words into the directory that nothing else may rely on.
-        let ceilings = compile_ceilings(&document, &mut directory, &mut problems);
+        let ceilings = compile_ceilings(document, &mut directory, &mut problems);
         problems.finish(Self {
             revision: document.revision.clone(),
             digest: String::new(),

@@ -106,11 +106,9 @@ impl Destination {
     fn compile(
         id: &str,
         document: &DestinationDocument,
-        scheme: Scheme,
-        names: NameLimits,
+        around: &DestinationSurroundings<'_>,
         directory: &mut Directory,
         known: &mut KnownTerms,
-        tenants: Option<&[&str]>,
         place: &Place<'_>,
     ) -> Result<Self, PolicyError> {
         check_id(id, "a destination", place)?;
@@ -127,14 +125,14 @@ impl Destination {
                 return Err(place.key(key).error(problem, "write 1 to 1024 characters without controls", ""));
             }
         }
-        if let (Some(known), Some(named)) = (tenants, &document.tenants)
+        if let (Some(known), Some(named)) = (around.tenants, &document.tenants)
             && let Some((i, name)) = named.0.iter().enumerate().find(|(_, name)| !known.contains(&name.as_str()))
         {
             let remedy = super::error::did_you_mean(name, known.iter().copied())
                 .unwrap_or_else(|| "add it to tenants, or remove it here".to_owned());
             return Err(place.key("tenants").index(i).error(format!("no tenant {}", quoted(name)), remedy, ""));
         }
-        let opens = Opens::compile(document, scheme, place)?;
+        let opens = Opens::compile(document, around.scheme, place)?;
         let ports = match &document.ports {
             None => vec![opens.scheme.default_port()],
             Some(ports) => check_ports(ports, &place.key("ports"))?,
@@ -154,7 +152,7 @@ impl Destination {
             teams: list(&document.teams),
             expires: document.expires.map(|moment| moment.end()),
             limits: Limits::from(&document.limits),
-            names: names.with(&document.names, &place.key("names"))?,
+            names: around.names.with(&document.names, &place.key("names"))?,
             credentials,
             opens,
         };
@@ -371,8 +369,7 @@ impl Destinations {
         let (mut schemes, mut known) = (Schemes::new(documents.is_large()), KnownTerms::default());
         documents.each(&mut |index, id, document| {
             let place = place.key(id);
-            let compiled =
-                Destination::compile(id, document, scheme, around.names, directory, &mut known, around.tenants, &place);
+            let compiled = Destination::compile(id, document, around, directory, &mut known, &place);
             let compiled = problems.take(compiled);
             if let Some(credentials) = &document.credentials {
                 token::check_kept(
