@@ -3,15 +3,22 @@
 //! `verify` trusts the store with nothing: it repeats from bytes whatever the collector checked, and looks for what a
 //! collector could have left out. `list` and `show` only read.
 
+pub mod bundle;
 pub mod citations;
 pub mod coverage;
+pub mod erase;
+pub mod export;
+pub mod filter;
+pub mod incident;
 pub mod list;
 pub mod log;
+pub mod prove;
 mod quarantined;
 pub mod report;
 pub mod show;
 pub mod store;
 pub mod time;
+pub mod top;
 pub mod verify;
 pub mod view;
 
@@ -35,6 +42,18 @@ enum AuditCommand {
     List(list::ListArgs),
     /// Show all that is stored of one decision. Reads without verifying.
     Show(show::ShowArgs),
+    /// Count decisions by what they have in common: who is denied most, where, and why.
+    Top(top::TopArgs),
+    /// Tell an incident: what left, to whom, on whose authority, and whether the evidence of it is whole.
+    Report(incident::ReportArgs),
+    /// Print decisions for other systems, a line each. Reads without verifying.
+    Export(export::ExportArgs),
+    /// Write the bundle of a decision: what proves it to somebody who has only the gateway's public key.
+    Prove(prove::ProveArgs),
+    /// Check a bundle, offline and without a store.
+    Check(prove::CheckArgs),
+    /// Forget a person: delete what opens the commitments to them. Every proof still holds.
+    Erase(erase::EraseArgs),
 }
 
 /// The store to read.
@@ -57,6 +76,9 @@ struct VerifyArgs {
     /// Up to this time. What was signed later is checked, but nothing is missed after it.
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     to: Option<u64>,
+    /// A gateway of which something must be stored; repeat it. Unless given, every gateway whose key is.
+    #[arg(long, value_name = "GATEWAY")]
+    expect: Vec<String>,
 }
 
 /// Runs `exeat audit`.
@@ -66,17 +88,29 @@ pub fn run(args: AuditArgs) -> anyhow::Result<()> {
             let keys = args.keys.load()?;
             let store = store::EvidenceStore::open(&args.store.db)?;
             let window = coverage::Window::new(args.from, args.to)?;
-            let report = verify::verify(&store, &keys, &window)?;
+            let report = verify::verify(&store, &keys, &window, &args.expect)?;
             let mut out = std::io::stdout().lock();
             for finding in &report.findings {
                 writeln!(out, "{finding}")?;
             }
+            if report.findings.is_empty() {
+                writeln!(out, "{}", report.totals)?;
+            }
+            for note in &report.notes {
+                writeln!(out, "note: {note}")?;
+            }
             match report.findings.len() {
-                0 => Ok(writeln!(out, "{}", report.totals)?),
+                0 => Ok(()),
                 n => anyhow::bail!("{n} finding{} in {}", if n == 1 { "" } else { "s" }, args.store.db.display()),
             }
         }
         AuditCommand::List(args) => list::run(&args),
         AuditCommand::Show(args) => show::run(&args),
+        AuditCommand::Top(args) => top::run(&args),
+        AuditCommand::Report(args) => incident::run(&args),
+        AuditCommand::Export(args) => export::run(&args),
+        AuditCommand::Prove(args) => prove::prove(&args),
+        AuditCommand::Check(args) => prove::check(&args),
+        AuditCommand::Erase(args) => erase::run(&args),
     }
 }

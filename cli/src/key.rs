@@ -1,17 +1,23 @@
 //! `exeat key`: make Ed25519 keys for signers and gateways, and read them.
 //!
-//! A private key is the base64 of its 32-byte seed, alone on a line, in a file or an environment variable.
+//! A private key is the base64 of its 32-byte seed, alone on a line, or a private JWK (RFC 8037) that says its id; in a file,
+//! in an environment variable or on standard input.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
 use clap::{Args, Subcommand};
 use ed25519_compact::{KeyPair, Seed};
 use exeat_engine::context::keyring::{PublicKey, decode_base64};
+use serde::Deserialize;
 use std::fmt;
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use zeroize::Zeroizing;
+
+/// Bytes of a private key's text at most.
+const MAX_TEXT: u64 = 64 * 1024;
 
 /// Arguments of `exeat key`.
 #[derive(Debug, Args)]
@@ -36,6 +42,9 @@ struct NewArgs {
     /// File for the public key, besides.
     #[arg(long, value_name = "FILE")]
     public: Option<PathBuf>,
+    /// Write the private key as a JWK that says this id, so that `exeat signer` can change from key to key.
+    #[arg(long, value_name = "ID")]
+    keyid: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -62,9 +71,13 @@ pub fn run(args: KeyArgs) -> anyhow::Result<()> {
 fn new(args: &NewArgs) -> anyhow::Result<()> {
     let key = PrivateKey::generate()?;
     let public = key.public().to_base64();
+    let private = match &args.keyid {
+        Some(keyid) => key.to_jwk(keyid),
+        None => Zeroizing::new(key.to_base64()),
+    };
     match &args.out {
-        Some(path) => write_new(path, &key.to_base64(), true)?,
-        None => println!("{}", key.to_base64()),
+        Some(path) => write_new(path, &private, true)?,
+        None => println!("{}", *private),
     }
     if let Some(path) = &args.public {
         write_new(path, &public, false)?;
@@ -77,7 +90,8 @@ fn new(args: &NewArgs) -> anyhow::Result<()> {
         None => eprintln!("The line on standard output is the private key; its public half is {public}"),
     }
     eprintln!("A signer's public key goes into the policy:");
-    eprintln!("  signers: [{{id: <signer>, keys: [{{id: <keyid>, public: \"{public}\"}}], ...}}]");
+    let keyid = args.keyid.as_deref().unwrap_or("<keyid>");
+    eprintln!("  signers: [{{id: <signer>, keys: [{{id: {keyid}, public: \"{public}\"}}], ...}}]");
     eprintln!(
         "A gateway's private key goes into the variable that gateway.yaml names: key: {{env: EXEAT_GATEWAY_KEY}}"
     );
@@ -121,6 +135,17 @@ fn write_new(path: &Path, line: &str, private: bool) -> anyhow::Result<()> {
 pub struct PrivateKey {
     pair: KeyPair,
     public: PublicKey,
+    keyid: Option<String>,
+}
+
+/// A private key as a JWK (RFC 8037 section 2). What else it says is passed over.
+#[derive(Deserialize)]
+struct PrivateJwk {
+    kty: String,
+    crv: String,
+    d: Zeroizing<String>,
+    x: Option<String>,
+    kid: Option<String>,
 }
 
 impl PrivateKey {
@@ -135,16 +160,52 @@ impl PrivateKey {
     pub fn from_seed(seed: [u8; 32]) -> anyhow::Result<Self> {
         let pair = KeyPair::try_from_seed(Seed::new(seed)).context("it is all zeros, which is no key")?;
         let public = PublicKey::from_bytes(*pair.pk)?;
-        Ok(Self { pair, public })
+        Ok(Self { pair, public, keyid: None })
     }
 
-    /// Reads base64 (either alphabet, padded or not) of the seed.
+    /// Reads base64 (either alphabet, padded or not) of the seed, or a private JWK.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let bytes = decode_base64(text.trim()).context("it is not base64")?;
+        let text = text.trim();
+        if text.starts_with('{') {
+            return Self::parse_jwk(text);
+        }
+        let bytes = Zeroizing::new(decode_base64(text).context("it is not base64")?);
         match <[u8; 32]>::try_from(bytes.as_slice()) {
             Ok(seed) => Self::from_seed(seed),
             Err(_) => bail!("it has {} bytes, where a seed has 32", bytes.len()),
         }
+    }
+
+    fn parse_jwk(text: &str) -> anyhow::Result<Self> {
+        // The error must not quote the text.
+        let jwk: PrivateJwk = serde_json::from_str(text)
+            .map_err(|error| anyhow::anyhow!("it is no private JWK with kty, crv and d (line {})", error.line()))?;
+        ensure!(jwk.kty == "OKP" && jwk.crv == "Ed25519", "it is a JWK of another kind than OKP with Ed25519");
+        let key = Self::parse(&jwk.d).context("member d of the JWK")?;
+        let fits = jwk.x.as_deref().is_none_or(|x| PublicKey::parse(x).is_ok_and(|public| public == key.public));
+        ensure!(fits, "members d and x of the JWK do not belong together");
+        Ok(Self { keyid: jwk.kid, ..key })
+    }
+
+    /// The id that the key says it has.
+    pub fn keyid(&self) -> Option<&str> {
+        self.keyid.as_deref()
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
+        let mut seed = self.pair.sk.seed();
+        let copy = Zeroizing::new(*seed);
+        seed.wipe_mut();
+        copy
+    }
+
+    /// A private JWK with an id.
+    pub fn to_jwk(&self, keyid: &str) -> Zeroizing<String> {
+        let encode = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+        let (d, x) = (Zeroizing::new(encode(&*self.seed())), encode(self.public.as_bytes()));
+        let kid = serde_json::Value::from(keyid);
+        Zeroizing::new(format!("{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"d\":\"{}\",\"x\":\"{x}\",\"kid\":{kid}}}", *d))
     }
 
     /// Padded base64 of the seed.
@@ -169,13 +230,15 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// Where a private key is: a path, or `env:NAME`.
+/// Where a private key is: a path, `env:NAME`, or `-` for standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     /// A file.
     File(PathBuf),
     /// An environment variable.
     Env(String),
+    /// Standard input.
+    Stdin,
 }
 
 impl FromStr for KeySource {
@@ -184,6 +247,7 @@ impl FromStr for KeySource {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(match text.strip_prefix("env:") {
             Some(name) => Self::Env(name.to_owned()),
+            None if text == "-" => Self::Stdin,
             None => Self::File(PathBuf::from(text)),
         })
     }
@@ -194,7 +258,7 @@ impl KeySource {
     pub fn load(&self) -> anyhow::Result<PrivateKey> {
         match self {
             Self::File(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| {
+                let text = std::fs::read_to_string(path).map(Zeroizing::new).with_context(|| {
                     format!("cannot read the private key {} (`exeat key new --out FILE` makes one)", path.display())
                 })?;
                 PrivateKey::parse(&text).with_context(|| {
@@ -202,12 +266,18 @@ impl KeySource {
                 })
             }
             Self::Env(name) => {
-                let text = std::env::var(name).with_context(|| {
+                let text = std::env::var(name).map(Zeroizing::new).with_context(|| {
                     format!("no private key: the environment variable {name} is not readable text; export it first")
                 })?;
                 PrivateKey::parse(&text).with_context(|| {
                     format!("the environment variable {name} holds no private key (`exeat key new` makes one)")
                 })
+            }
+            Self::Stdin => {
+                let mut text = Zeroizing::new(String::new());
+                let read = std::io::stdin().lock().take(MAX_TEXT).read_to_string(&mut text);
+                read.context("cannot read the private key from standard input")?;
+                PrivateKey::parse(&text).context("standard input holds no private key (`exeat key new` makes one)")
             }
         }
     }

@@ -6,4 +6,6 @@ pub mod collect;
 pub mod key;
 pub mod policy;
 pub mod render;
+pub mod run;
 pub mod sign;
+pub mod signer;

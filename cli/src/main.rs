@@ -26,6 +26,13 @@ enum Command {
     Collect(exeat_cli::collect::CollectArgs),
     /// Check and read stored evidence.
     Audit(exeat_cli::audit::AuditArgs),
+    /// Sign for agents that know nothing of it: a forward proxy for each session.
+    Signer(exeat_cli::signer::SignerArgs),
+    /// Run a program as an agent, in a session of its own.
+    Run(exeat_cli::run::RunArgs),
+    /// The part of the signer that reads what agents send; the signer starts it.
+    #[command(hide = true)]
+    SignerProxy(exeat_cli::signer::SignerProxyArgs),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +43,12 @@ fn main() -> ExitCode {
         Command::Render(args) => exeat_cli::render::run(args),
         Command::Collect(args) => exeat_cli::collect::run(args),
         Command::Audit(args) => exeat_cli::audit::run(args),
+        Command::Signer(args) => exeat_cli::signer::run(args),
+        Command::SignerProxy(args) => exeat_cli::signer::run_proxy(&args),
+        Command::Run(args) => match exeat_cli::run::run(args) {
+            Ok(status) => return ExitCode::from(status),
+            Err(error) => Err(error),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

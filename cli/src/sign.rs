@@ -127,7 +127,7 @@ struct ContextArgs {
     attributes: Vec<String>,
 }
 
-fn word<T: Copy + Send + Sync + 'static>(
+pub(crate) fn word<T: Copy + Send + Sync + 'static>(
     words: &'static [(T, &'static str)],
 ) -> impl clap::builder::TypedValueParser<Value = T> {
     PossibleValuesParser::new(words.iter().map(|(_, word)| *word)).try_map(move |text| {

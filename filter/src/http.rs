@@ -29,6 +29,7 @@ pub(crate) const NO_ID: &str = "00000000000000000000000000000000";
 
 /// One request and its response.
 pub(crate) struct Http {
+    context: u32,
     plugin: Option<Plugin>,
     exchange: Option<Exchange>,
     /// Bytes of the held body that the exchange has seen.
@@ -45,8 +46,9 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) fn new(plugin: Option<Plugin>) -> Self {
+    pub(crate) fn new(context: u32, plugin: Option<Plugin>) -> Self {
         Self {
+            context,
             plugin,
             exchange: None,
             seen: 0,
@@ -128,7 +130,11 @@ impl Http {
                     Verdict::Forward(map) => match release(&decision.id, map, decision.clearance) {
                         Ok(()) => {
                             self.held = false;
-                            self.stream = self.exchange.as_ref().is_some_and(Exchange::is_stream);
+                            let until = self.exchange.as_ref().and_then(Exchange::stream_until);
+                            self.stream = until.is_some();
+                            if let Some(until) = until {
+                                vm::with(|vm| vm.streams.insert(self.context, until));
+                            }
                             Action::Continue
                         }
                         Err(why) => {
@@ -177,7 +183,10 @@ impl Http {
 
     fn end(&mut self, now: Timestamp) {
         let Some(mut exchange) = self.exchange.take() else { return };
-        let guarded = vm::with(|vm| vm.passes.close(exchange.id()));
+        let guarded = vm::with(|vm| {
+            vm.streams.remove(&self.context);
+            vm.passes.close(exchange.id())
+        });
         let via_upstream = host::property(&["response", "code_details"]).is_some_and(|d| d == b"via_upstream");
         let ending = match (self.response_ended, via_upstream) {
             (true, true) => Ending::Complete,

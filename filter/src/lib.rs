@@ -28,6 +28,6 @@ mod wasi;
 mod entry {
     proxy_wasm::main! {{
         proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
-        proxy_wasm::set_root_context(|_| Box::new(crate::root::Root::new()));
+        proxy_wasm::set_root_context(|context| Box::new(crate::root::Root::new(context)));
     }}
 }

@@ -39,14 +39,15 @@ pub(crate) struct Delivery {
 
 /// A root context: one plugin of one listener, in one worker VM.
 pub(crate) struct Root {
+    context: u32,
     plugin: Option<Plugin>,
     draining: bool,
 }
 
 impl Root {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(context: u32) -> Self {
         vm::with(Vm::root_created);
-        Self { plugin: None, draining: false }
+        Self { context, plugin: None, draining: false }
     }
 
     /// Refuses only by what is the same in every VM: the configuration's bytes and the environment. The host tries a
@@ -156,14 +157,21 @@ impl RootContext for Root {
                 }
             }
         });
+        // What is done here is done to other contexts than this one.
+        for context in vm::with(|vm| vm.overdue(now)) {
+            if hostcalls::set_effective_context(context).is_ok() {
+                let _ = hostcalls::reset_http_request();
+            }
+        }
+        let _ = hostcalls::set_effective_context(self.context);
         deliver(now);
     }
 
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
         // What has no configuration refuses, and it is better refused before anything is resolved for it.
         match &self.plugin {
             Some((_, Role::Guard)) => Some(Box::new(Guard::new(self.plugin.clone()))),
-            _ => Some(Box::new(Http::new(self.plugin.clone()))),
+            _ => Some(Box::new(Http::new(context_id, self.plugin.clone()))),
         }
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct Vm {
     /// That of the configuration that came last of them all.
     newest: Option<Arc<Gateway>>,
     pub(crate) passes: Passes,
+    /// Tunnels and WebSockets by their context, and when each must end.
+    pub(crate) streams: HashMap<u32, Timestamp>,
     /// Valid in themselves, and not in use yet.
     offers: HashMap<Plugin, Offer>,
     identity: Option<Identity>,
@@ -292,6 +294,13 @@ impl Vm {
         if let Some(counter) = self.first_seen {
             let _ = hostcalls::increment_metric(counter, 1);
         }
+    }
+
+    /// Tunnels and WebSockets that have outlived their time, each once.
+    pub(crate) fn overdue(&mut self, now: Timestamp) -> Vec<u32> {
+        let overdue: Vec<u32> = self.streams.iter().filter(|(_, until)| now > **until).map(|(id, _)| *id).collect();
+        overdue.iter().for_each(|id| _ = self.streams.remove(id));
+        overdue
     }
 
     pub(crate) fn root_created(&mut self) {

@@ -12,6 +12,8 @@
 //! The keeper starts the proxy; when either dies, both end.
 #![forbid(unsafe_code)]
 
+pub mod client;
+pub mod daemon;
 pub mod keeper;
 pub mod protocol;
 pub mod proxy;

@@ -2,8 +2,15 @@
 //!
 //! Each message is a length (four bytes, big-endian) and so many bytes of JSON, at most [`MAX_MESSAGE`]. The keeper trusts nothing
 //! that the proxy says: a frame that is too long or does not parse ends the connection, and with it both processes.
+//!
+//! The first message is [`ToProxy::Configure`]. Reading and writing is in [`frame`].
+
+pub mod frame;
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Bytes of one message at most.
 pub const MAX_MESSAGE: usize = 128 * 1024;
@@ -16,6 +23,13 @@ pub struct SessionNumber(pub u64);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ToProxy {
+    /// What holds for all sessions. The first message, and sent once.
+    Configure(Box<ProxyConfiguration>),
+    /// Where the gateway's name leads now. The proxy resolves no names: it may open no files, and no other connection than to the gateway.
+    GatewayAddresses {
+        /// In the order in which they are tried; never empty.
+        addresses: Vec<SocketAddr>,
+    },
     /// A session begins. A listening socket, TCP or Unix, comes with the frame (`SCM_RIGHTS`).
     Open(Box<Opening>),
     /// A session is over: its listener and all its connections are closed.
@@ -37,6 +51,69 @@ pub enum ToProxy {
         /// Of the question.
         id: u64,
     },
+}
+
+/// What the proxy does for all sessions alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProxyConfiguration {
+    /// Where signed requests go.
+    pub gateway: GatewayConfiguration,
+    /// Where request bodies wait for their digest.
+    pub spool: SpoolConfiguration,
+    /// Connections of all sessions at once.
+    pub connections: u32,
+    /// Seconds in which the head of a request must have arrived, from the first byte that could be its.
+    pub head_seconds: u32,
+    /// Seconds in which a TLS handshake must be over, after CONNECT was granted.
+    pub handshake_seconds: u32,
+    /// Seconds without a byte of a request body, after which the request is given up.
+    pub body_seconds: u32,
+    /// Bytes of the head of a request at most.
+    pub head_bytes: u32,
+    /// Seconds in which the gateway must have begun to answer a request that was sent to it completely.
+    pub answer_seconds: u32,
+}
+
+/// The gateway, as the proxy dials it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GatewayConfiguration {
+    /// Origin: `https://name[:port]`, HTTP/2 over TLS; or `http://address:port`, plain. Its scheme is the `:scheme` of every
+    /// request, since `@authority` leaves out the default port of that scheme.
+    pub url: String,
+    /// Where its name leads; never empty.
+    pub addresses: Vec<SocketAddr>,
+    /// PEM of the authorities that its certificate is verified against.
+    pub ca_pem: Option<String>,
+    /// PEM of the certificate, leaf first, that the proxy shows.
+    pub client_chain_pem: Option<String>,
+    /// PEM of that certificate's key. It identifies the connection; it signs no context.
+    pub client_key_pem: Option<Secret>,
+}
+
+/// Bounds of the spool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpoolConfiguration {
+    /// Where files are made, unlinked at once. The only directory that the proxy can open files in.
+    pub directory: PathBuf,
+    /// Bytes of one body in memory, before it goes to a file.
+    pub body_memory: u64,
+    /// Bytes of all bodies in memory.
+    pub total_memory: u64,
+    /// Bytes of one body at most.
+    pub body: u64,
+    /// Bytes of all bodies in files.
+    pub total_files: u64,
+}
+
+/// Text that no log shows.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 /// A session as far as the proxy needs to know it.
@@ -156,4 +233,7 @@ pub enum SignRefusal {
     /// The session asks for more signatures than it may.
     #[error("the session asks for too many signatures; try again later")]
     TooMany,
+    /// The keeper cannot sign anything now.
+    #[error("the signer cannot sign now; its log says why")]
+    Unavailable,
 }

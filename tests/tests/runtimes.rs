@@ -54,6 +54,28 @@ fn curl_with_exeat_sign() {
     check("curl", command);
 }
 
+/// A checker of bundles that shares no code with this one says of each sample what the sample says.
+#[test]
+fn python_checks_bundles_as_the_command_line_does() {
+    let samples = example("bundles");
+    let mut command = Command::new(artefacts::python().unwrap());
+    let output = run(command.arg("-B").arg(samples.join("check.py")).arg("--samples").arg(&samples));
+    let (status, said) = told(&output);
+    assert_eq!(status, Some(0), "{output:?}");
+    let expected: String = {
+        let files = std::fs::read_dir(&samples).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = files.filter(|file| file.extension().is_some_and(|e| e == "json")).collect();
+        files.sort();
+        let line = |file: &PathBuf| {
+            let sample: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+            format!("{} {}\n", file.file_stem().unwrap().to_str().unwrap(), sample["verdict"].as_str().unwrap())
+        };
+        files.iter().map(line).collect()
+    };
+    assert!(expected.lines().count() >= 28, "{expected}");
+    assert_eq!(said, expected);
+}
+
 /// Runs the example as it stands, then with an order and a customer changed on the way.
 fn check(runtime: &str, mut command: Command) {
     let real = RealEnvoy::start("main", 1).unwrap();

@@ -4,6 +4,7 @@
 mod bench;
 mod checks;
 mod demo;
+mod load;
 mod process;
 mod runtimes;
 mod setup;
@@ -26,6 +27,7 @@ cargo xtask <command>
   test [--advisories] [-- ARGS]    checks, module, every test on the real Envoy; ARGS go to the test runner
   demo [--keep]                    run the demo on the real Envoy; --keep leaves it running to look around
   bench                            time the parts of a decision in the real Envoy's V8
+  load                             1,000 requests a second by signer and Envoy, and what they cost
   ci-checks [--advisories]         only the checks: format, lints, licences and sources of dependencies
 
   --advisories                     ask the RustSec database too (needs the network)
@@ -40,6 +42,7 @@ enum Command {
     Test { advisories: bool, runner_args: Vec<String> },
     Demo { keep: bool },
     Bench,
+    Load,
     CiChecks { advisories: bool },
 }
 
@@ -74,6 +77,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Test { advisories, runner_args } => test::run_all(&workspace, advisories, &runner_args),
         Command::Demo { keep } => demo::play(&workspace, keep),
         Command::Bench => bench::measure(&workspace),
+        Command::Load => load::measure(&workspace),
         Command::CiChecks { advisories } => checks::run_alone(&workspace, advisories),
     }
 }
@@ -106,6 +110,7 @@ fn parse(args: &[String]) -> Result<Command, String> {
         }),
         "demo" => Ok(Command::Demo { keep: given("--keep") }),
         "bench" => Ok(Command::Bench),
+        "load" => Ok(Command::Load),
         "ci-checks" => Ok(Command::CiChecks { advisories: given("--advisories") }),
         unknown => Err(format!("there is no command `{unknown}`")),
     }
@@ -123,6 +128,7 @@ mod tests {
     fn commands_and_their_flags() {
         assert_eq!(parsed("setup"), Ok(Command::Setup));
         assert_eq!(parsed("bench"), Ok(Command::Bench));
+        assert_eq!(parsed("load"), Ok(Command::Load));
         assert_eq!(parsed("demo --keep"), Ok(Command::Demo { keep: true }));
         assert_eq!(parsed("ci-checks"), Ok(Command::CiChecks { advisories: false }));
         assert_eq!(

@@ -1,5 +1,5 @@
-//! What the examples in other languages import, installed into target/examples by those languages' own installers, so that
-//! the tests that run them need no network.
+//! What the examples in other languages import, and the HTTP clients that the tests of the signer run, installed into target/
+//! by those languages' own installers, so that the tests need no network.
 
 use std::path::{Path, PathBuf};
 
@@ -15,52 +15,88 @@ pub(crate) struct Runtimes {
     pub(crate) python: PathBuf,
     /// The folder with examples/node/package-lock.json.
     pub(crate) node_modules: PathBuf,
+    /// The folder with examples/signer/typescript/package-lock.json.
+    pub(crate) signer_node_modules: PathBuf,
+    /// The Python of an environment with tests/clients/python/requirements.txt.
+    pub(crate) clients_python: PathBuf,
+    /// The folder with tests/clients/node/package-lock.json.
+    pub(crate) clients_node_modules: PathBuf,
 }
+
+/// What is installed: what for, from which folder of the sources, into which folder of target/.
+struct Installed {
+    purpose: &'static str,
+    source: &'static str,
+    folder: &'static str,
+}
+
+const EXAMPLE_PYTHON: Installed =
+    Installed { purpose: "example in Python", source: "examples/python", folder: "examples/python" };
+const EXAMPLE_NODE: Installed =
+    Installed { purpose: "example in Node", source: "examples/node", folder: "examples/node" };
+const EXAMPLE_SIGNER: Installed = Installed {
+    purpose: "signer's client in TypeScript",
+    source: "examples/signer/typescript",
+    folder: "examples/signer",
+};
+const CLIENTS_PYTHON: Installed =
+    Installed { purpose: "clients in Python", source: "tests/clients/python", folder: "clients/python" };
+const CLIENTS_NODE: Installed =
+    Installed { purpose: "clients in Node", source: "tests/clients/node", folder: "clients/node" };
 
 /// Installs what is missing or outdated, and builds the example in Rust.
 pub(crate) fn install(workspace: &Workspace) -> Result<Runtimes> {
     if probe(workspace.command("curl").arg("--version")).is_none() {
         apt_install(workspace, "curl, for its example", &["curl"])?;
     }
-    let runtimes = Runtimes { python: python(workspace)?, node_modules: node_modules(workspace)? };
+    if probe(workspace.command("git").arg("--version")).is_none() {
+        apt_install(workspace, "git, a client of the signer's tests", &["git"])?;
+    }
+    let runtimes = Runtimes {
+        python: python(workspace, &EXAMPLE_PYTHON)?,
+        node_modules: node_modules(workspace, &EXAMPLE_NODE)?,
+        signer_node_modules: node_modules(workspace, &EXAMPLE_SIGNER)?,
+        clients_python: python(workspace, &CLIENTS_PYTHON)?,
+        clients_node_modules: node_modules(workspace, &CLIENTS_NODE)?,
+    };
     run("building the example in Rust", workspace.cargo().args(["build", "--package", "exeat-example"]))?;
     Ok(runtimes)
 }
 
-fn python(workspace: &Workspace) -> Result<PathBuf> {
-    let requirements = workspace.root().join("examples/python/requirements.txt");
-    let environment = workspace.target().join("examples/python");
+fn python(workspace: &Workspace, what: &Installed) -> Result<PathBuf> {
+    let requirements = workspace.root().join(what.source).join("requirements.txt");
+    let environment = workspace.target().join(what.folder);
     let python = environment.join("bin/python");
     let stamp = Stamp::new(&environment, &[&requirements])?;
     if stamp.is_current() && probe(workspace.command(&python).arg("--version")).is_some() {
-        say("example in Python: present in target/examples/python");
+        say(&format!("{}: present in target/{}", what.purpose, what.folder));
         return Ok(python);
     }
-    python_environment(workspace, &environment, "example in Python")?;
+    python_environment(workspace, &environment, what.purpose)?;
     run(
-        "example in Python: pip install (about 10 MB, about 10 s)",
+        &format!("{}: pip install (about 10 MB, about 10 s)", what.purpose),
         pip_install(workspace, &environment).arg("--requirement").arg(&requirements),
     )?;
     stamp.set()?;
     Ok(python)
 }
 
-fn node_modules(workspace: &Workspace) -> Result<PathBuf> {
+fn node_modules(workspace: &Workspace, what: &Installed) -> Result<PathBuf> {
     if probe(workspace.command("node").arg("--version")).is_none()
         || probe(workspace.command("npm").arg("--version")).is_none()
     {
-        apt_install(workspace, "Node, for its example", &["nodejs", "npm"])?;
+        apt_install(workspace, &format!("Node, for {}", what.purpose), &["nodejs", "npm"])?;
     }
     let version = probe(workspace.command("node").arg("--version")).context("node does not run")?;
     let major: u32 = version.trim_start_matches('v').split('.').next().unwrap_or_default().parse().unwrap_or(0);
-    ensure!(major >= MINIMUM_NODE, "the example in Node takes Node {MINIMUM_NODE} or newer; here it is {version}");
-    let source = workspace.root().join("examples/node");
-    let folder = workspace.target().join("examples/node");
+    ensure!(major >= MINIMUM_NODE, "examples and clients take Node {MINIMUM_NODE} or newer; here it is {version}");
+    let source = workspace.root().join(what.source);
+    let folder = workspace.target().join(what.folder);
     let files = ["package.json", "package-lock.json"];
     let stamp = Stamp::new(&folder, &files.map(|file| source.join(file)).each_ref().map(PathBuf::as_path))?;
     let modules = folder.join("node_modules");
     if stamp.is_current() && modules.is_dir() {
-        say("example in Node: present in target/examples/node");
+        say(&format!("{}: present in target/{}", what.purpose, what.folder));
         return Ok(modules);
     }
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -68,14 +104,14 @@ fn node_modules(workspace: &Workspace) -> Result<PathBuf> {
         std::fs::copy(source.join(file), folder.join(file)).with_context(|| format!("cannot copy {file}"))?;
     }
     run(
-        "example in Node: npm ci (about 5 s)",
+        &format!("{}: npm ci (about 5 s)", what.purpose),
         workspace.command("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder),
     )?;
     stamp.set()?;
     Ok(modules)
 }
 
-const MINIMUM_NODE: u32 = 18;
+const MINIMUM_NODE: u32 = 20;
 
 /// What a folder was installed from: a copy of the files that say so, written when the installation was complete.
 struct Stamp {

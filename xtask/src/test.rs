@@ -20,7 +20,7 @@ pub(crate) fn run_all(workspace: &Workspace, advisories: bool, runner_args: &[St
     let envoy = stages.run("envoy", || setup::envoy(workspace))?;
     let module = stages.run("wasm", || wasm::build(workspace, &toolchain))?;
     stages.run("command line", || build_cli(workspace))?;
-    let runtimes = stages.run("runtimes of the examples", || runtimes::install(workspace))?;
+    let runtimes = stages.run("runtimes of examples and clients", || runtimes::install(workspace))?;
     let stage = StageEnvironment { module: &module, envoy: &envoy, runtimes: Some(&runtimes) };
     stages.run("tests", || {
         let nextest = probe(workspace.cargo().args(["nextest", "--version"])).is_some();
@@ -74,6 +74,9 @@ impl StageEnvironment<'_> {
         if let Some(runtimes) = self.runtimes {
             command.env("EXEAT_PYTHON", &runtimes.python).env("EXEAT_NODE_MODULES", &runtimes.node_modules);
             command.env("EXEAT_RUST_EXAMPLE", workspace.rust_example());
+            command.env("EXEAT_SIGNER_NODE_MODULES", &runtimes.signer_node_modules);
+            command.env("EXEAT_CLIENTS_PYTHON", &runtimes.clients_python);
+            command.env("EXEAT_CLIENTS_NODE_MODULES", &runtimes.clients_node_modules);
         }
         command.env("EXEAT_WASM", self.module).env("EXEAT_ENVOY", self.envoy).env("EXEAT_CLI", workspace.cli())
     }

@@ -34,17 +34,22 @@ impl Workspace {
 
     /// The command line of Exeat as `cargo build` leaves it.
     pub(crate) fn cli(&self) -> PathBuf {
-        self.debug_binary("exeat")
+        self.binary("debug", "exeat")
+    }
+
+    /// The same as `cargo build --release` leaves it.
+    pub(crate) fn release_cli(&self) -> PathBuf {
+        self.binary("release", "exeat")
     }
 
     /// The example of a runtime in Rust, as `cargo build` leaves it.
     pub(crate) fn rust_example(&self) -> PathBuf {
-        self.debug_binary("exeat-example")
+        self.binary("debug", "exeat-example")
     }
 
-    fn debug_binary(&self, name: &str) -> PathBuf {
+    fn binary(&self, profile: &str, name: &str) -> PathBuf {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.target(), |dir| self.root.join(dir));
-        target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+        target.join(profile).join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
     }
 
     /// A command that runs in the root, without what `cargo run` put into our environment about the xtask crate itself:

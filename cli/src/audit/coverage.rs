@@ -100,6 +100,15 @@ pub fn check(logs: &[Timeline], window: &Window, report: &mut Report) {
     let mut holes: BTreeMap<&str, Vec<Interval>> = BTreeMap::new();
     for log in logs {
         let place = log.origin.as_str();
+        if let (false, Some(next), Some((_, last))) = (log.is_closed(), ended(log, logs), log.span()) {
+            let what = format!(
+                "ended uncleanly: its last checkpoint is of {}, and the gateway's next boot began at {}. What its queue held \
+                 then (at most `audit.queue` records) is not here",
+                time::show(last),
+                time::show(next)
+            );
+            report.note(place, None, what);
+        }
         let own = holes.entry(log.origin.gateway()).or_default();
         for hole in log.steps().filter(long).filter_map(|hole| window.clip(hole)) {
             report.add(place, None, format!("no checkpoint {}", between(hole)));

@@ -1,14 +1,13 @@
 //! `exeat audit list`: decisions as a table or as lines of JSON.
 
 use super::StoreArgs;
+use super::filter::Filter;
 use super::quarantined;
 use super::store::EvidenceStore;
 use super::time;
 use super::view::{CompletionView, DecisionView, RecordView};
 use anyhow::Context as _;
-use clap::builder::PossibleValuesParser;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
-use exeat_engine::decision::Reason;
 use exeat_engine::evidence::Opening;
 use exeat_engine::evidence::line::{display, to_line};
 use std::collections::{HashMap, VecDeque};
@@ -30,37 +29,6 @@ pub struct ListArgs {
     quarantined: bool,
     #[command(flatten)]
     filter: Filter,
-}
-
-/// What to show. Everything that is given must fit.
-#[derive(Clone, Debug, Default, clap::Args)]
-struct Filter {
-    /// Only this agent.
-    #[arg(long)]
-    agent: Option<String>,
-    /// Only this session.
-    #[arg(long)]
-    session: Option<String>,
-    /// Only this outcome.
-    #[arg(long, value_parser = PossibleValuesParser::new(["allow", "deny", "would-deny"]))]
-    outcome: Option<String>,
-    /// Only this reason.
-    #[arg(long, value_parser = PossibleValuesParser::new(Reason::ALL.iter().map(|reason| reason.code())), hide_possible_values = true)]
-    reason: Option<String>,
-    /// Only this host.
-    #[arg(long)]
-    host: Option<String>,
-}
-
-impl Filter {
-    fn fits(&self, decision: &DecisionView) -> bool {
-        let is = |wanted: &Option<String>, value: Option<&str>| wanted.is_none() || wanted.as_deref() == value;
-        is(&self.agent, decision.agent.as_deref())
-            && is(&self.session, decision.session.as_deref())
-            && is(&self.outcome, Some(&decision.outcome))
-            && is(&self.reason, Some(&decision.reason))
-            && is(&self.host, decision.destination.host.as_deref())
-    }
 }
 
 /// A decision with what belongs to it.
@@ -87,7 +55,7 @@ pub fn run(args: &ListArgs) -> anyhow::Result<()> {
     let store = EvidenceStore::open(&args.store.db)?;
     let rows = match args.quarantined {
         true => quarantined::sessions(&store, time::now()),
-        false => rows(&store, |decision| args.filter.fits(decision), args.limit),
+        false => args.filter.rows(&store, args.limit),
     }
     .context("the store cannot be read; is it damaged?")?;
     let mut out = std::io::stdout().lock();

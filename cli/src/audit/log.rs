@@ -7,6 +7,7 @@ use super::store::EvidenceStore;
 use super::time;
 use super::view::{ClosedView, CompletionView, DecisionView, RecordView};
 use exeat_engine::evidence::{CompactRange, Hash, Opening, Origin};
+use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 
 /// A checkpoint whose signature holds.
@@ -36,25 +37,53 @@ pub struct Claims<'a> {
 }
 
 /// Checks a log.
-pub fn check(store: &EvidenceStore, claims: &Claims<'_>, report: &mut Report) -> rusqlite::Result<Timeline> {
+pub fn check(
+    store: &EvidenceStore,
+    claims: &Claims<'_>,
+    signatures: &mut Signatures,
+    report: &mut Report,
+) -> rusqlite::Result<Timeline> {
+    // What is gone is believed only because a checkpoint at the cut, or later, signs the root that comes of it.
+    let tree = store.pruned(claims.id)?;
+    let pruned = tree.size();
+    report.totals.pruned = report.totals.pruned.saturating_add(pruned);
     let mut checker = Checker {
         claims,
         report,
-        tree: CompactRange::new(),
+        signatures,
+        tree,
+        pruned,
         next: 0,
-        good: 0,
+        good: pruned,
         wrong: 0,
         missing: None,
         decisions: HashMap::new(),
         closed: None,
         timeline: Timeline::new(claims.origin.clone()),
     };
+    checker.before_the_cut();
     checker.roots();
     store.leaves(claims.id, |position, line| checker.leaf(position, line))?;
     checker.end();
     let Checker { timeline, .. } = checker;
     openings(store, claims, report)?;
     Ok(timeline)
+}
+
+/// What let something go, by the digest of what was signed: a signed request that went out by two logs was sent to two gateways.
+/// Some 60 bytes for each.
+#[derive(Debug, Default)]
+pub struct Signatures {
+    seen: HashMap<[u8; 16], (Origin, u64)>,
+}
+
+impl Signatures {
+    /// Where the same request was let go before by another log.
+    fn before(&mut self, base: &str, origin: &Origin, index: u64) -> Option<(Origin, u64)> {
+        let digest = Sha256::digest(base).first_chunk().copied().unwrap_or_default();
+        let first = self.seen.entry(digest).or_insert_with(|| (origin.clone(), index));
+        (first.0 != *origin).then(|| first.clone())
+    }
 }
 
 /// A decision, as far as its exchange has come.
@@ -71,7 +100,10 @@ enum Exchange {
 struct Checker<'a> {
     claims: &'a Claims<'a>,
     report: &'a mut Report,
+    signatures: &'a mut Signatures,
     tree: CompactRange,
+    /// Leaves at the start that retention took.
+    pruned: u64,
     /// The next checkpoint.
     next: usize,
     /// Size of the last checkpoint whose root is right.
@@ -106,6 +138,18 @@ impl Checker<'_> {
         self.record(index, line);
         self.roots();
         Ok(true)
+    }
+
+    /// Checkpoints of sizes that are gone: retention takes them with the leaves.
+    fn before_the_cut(&mut self) {
+        while let Some(signed) = self.claims.checkpoints.get(self.next).filter(|signed| signed.size < self.pruned) {
+            self.next = self.next.saturating_add(1);
+            let what = format!(
+                "the checkpoint stored for size {} lies before leaf {}, where the log begins",
+                signed.size, self.pruned
+            );
+            self.find(None, what);
+        }
     }
 
     /// Compares what is signed for the size that the tree has now.
@@ -186,6 +230,13 @@ impl Checker<'_> {
             }
         };
         *count = count.saturating_add(1);
+        let base = decision.signature_base.as_deref().filter(|_| decision.let_go());
+        if let Some((origin, first)) = base.and_then(|base| self.signatures.before(base, self.claims.origin, index)) {
+            let what = format!(
+                "lets the same signed request go as {origin} leaf {first}: it was sent to two gateways, and passed both"
+            );
+            self.report.note(self.claims.origin.as_str(), Some(index), what);
+        }
         let exchange = if decision.let_go() { Exchange::Open(index) } else { Exchange::Refused };
         if self.decisions.insert(decision.id.clone(), exchange).is_some() {
             self.find(Some(index), format!("a second decision with the id {}", decision.id));
@@ -198,6 +249,8 @@ impl Checker<'_> {
             Some(Exchange::Open(_)) => return,
             Some(Exchange::Ended) => format!("a second completion of decision {id}"),
             Some(Exchange::Refused) => format!("a completion of decision {id}, which let nothing go"),
+            // Its decision may be among those.
+            None if self.pruned > 0 => return,
             None => format!("a completion of decision {id}, which is not in the log"),
         };
         self.find(Some(index), what);
@@ -263,7 +316,7 @@ impl Checker<'_> {
         let count = u64::try_from(open.len()).unwrap_or(u64::MAX);
         self.report.totals.open = self.report.totals.open.saturating_add(count);
         if let Some((index, closed)) = &self.closed
-            && closed.open != count
+            && (closed.open < count || (closed.open > count && self.pruned == 0))
         {
             let first = open.first().map(|leaf| format!(", the first of them leaf {leaf}")).unwrap_or_default();
             let what = format!(

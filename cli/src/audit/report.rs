@@ -37,6 +37,8 @@ pub struct Totals {
     pub not_closed: u64,
     /// Leaves.
     pub records: u64,
+    /// Leaves that retention took.
+    pub pruned: u64,
     /// Checkpoints.
     pub checkpoints: u64,
     /// Decisions: allow, deny, would-deny.
@@ -75,6 +77,9 @@ impl fmt::Display for Totals {
             count(self.open, "exchange") + " open",
             count(self.not_closed, "log") + " not closed",
         )?;
+        if self.pruned > 0 {
+            write!(f, ", {} older and no longer kept", count(self.pruned, "record"))?;
+        }
         match self.span {
             Some((from, to)) => write!(f, ", {} to {}", time::show(from), time::show(to)),
             None => Ok(()),
@@ -87,11 +92,18 @@ impl fmt::Display for Totals {
 pub struct Report {
     /// Findings. None: all is well.
     pub findings: Vec<Finding>,
+    /// What is as it must be, and worth to know all the same.
+    pub notes: Vec<Finding>,
     /// Counts.
     pub totals: Totals,
 }
 
 impl Report {
+    /// Adds a note.
+    pub fn note(&mut self, place: &str, leaf: Option<u64>, what: impl Into<String>) {
+        self.notes.push(Finding { place: place.to_owned(), leaf, what: what.into() });
+    }
+
     /// Adds a finding.
     pub fn add(&mut self, place: &str, leaf: Option<u64>, what: impl Into<String>) {
         self.findings.push(Finding { place: place.to_owned(), leaf, what: what.into() });

@@ -1,10 +1,10 @@
 //! `exeat audit show`: all that is stored of one decision.
 
 use super::StoreArgs;
-use super::list::{Row, rows};
+use super::list::Row;
+use super::prove::find;
 use super::store::EvidenceStore;
 use super::time;
-use anyhow::{Context as _, bail};
 use exeat_engine::evidence::line::{display, to_pretty};
 use exeat_engine::evidence::{Opening, UnverifiedCheckpoint};
 use std::io::Write as _;
@@ -21,17 +21,9 @@ pub struct ShowArgs {
 
 /// Runs `exeat audit show`.
 pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
-    let unreadable = "the store cannot be read; is it damaged?";
-    if args.id.len() < 8 {
-        bail!("{:?} is too short for an id: give 8 digits at least", args.id);
-    }
     let store = EvidenceStore::open(&args.store.db)?;
-    let found = rows(&store, |decision| decision.id.starts_with(&args.id), 0).context(unreadable)?;
-    match found.as_slice() {
-        [row] => print(&store, row),
-        [] => bail!("no decision {} in {}", args.id, args.store.db.display()),
-        several => bail!("{} decisions begin with {}: give more digits", several.len(), args.id),
-    }
+    let row = find(&store, &args.id, &args.store.db)?;
+    print(&store, &row)
 }
 
 fn print(store: &EvidenceStore, row: &Row) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use crate::collect::schema::{self, Kind};
 use anyhow::{Context as _, bail};
+use exeat_engine::evidence::CompactRange;
 use rusqlite::{Connection, OpenFlags, params};
 use std::path::Path;
 
@@ -63,6 +64,12 @@ impl EvidenceStore {
             .with_context(|| format!("cannot open {place}: may this user read it?"))?;
         match schema::kind(&connection).with_context(|| format!("{place} cannot be read as a SQLite database"))? {
             Kind::Store => {}
+            Kind::OtherVersion(version @ ..schema::VERSION) => {
+                bail!(
+                    "{place} has version {version}: start `exeat collect` on it once, which brings it to version {}",
+                    schema::VERSION
+                )
+            }
             Kind::OtherVersion(version) => {
                 bail!("{place} has version {version}, this program reads version {}", schema::VERSION)
             }
@@ -84,6 +91,11 @@ impl EvidenceStore {
         )?;
         let rows = statement.query_map([], |row| Ok(StoredLog { id: row.get(0)?, origin: row.get(1)? }))?;
         rows.collect()
+    }
+
+    /// What retention took of a log: the tree of its first leaves, as the store claims it.
+    pub fn pruned(&self, log: i64) -> rusqlite::Result<CompactRange> {
+        crate::collect::prune::pruned(&self.connection, log)
     }
 
     /// Leaves in order: what is given to `each` is the index and the exact bytes. It ends when `each` says so.

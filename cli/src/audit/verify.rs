@@ -2,7 +2,7 @@
 
 use super::citations::{Citations, Kind, furthest};
 use super::coverage::{self, Timeline, Window};
-use super::log::{self, Claims, SignedHead};
+use super::log::{self, Claims, Signatures, SignedHead};
 use super::report::Report;
 use super::store::{EvidenceStore, StoredLog};
 use super::time;
@@ -13,7 +13,15 @@ use exeat_engine::evidence::{Checkpoint, Origin, UnverifiedCheckpoint};
 use std::collections::BTreeSet;
 
 /// Checks a store. An error means that it could not be read; what is wrong with its content are findings.
-pub fn verify(store: &EvidenceStore, keys: &Keyring, window: &Window) -> anyhow::Result<Report> {
+///
+/// Of the gateways in `expected` something must be stored; of all whose key is given when it is empty.
+pub fn verify(store: &EvidenceStore, keys: &Keyring, window: &Window, expected: &[String]) -> anyhow::Result<Report> {
+    for gateway in expected {
+        anyhow::ensure!(
+            keys.knows(gateway),
+            "--expect {gateway}: no key of that gateway was given (--key {gateway}=<public key>)"
+        );
+    }
     let mut report = Report::default();
     let mut citations = Citations::default();
     let unreadable = "the store cannot be read; is it damaged?";
@@ -31,12 +39,14 @@ pub fn verify(store: &EvidenceStore, keys: &Keyring, window: &Window) -> anyhow:
     }
     forks(store, keys, &mut citations, &mut report).context(unreadable)?;
     let mut timelines: Vec<Timeline> = Vec::with_capacity(logs.len());
+    let mut signatures = Signatures::default();
     for (stored, origin, signed) in &logs {
         let own = citations.of(origin.as_str());
         let claims = Claims { origin, id: stored.id, checkpoints: signed, citations: own, window };
-        timelines.push(log::check(store, &claims, &mut report).context(unreadable)?);
+        timelines.push(log::check(store, &claims, &mut signatures, &mut report).context(unreadable)?);
     }
-    not_stored(&timelines, &citations, keys, window, &mut report);
+    not_stored(&timelines, &citations, window, &mut report);
+    silent(&timelines, keys, expected, &mut report);
     coverage::check(&timelines, window, &mut report);
     count(&timelines, &mut report);
     Ok(report)
@@ -144,19 +154,24 @@ fn forks(
     Ok(())
 }
 
-/// Logs that others speak of, and gateways whose key was given, of which nothing is there.
-fn not_stored(logs: &[Timeline], citations: &Citations, keys: &Keyring, window: &Window, report: &mut Report) {
+/// Logs that others speak of, of which nothing is there.
+fn not_stored(logs: &[Timeline], citations: &Citations, window: &Window, report: &mut Report) {
     let stored: BTreeSet<&str> = logs.iter().map(|log| log.origin().as_str()).collect();
     for (origin, sizes) in citations.origins().filter(|(origin, _)| !stored.contains(origin)) {
         if let Some((size, citation)) = furthest(sizes, 0, window) {
             report.add(origin, None, citation.beyond(size, 0));
         }
     }
-    let gateways: BTreeSet<&str> = keys.keys().iter().map(|key| key.name()).collect();
+}
+
+/// Gateways of which something is expected, and nothing is there.
+fn silent(logs: &[Timeline], keys: &Keyring, expected: &[String], report: &mut Report) {
+    let known = keys.keys().iter().map(|key| key.name());
+    let gateways: BTreeSet<&str> =
+        if expected.is_empty() { known.collect() } else { expected.iter().map(String::as_str).collect() };
     for gateway in gateways {
         if !logs.iter().any(|log| log.origin().gateway() == gateway) {
-            let what =
-                "nothing is stored of this gateway, though its key was given; leave the key out if it never wrote here";
+            let what = "nothing is stored of this gateway, though its key was given; leave the key out if it never wrote here, or name with --expect those that must have";
             report.add(gateway, None, what);
         }
     }

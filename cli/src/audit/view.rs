@@ -50,6 +50,8 @@ pub struct DecisionView {
     pub outcome: String,
     /// Reason.
     pub reason: String,
+    /// The rule that decided, or came closest.
+    pub rule: Option<String>,
     /// What was let go.
     pub released: String,
     /// Agent.
@@ -64,6 +66,8 @@ pub struct DecisionView {
     pub quarantined_until: Option<u64>,
     /// Commitment to the natural person.
     pub user: Option<String>,
+    /// Digest of what was signed.
+    pub signature_base: Option<String>,
     /// Where to.
     #[serde(default)]
     pub destination: DestinationView,
@@ -79,6 +83,8 @@ impl DecisionView {
 /// The destination of a decision.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct DestinationView {
+    /// Id in the policy.
+    pub id: Option<String>,
     /// Host.
     pub host: Option<String>,
     /// Method.

@@ -88,6 +88,24 @@ impl Problem {
         Self::new("root-mismatch", StatusCode::CONFLICT, "The records do not give the signed root.", detail)
     }
 
+    /// The records are older than what is kept.
+    pub fn pruned(kept_from: u64) -> Self {
+        let detail =
+            format!("leaves before {kept_from} were stored, and are gone: they are older than this collector keeps");
+        Self::new("pruned", StatusCode::CONFLICT, "These records are no longer kept.", detail)
+    }
+
+    /// The request carries no token, or another.
+    pub fn token() -> Self {
+        let detail = "send the collector's token in `Authorization: Bearer`".to_owned();
+        Self::new("token", StatusCode::UNAUTHORIZED, "The token is missing or wrong.", detail)
+    }
+
+    /// The last part of the type.
+    pub fn code(&self) -> &str {
+        self.r#type.rsplit(':').next().unwrap_or_default()
+    }
+
     /// Nothing could be stored.
     pub fn unavailable(detail: &str) -> Self {
         let title = "The store cannot be written now.";

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 /// `PRAGMA application_id` of a store: "exea".
 pub const APPLICATION_ID: i32 = 0x6578_6561;
 /// `PRAGMA user_version`: the version of the tables below.
-pub const VERSION: i32 = 1;
+pub const VERSION: i32 = 2;
 
 /// Makes the tables in an empty database.
 pub const TABLES: &str = "
@@ -52,6 +52,26 @@ CREATE TABLE forks (
     received INTEGER NOT NULL,
     UNIQUE (origin, note)
 ) STRICT;
+-- The leaves before `size` are gone, as retention wants: what is left of them are the roots of the complete subtrees that they
+-- made, 32 bytes each, largest first (RFC 6962 section 2.1). Later roots that are signed tell whether these are right.
+CREATE TABLE pruned (
+    log      INTEGER PRIMARY KEY REFERENCES logs (id),
+    size     INTEGER NOT NULL,
+    nodes    BLOB NOT NULL
+) STRICT;
+-- A relay: the last checkpoint of a log that the next collector has acknowledged, and the leaves it has.
+CREATE TABLE forwarded (
+    log        INTEGER PRIMARY KEY REFERENCES logs (id),
+    checkpoint INTEGER NOT NULL,
+    size       INTEGER NOT NULL
+) STRICT;
+";
+
+/// From version 1 to 2: what is added.
+pub const FROM_1: &str = "
+CREATE TABLE pruned (log INTEGER PRIMARY KEY REFERENCES logs (id), size INTEGER NOT NULL, nodes BLOB NOT NULL) STRICT;
+CREATE TABLE forwarded (
+    log INTEGER PRIMARY KEY REFERENCES logs (id), checkpoint INTEGER NOT NULL, size INTEGER NOT NULL) STRICT;
 ";
 
 /// What a database file turns out to be.

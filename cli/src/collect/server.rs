@@ -2,23 +2,26 @@
 //!
 //! - `POST /v1/evidence`: a batch. 200 with `{"origin","size","root"}` once it is durable, a [`Problem`] otherwise.
 //! - `GET /v1/last?gateway=ID[&boot=OWN]`: where the logs of the gateway's newest other boot ended.
-//! - `GET /healthz`: 200 while the process runs.
+//! - `GET /metrics`: what is counted, for Prometheus.
+//! - `GET /healthz`: 200 while the process runs, without a token too.
 
 use super::batch::Submission;
 use super::keyring::Keyring;
+use super::metrics::Metrics;
 use super::problem::Problem;
+use super::token::ExpectedToken;
 use super::writer::Writer;
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use exeat_engine::evidence::{LastHeads, LogHead};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 /// Largest batch that is read, in bytes.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -30,53 +33,44 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 struct Shared {
     keys: Keyring,
     writer: Writer,
+    metrics: Metrics,
     slots: Semaphore,
 }
 
 /// The routes.
-pub fn router(keys: Keyring, writer: Writer) -> Router {
-    let shared = Arc::new(Shared { keys, writer, slots: Semaphore::new(AT_ONCE) });
-    Router::new()
+pub fn router(keys: Keyring, writer: Writer, metrics: Metrics, token: Option<ExpectedToken>) -> Router {
+    let shared = Arc::new(Shared { keys, writer, metrics, slots: Semaphore::new(AT_ONCE) });
+    let router = Router::new()
         .route("/v1/evidence", post(evidence))
         .route("/v1/last", get(last))
+        .route("/metrics", get(metrics_text))
         .route("/healthz", get(|| async { "ok\n" }))
-        .with_state(shared)
-}
-
-/// Serves until `stop` is done; then no connection is taken any more, and those that are open get `grace` to end.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-    grace: Duration,
-) -> anyhow::Result<()> {
-    let (stopping, mut stopped) = watch::channel(false);
-    let mut begun = stopped.clone();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-        stop.await;
-        let _ = stopping.send(true);
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    });
-    let late = async move {
-        let _ = begun.wait_for(|stopped| *stopped).await;
-        tokio::time::sleep(grace).await;
-    };
-    tokio::select! {
-        result = server => result?,
-        () = late => eprintln!("exeat collect: gave up waiting for connections that do not end"),
+        .with_state(shared);
+    match token {
+        Some(token) => router.layer(axum::middleware::from_fn(move |request, next| token.check(request, next))),
+        None => router,
     }
-    Ok(())
 }
 
 async fn evidence(State(shared): State<Arc<Shared>>, request: Request) -> Result<Json<LogHead>, Problem> {
     let stopping = || Problem::unavailable("the collector is stopping; send it again later");
     let _slot = shared.slots.acquire().await.map_err(|_| stopping())?;
     let body = read(request.into_body()).await?;
-    let checker = Arc::clone(&shared);
+    let (checker, begun) = (Arc::clone(&shared), Instant::now());
     // Parsing and hashing megabytes would hold up other connections.
     let batch = tokio::task::spawn_blocking(move || Submission::check(&body, &checker.keys));
-    let batch = batch.await.map_err(|_| stopping())??;
-    Ok(Json(shared.writer.store(batch).await?))
+    let verdict = match batch.await.map_err(|_| stopping())? {
+        Ok(batch) => shared.writer.store(batch).await,
+        Err(problem) => Err(problem),
+    };
+    shared.metrics.batch(&verdict, begun.elapsed());
+    Ok(Json(verdict?))
+}
+
+async fn metrics_text(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    // OpenMetrics 1.0 text, which Prometheus reads.
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], shared.metrics.text())
 }
 
 async fn read(body: Body) -> Result<axum::body::Bytes, Problem> {

@@ -3,6 +3,7 @@
 
 use super::batch::{Leaf, Submission};
 use super::problem::Problem;
+use super::prune::{self, Step, range_of};
 use super::schema::{self, Kind};
 use anyhow::{Context as _, bail};
 use exeat_engine::evidence::{CompactRange, Hash, LastHeads, LogHead, Origin};
@@ -12,7 +13,16 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What became of a batch.
-pub type Verdict = Result<LogHead, Problem>;
+pub type Verdict = Result<Stored, Problem>;
+
+/// A batch that is on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// What is acknowledged.
+    pub head: LogHead,
+    /// How many of its records, from the end, were not there before.
+    pub new: usize,
+}
 
 /// Most forks that are kept of one log. The first ones tell the story; a loop must not fill the disk.
 const MAX_FORKS: i64 = 1_000;
@@ -23,6 +33,8 @@ pub struct Store {
     connection: Connection,
     /// Right edges of the trees of logs that grew since the start.
     logs: HashMap<Origin, Log>,
+    /// Logs with a hole, of which nothing is forgotten.
+    damaged: Vec<i64>,
 }
 
 #[derive(Clone, Debug)]
@@ -39,7 +51,7 @@ impl Store {
         let connection = Connection::open(file).with_context(place)?;
         connection.busy_timeout(Duration::from_secs(5)).with_context(place)?;
         match schema::kind(&connection).with_context(|| format!("{} is no SQLite database", file.display()))? {
-            Kind::Store | Kind::Empty => {}
+            Kind::Store | Kind::Empty | Kind::OtherVersion(1) => {}
             Kind::OtherVersion(version) => bail!(
                 "{} has version {version}, this program writes version {}: use the program that made it, or a new file",
                 place(),
@@ -53,15 +65,20 @@ impl Store {
         connection.pragma_update(None, "foreign_keys", true).with_context(place)?;
         // Erased openings are overwritten, not only unlinked.
         connection.pragma_update(None, "secure_delete", true).with_context(place)?;
-        let mut store = Self { connection, logs: HashMap::new() };
+        let mut store = Self { connection, logs: HashMap::new(), damaged: Vec::new() };
         store.prepare().with_context(place)?;
         Ok(store)
     }
 
     fn prepare(&mut self) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if schema::kind(&transaction)? == Kind::Empty {
-            transaction.execute_batch(schema::TABLES)?;
+        let tables = match schema::kind(&transaction)? {
+            Kind::Empty => schema::TABLES,
+            Kind::OtherVersion(1) => schema::FROM_1,
+            Kind::Store | Kind::OtherVersion(_) | Kind::Other => "",
+        };
+        if !tables.is_empty() {
+            transaction.execute_batch(tables)?;
             transaction.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
             transaction.pragma_update(None, "user_version", schema::VERSION)?;
         }
@@ -92,13 +109,30 @@ impl Store {
                 Ok(log) => take(&transaction, log, batch, received)?,
                 Err(problem) => Err(problem),
             };
-            verdicts.push(verdict.map(|log| {
+            verdicts.push(verdict.map(|(log, new)| {
                 self.logs.insert(batch.head().origin.clone(), log);
-                batch.head().clone()
+                Stored { head: batch.head().clone(), new }
             }));
         }
         transaction.commit()?;
         Ok(verdicts)
+    }
+
+    /// Forgets what is older than `keep`, a piece at a time; whether there may be more to do. A relay forgets only what was
+    /// forwarded.
+    pub fn prune(&mut self, keep: Duration, relay: bool) -> rusqlite::Result<bool> {
+        let keep = number(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
+        match prune::prune(&mut self.connection, keep, relay, &self.damaged)? {
+            Step::Done => return Ok(false),
+            Step::Cut => {}
+            Step::Damaged(log) => {
+                eprintln!(
+                    "exeat collect: log {log} has a hole, so nothing of it is forgotten; see what exeat audit verify says"
+                );
+                self.damaged.push(log);
+            }
+        }
+        Ok(true)
     }
 
     /// The last checkpoints of the newest boot of a gateway, other than `except`.
@@ -143,7 +177,8 @@ fn load(
     let stored: i64 = transaction
         .prepare_cached("SELECT coalesce(max(position) + 1, 0) FROM leaves WHERE log = ?1")?
         .query_row([id], |row| row.get(0))?;
-    let stored = u64::try_from(stored).unwrap_or(0);
+    let pruned = prune::pruned(transaction, id)?;
+    let stored = u64::try_from(stored).unwrap_or(0).max(pruned.size());
     if let Some(log) = cache.get(origin).filter(|log| log.id == id && log.range.size() == stored) {
         return Ok(Ok(Some(log.clone())));
     }
@@ -163,11 +198,15 @@ fn take(
     log: Option<Log>,
     batch: &Submission,
     received: i64,
-) -> rusqlite::Result<Result<Log, Problem>> {
+) -> rusqlite::Result<Result<(Log, usize), Problem>> {
     let head = batch.head();
     let stored = log.as_ref().map_or(0, |log| log.range.size());
     if batch.first > stored {
         return Ok(Err(Problem::gap(stored, batch.first)));
+    }
+    let kept_from = log.as_ref().map_or(Ok(0), |log| prune::pruned(transaction, log.id).map(|pruned| pruned.size()))?;
+    if batch.first < kept_from {
+        return Ok(Err(Problem::pruned(kept_from)));
     }
     let overlap = usize::try_from(stored.saturating_sub(batch.first)).unwrap_or(usize::MAX);
     let (old, new) = batch.leaves.split_at_checked(overlap).unwrap_or((&batch.leaves, &[]));
@@ -208,7 +247,7 @@ fn take(
         )?,
     };
     insert(transaction, id, batch, new, received)?;
-    Ok(Ok(Log { id, range }))
+    Ok(Ok((Log { id, range }, new.len())))
 }
 
 fn insert(
@@ -286,21 +325,6 @@ fn first_difference(
     Ok(None)
 }
 
-/// The tree of the first leaves of a log; of fewer when one is missing.
-fn range_of(transaction: &Transaction<'_>, log: i64, size: u64) -> rusqlite::Result<CompactRange> {
-    let mut statement = transaction
-        .prepare_cached("SELECT position, line FROM leaves WHERE log = ?1 AND position < ?2 ORDER BY position")?;
-    let mut rows = statement.query(params![log, number(size)])?;
-    let mut range = CompactRange::new();
-    while let Some(row) = rows.next()? {
-        if row.get::<_, i64>(0)? != number(range.size()) {
-            break;
-        }
-        range.append(Hash::of_leaf(row.get_ref(1)?.as_bytes()?));
-    }
-    Ok(range)
-}
-
 fn is_genesis(line: &str, origin: &Origin) -> bool {
     #[derive(serde::Deserialize)]
     struct First {
@@ -311,11 +335,11 @@ fn is_genesis(line: &str, origin: &Origin) -> bool {
 }
 
 /// SQLite's integers are signed; [`Submission::check`] refused what does not fit.
-fn number(value: u64) -> i64 {
+pub(super) fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -11,7 +11,7 @@ fn verify(dir: &Path, more: &[&str]) -> (bool, Vec<String>) {
     let output = audit(dir, &[&["verify", "--key", &key], more].concat());
     let said = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
-    let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+    let lines: Vec<String> = said.lines().filter(|line| !line.starts_with("note: ")).map(str::to_owned).collect();
     let ok = output.status.success();
     assert_eq!(ok, errors.is_empty(), "{errors}");
     if !ok {
@@ -429,4 +429,53 @@ fn nothing_can_be_verified_without_keys_or_without_a_store() {
     assert!(!empty.path().join("evidence.db").exists());
     std::fs::write(empty.path().join("evidence.db"), "no database".repeat(500)).unwrap();
     assert!(said(empty.path(), &["list"]).contains("cannot be read as a SQLite database"));
+}
+
+/// Notes do not fail an audit.
+fn notes(dir: &Path, more: &[&str]) -> Vec<String> {
+    let key = key_option();
+    let output = audit(dir, &[&["verify", "--key", &key], more].concat());
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("ok: "), "{said}");
+    said.lines().skip(1).map(str::to_owned).collect()
+}
+
+#[test]
+fn an_unclean_end_and_a_request_that_passed_two_gateways_are_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    let collector = Collector::start(dir.path());
+    let signed = |vm: &mut Vm, outcome: Outcome| {
+        let mut record = vm.record(outcome);
+        record.signature_base = Some("sha256:once".into());
+        let id = vm.decide(record, None);
+        if outcome == Outcome::Allow {
+            vm.complete(&id);
+        }
+    };
+    let mut first = Vm::new("b1", "w0");
+    signed(&mut first, Outcome::Allow);
+    first.deliver(collector.address, 10);
+    assert!(notes(dir.path(), &[]).is_empty());
+    // The next boot begins before the first has said that it ends.
+    let mut second = Vm::after("b2", "w0", START + 5_000, None);
+    signed(&mut second, Outcome::Deny);
+    signed(&mut second, Outcome::Allow);
+    second.deliver(collector.address, 10);
+    let said = notes(dir.path(), &["--expect", GATEWAY]);
+    assert_eq!(said.len(), 2, "{said:#?}");
+    assert!(said[0].contains("b2/w0 leaf 2: lets the same signed request go as egress-eu-1/b1/w0 leaf 1"), "{said:#?}");
+    assert!(
+        said[1].contains("b1/w0: ended uncleanly: its last checkpoint is of 2025-11-20T00:53:20.020Z"),
+        "{said:#?}"
+    );
+    assert!(said[1].contains("began at 2025-11-20T00:53:25.000Z"), "{said:#?}");
+    // Whose silence is expected is not asked about; whose key is missing cannot be expected.
+    let key = key_option();
+    let other = format!("egress-us-1={}", key_option().split_once('=').unwrap().1);
+    let ask = |more: &[&str]| audit(dir.path(), &[&["verify", "--key", &key, "--key", &other], more].concat());
+    assert!(!ask(&[]).status.success());
+    assert!(ask(&["--expect", GATEWAY]).status.success());
+    let refused = ask(&["--expect", "egress-ap-1"]);
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("--expect egress-ap-1: no key"));
 }

@@ -4,9 +4,21 @@
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod beyond;
+#[cfg(test)]
+mod bundles;
+#[cfg(test)]
 mod collect;
 #[cfg(test)]
+mod erase;
+#[cfg(test)]
 mod list;
+#[cfg(test)]
+mod reading;
+#[cfg(test)]
+mod relay;
+#[cfg(test)]
+mod retention;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]

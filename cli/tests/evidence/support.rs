@@ -166,13 +166,18 @@ impl Vm {
     }
 
     pub(crate) fn configure(&mut self) {
+        self.configure_with("sha256:00");
+    }
+
+    /// A configuration with a policy of this digest.
+    pub(crate) fn configure_with(&mut self, policy: &str) {
         let record = ConfigRecord {
             time: Timestamp(self.now),
             plugin: "exeat".into(),
             role: "filter".into(),
             mode: Mode::Enforce,
             revision: Some("r1".into()),
-            policy: Some("sha256:00".into()),
+            policy: Some(policy.into()),
         };
         self.journal.append_config(&record).unwrap();
     }
@@ -195,6 +200,14 @@ impl Vm {
     pub(crate) fn heartbeat(&mut self) -> Batch {
         self.now += 30_000;
         self.batch(100).unwrap()
+    }
+
+    /// Delivers a checkpoint without records.
+    pub(crate) fn beat(&mut self, to: SocketAddr) {
+        let batch = self.heartbeat();
+        let answer = post(to, batch.bytes());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        self.journal.acknowledged(&answer.json()).unwrap();
     }
 
     /// Delivers everything, in batches of so many records.
@@ -265,14 +278,26 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &[])
+    }
+
+    /// With further options. What it says goes to the file `said`.
+    pub(crate) fn start_with(dir: &Path, options: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", dir, options)
+    }
+
+    /// Once more where it was.
+    pub(crate) fn start_at(address: &str, dir: &Path, options: &[&str]) -> Self {
+        let said = std::fs::File::options().create(true).append(true).open(dir.join("said")).unwrap();
         let ready = dir.join("ready");
         let _ = std::fs::remove_file(&ready);
         let child = Command::new(env!("CARGO_BIN_EXE_exeat"))
-            .args(["collect", "--listen", "127.0.0.1:0", "--key", &key_option(), "--db"])
+            .args(["collect", "--listen", address, "--key", &key_option(), "--db"])
             .arg(dir.join("evidence.db"))
             .arg("--ready-file")
             .arg(&ready)
-            .stderr(Stdio::null())
+            .args(options)
+            .stderr(Stdio::from(said))
             .spawn()
             .unwrap();
         let mut collector = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };

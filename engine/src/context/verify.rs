@@ -7,6 +7,7 @@ use super::error::ContextError;
 use super::keyring::{KeyProblem, KeyRing};
 use super::signature::base::{signature_base, unfold};
 use super::signature::input::{TaggedSignature, join_lines, tagged_signature};
+use super::signature::joined;
 use super::signature::{Component, coverage};
 use crate::facts::Timestamp;
 use crate::ledger::NonceFingerprint;
@@ -114,11 +115,7 @@ pub fn verify(head: &RequestHead, expect: &Expectations<'_>) -> Result<VerifiedC
     let key = expect.keys.get(keyid).ok_or_else(|| refused(KeyProblem::Unknown))?;
     key.check_time(expect.now).map_err(refused)?;
     let body = BodyCoverage::of(head, &signature.components)?;
-    let base = signature_base(head, &signature.components, &signature.parameters)
-        .map_err(|(component, problem)| ContextError::Component { component, problem })?;
-    if !expect.keys.verify(keyid, &base, &signature.signature) {
-        return Err(ContextError::SignatureInvalid { keyid: keyid.clone() });
-    }
+    let base = verified_base(head, &signature, expect.keys)?;
     match &context.gateway {
         Some(got) if got != expect.gateway => {
             Err(ContextError::Audience { expected: expect.gateway.to_owned(), got: got.clone() })
@@ -134,6 +131,26 @@ pub fn verify(head: &RequestHead, expect: &Expectations<'_>) -> Result<VerifiedC
             body,
         }),
     }
+}
+
+/// The bytes that the signature is over.
+fn verified_base(head: &RequestHead, signature: &TaggedSignature, keys: &KeyRing) -> Result<Vec<u8>, ContextError> {
+    let base = |head: &RequestHead| {
+        signature_base(head, &signature.components, &signature.parameters)
+            .map_err(|(component, problem)| ContextError::Component { component, problem })
+    };
+    let verifies = |base: &[u8]| keys.verify(&signature.keyid, base, &signature.signature);
+    let received = base(head)?;
+    if verifies(&received) {
+        return Ok(received);
+    }
+    if let Some(sent) = joined::as_sent(head, &signature.components) {
+        let sent = base(&sent)?;
+        if verifies(&sent) {
+            return Ok(sent);
+        }
+    }
+    Err(ContextError::SignatureInvalid { keyid: signature.keyid.clone() })
 }
 
 fn agent_context(head: &RequestHead) -> Result<AgentContext, ContextError> {

@@ -223,7 +223,7 @@ impl VerifiedCheckpoint {
 }
 
 /// A decimal number as checkpoints write it: digits only, no leading zero.
-fn decimal(text: &str) -> Option<u64> {
+pub(super) fn decimal(text: &str) -> Option<u64> {
     if !text.bytes().all(|b| b.is_ascii_digit()) || (text.len() > 1 && text.starts_with('0')) {
         return None;
     }

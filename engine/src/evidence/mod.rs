@@ -15,6 +15,7 @@ pub mod merkle;
 pub mod note;
 pub mod origin;
 pub mod record;
+pub mod tlog_proof;
 
 pub use batch::{BatchError, BatchLimits, ParsedBatch};
 pub use checkpoint::{Checkpoint, CheckpointError, LastHeads, LogHead, UnverifiedCheckpoint, VerifiedCheckpoint};
@@ -25,3 +26,4 @@ pub use lifecycle::{ClosedRecord, ConfigRecord, GenesisRecord, ModuleReference, 
 pub use merkle::{CompactRange, Hash};
 pub use origin::{Origin, OriginError};
 pub use record::{CompletionRecord, DecisionRecord};
+pub use tlog_proof::{TlogProof, TlogProofError};

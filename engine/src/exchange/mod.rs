@@ -5,6 +5,7 @@
 //! recorded nothing of the policy; nothing is released before a record of it stands in the journal.
 
 mod examine;
+mod flight;
 pub mod guard;
 mod names;
 #[cfg(test)]
@@ -27,7 +28,8 @@ use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
 use crate::policy::{Candidates, Configuration, Destination, Feedback, Grant, Mode, Refusal, Verdict as PolicyVerdict};
 use crate::request::{MalformedHead, RequestHead};
 use examine::Examined;
-use report::{Denial, Report, Who, sha256_text};
+use flight::{Flight, Passed, Rest};
+use report::{Denial, Report, Who};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use stream::Stream;
@@ -68,39 +70,6 @@ struct Held {
     expected: Option<ContentDigests>,
     hasher: BodyHasher,
     bytes: u64,
-}
-
-/// A request that was let go.
-#[derive(Debug, Default)]
-struct Flight {
-    /// Set while the body of a request released early still comes.
-    rest: Option<Rest>,
-    /// Set for a tunnel or WebSocket.
-    stream: Option<Box<Stream>>,
-    received: Passed,
-    /// What was passed on: the last piece is not where the whole is not what was signed.
-    forwarded: Passed,
-    aborted: bool,
-    /// Refused after it was let go, and recorded as such.
-    refused: bool,
-}
-
-/// A body that is passed on while it is checked.
-#[derive(Debug)]
-struct Rest {
-    hasher: BodyHasher,
-    expected: Option<ContentDigests>,
-    /// Nobody signed it: a token says nothing of a body.
-    unsigned: bool,
-    /// What content-length says.
-    announced: Option<u64>,
-}
-
-/// Length of a body, and its digest unless there is none.
-#[derive(Clone, Debug, Default)]
-struct Passed {
-    bytes: u64,
-    digest: Option<String>,
 }
 
 impl Exchange {
@@ -216,7 +185,8 @@ impl Exchange {
     /// The exchange is over, however it ended. Writes the completion of what was let go.
     pub fn end(&mut self, around: &mut Surroundings<'_>, end: End) {
         // A client that left before anything was decided had nothing released: there is nothing to record.
-        let Stage::Released(flight) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
+        let Stage::Released(mut flight) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
+        self.end_stream(around, &mut flight);
         let cut = flight.aborted || flight.rest.is_some();
         let refused = flight.refused || end.refused;
         let Flight { rest, mut received, mut forwarded, .. } = *flight;
@@ -473,54 +443,6 @@ impl Exchange {
 
 fn enforced(refusal: &Refusal) -> bool {
     refusal.mode == Mode::Enforce
-}
-
-impl Flight {
-    /// A request whose body was seen whole before it was let go.
-    fn whole(digest: &BodyDigest) -> Self {
-        let received = Passed::of(digest);
-        Self { forwarded: received.clone(), received, ..Self::default() }
-    }
-
-    /// A further piece of a body that was released early: the last one goes on only when the whole is what was signed.
-    fn pass(&mut self, chunk: &[u8], end: bool) -> Step {
-        if self.aborted {
-            return Step::Abort;
-        }
-        let Some(mut rest) = self.rest.take() else {
-            // The host may report the end once more after the release; a byte after the end is not what was judged.
-            self.aborted = !chunk.is_empty();
-            return if self.aborted { Step::Abort } else { Step::Pass };
-        };
-        let bytes = rest.hasher.bytes().saturating_add(chunk.len() as u64);
-        // HTTP/1 shows the end in a piece of its own that is empty. An upstream that knows the length does not wait for it.
-        if !end && rest.announced.is_none_or(|announced| bytes < announced) {
-            rest.hasher.update(chunk);
-            self.rest = Some(rest);
-            return Step::Pass;
-        }
-        self.forwarded = Passed::of(&rest.hasher.clone().finish());
-        rest.hasher.update(chunk);
-        let digest = rest.hasher.finish();
-        self.received = Passed::of(&digest);
-        let as_signed = match rest.expected {
-            Some(expected) => digest.check(&expected).is_ok(),
-            None => rest.unsigned,
-        };
-        self.aborted = !as_signed || rest.announced.is_some_and(|announced| bytes != announced);
-        if self.aborted {
-            return Step::Abort;
-        }
-        self.forwarded = self.received.clone();
-        Step::Pass
-    }
-}
-
-impl Passed {
-    fn of(digest: &BodyDigest) -> Self {
-        let bytes = digest.bytes();
-        Self { bytes, digest: (bytes > 0).then(|| sha256_text(digest.sha256())) }
-    }
 }
 
 /// An id nobody can guess or choose; salts come from the same bytes under other labels and cannot be told from it.

@@ -105,9 +105,21 @@ impl Exchange {
         Step::Abort
     }
 
-    /// Whether this was let go as a tunnel or WebSocket.
-    pub fn is_stream(&self) -> bool {
-        matches!(&self.stage, super::Stage::Released(flight) if flight.stream.is_some())
+    /// The last moment at which a byte may pass, where this was let go as a tunnel or WebSocket. Whoever drives the
+    /// exchange ends it then, for it may be silent.
+    pub fn stream_until(&self) -> Option<Timestamp> {
+        match &self.stage {
+            super::Stage::Released(flight) => flight.stream.as_ref().map(|stream| stream.until),
+            _ => None,
+        }
+    }
+
+    /// Records that it was ended for its age, where nothing else said so before.
+    pub(super) fn end_stream(&self, around: &mut Surroundings<'_>, flight: &mut Flight) {
+        let Some(stream) = flight.stream.take() else { return };
+        if let (false, Err((reason, why))) = (flight.refused, stream.check_life(around.now)) {
+            self.cut(around, flight, &stream, reason, why);
+        }
     }
 
     /// Records that what was let go is refused after all.

@@ -3,7 +3,9 @@
 mod leaks;
 mod names;
 mod session;
+mod streams;
 
+use super::report::sha256_text;
 use super::*;
 use crate::context::sign::{ContextFields, SignatureInput, content_digest, required_components};
 use crate::context::{DataClass, Provenance};
@@ -21,9 +23,13 @@ fn signer() -> KeyPair {
 }
 
 fn configuration() -> Arc<Configuration> {
+    Arc::new(Configuration::accept(document().to_string().as_bytes()).unwrap())
+}
+
+fn document() -> Value {
     use base64::Engine as _;
     let public = base64::engine::general_purpose::STANDARD.encode(*signer().pk);
-    let document = json!({
+    json!({
         "role": "filter",
         "gateway": {
             "id": "egress-test", "environment": "test", "mode": "enforce", "key": {"env": "KEY"}, "hold": true,
@@ -44,8 +50,7 @@ fn configuration() -> Arc<Configuration> {
                 "team/watched": {"mode": "monitor", "allow": [{"id": "read", "to": ["crm"], "paths": ["/v1/**"]}]}
             }
         }
-    });
-    Arc::new(Configuration::accept(document.to_string().as_bytes()).unwrap())
+    })
 }
 
 pub(super) struct World {

@@ -183,6 +183,13 @@ fn check_open(document: &DestinationDocument, place: &Place<'_>) -> Result<(), P
         }
         (Some(_), true) => {}
     }
+    if document.metadata == Some(true) {
+        return Err(place.key("metadata").error(
+            "metadata services would be open to every name there is",
+            "name the host in a destination of its own",
+            "whoever has a name can point it there",
+        ));
+    }
     for source in [Provenance::ThirdParty, Provenance::Unknown] {
         let sizes = document.limits.provenance.0.iter().find(|(of, _)| *of == source).map(|(_, sizes)| sizes);
         if sizes.is_none_or(|sizes| sizes.body.is_none() || sizes.url.is_none()) {

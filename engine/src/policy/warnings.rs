@@ -56,6 +56,13 @@ impl Warnings {
                 None => "name an owner, let them look at it and set a new date".to_owned(),
             };
             self.passed(destination.review, &place.key("review"), "the review is overdue", &remedy);
+            if destination.open == Some(true) && destination.addresses.is_some() {
+                self.found.push(place.key("addresses").error(
+                    "every name there is may resolve to these closed addresses",
+                    "name the hosts that do in a destination of their own",
+                    "whoever has a name can point it there",
+                ));
+            }
             let remedy = "remove the destination or set a new date; requests there are refused";
             self.passed(destination.expires, &place.key("expires"), "the destination has expired", remedy);
         }

@@ -29,6 +29,21 @@ pub fn node_modules() -> Result<PathBuf> {
     named_by("EXEAT_NODE_MODULES", "folder", Path::is_dir)
 }
 
+/// The folder with what examples/signer/typescript/package-lock.json names (`EXEAT_SIGNER_NODE_MODULES`).
+pub fn signer_node_modules() -> Result<PathBuf> {
+    named_by("EXEAT_SIGNER_NODE_MODULES", "folder", Path::is_dir)
+}
+
+/// A Python with what tests/clients/python/requirements.txt names (`EXEAT_CLIENTS_PYTHON`).
+pub fn clients_python() -> Result<PathBuf> {
+    path_in("EXEAT_CLIENTS_PYTHON")
+}
+
+/// The folder with what tests/clients/node/package-lock.json names (`EXEAT_CLIENTS_NODE_MODULES`).
+pub fn clients_node_modules() -> Result<PathBuf> {
+    named_by("EXEAT_CLIENTS_NODE_MODULES", "folder", Path::is_dir)
+}
+
 /// What `examples/rust` builds (`EXEAT_RUST_EXAMPLE`).
 pub fn rust_example() -> Result<PathBuf> {
     path_in("EXEAT_RUST_EXAMPLE")
@@ -56,7 +71,17 @@ mod tests {
 
     #[test]
     fn the_parts_of_this_run_are_there() {
-        for part in [module(), envoy(), cli(), python(), node_modules(), rust_example()] {
+        for part in [
+            module(),
+            envoy(),
+            cli(),
+            python(),
+            node_modules(),
+            rust_example(),
+            signer_node_modules(),
+            clients_python(),
+            clients_node_modules(),
+        ] {
             assert!(part.is_ok(), "{part:?}");
         }
     }

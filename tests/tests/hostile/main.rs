@@ -9,9 +9,13 @@ mod bodies;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod no_host;
+#[cfg(test)]
 mod races;
 #[cfg(test)]
 mod rendered;
+#[cfg(test)]
+mod rfc9421;
 #[cfg(test)]
 mod updates;
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub(crate) mod base;
 pub mod component;
 pub(crate) mod coverage;
 pub(crate) mod input;
+pub(crate) mod joined;
 
 pub use component::Component;
 

@@ -1,6 +1,7 @@
 //! The Merkle tree of RFC 6962, section 2.1, over SHA-256: hashes, and a tree that keeps only its right edge.
 
 pub mod proof;
+pub mod suffix;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize, Serializer};
@@ -84,6 +85,17 @@ impl CompactRange {
         self.size
     }
 
+    /// A tree from the roots of its complete subtrees, largest first; `None` when there are not as many as its size takes.
+    /// Whether they are the right ones shows when the root is compared with one that is signed.
+    pub fn from_nodes(size: u64, nodes: Vec<Hash>) -> Option<Self> {
+        (nodes.len() == size.count_ones() as usize).then_some(Self { size, nodes })
+    }
+
+    /// The roots of its complete subtrees, largest first.
+    pub fn nodes(&self) -> &[Hash] {
+        &self.nodes
+    }
+
     /// Appends a leaf by its hash. One node hash on average, 64 at most.
     pub fn append(&mut self, leaf: Hash) {
         let mut hash = leaf;
@@ -140,6 +152,8 @@ mod tests {
         for i in 0..200_u64 {
             range.append(Hash::of_leaf(&i.to_be_bytes()));
             assert_eq!(range.nodes.len(), range.size.count_ones() as usize);
+            assert_eq!(CompactRange::from_nodes(range.size(), range.nodes().to_vec()), Some(range.clone()));
+            assert_eq!(CompactRange::from_nodes(range.size() + 1, vec![]), None);
         }
     }
 }

@@ -179,6 +179,24 @@ fn dates_that_passed_are_warned_of() {
     );
 }
 
+#[test]
+fn closed_addresses_of_the_open_web_are_warned_of_and_metadata_is_refused() {
+    use crate::policy::node::Node;
+    let limits =
+        json!({"provenance": {"third-party": {"body": "0B", "url": "1B"}, "unknown": {"body": "0B", "url": "0B"}}});
+    let open = json!({"hosts": ["*"], "open": true, "category": "web", "limits": limits, "addresses": ["10.0.0.0/8"]});
+    let document_with = |open: &Value| edited(policy(), "/destinations/web", open.clone());
+    let node: Node = serde_json::from_value(document_with(&open)).unwrap();
+    let warnings = crate::policy::warnings(&node, super::NOW);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].to_string().starts_with("policy: /destinations/web/addresses: every name there is may resolve")
+    );
+    let metadata = edited(open, "/metadata", json!(true));
+    let refused = refusal(&document(&document_with(&metadata)));
+    assert!(refused.contains("/destinations/web/metadata: metadata services would be open to every name"), "{refused}");
+}
+
 /// Every key of the schema is in docs/policy.md. The keys are taken from what is said of an unknown one.
 #[test]
 fn the_page_names_every_key() {

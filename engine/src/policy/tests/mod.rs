@@ -5,6 +5,7 @@ mod generate;
 mod lean;
 mod modes;
 mod naive;
+mod outlets;
 mod properties;
 mod refusals;
 mod requests;

@@ -1,0 +1,68 @@
+//! `exeat signer`: the daemon that signs for agents.
+//!
+//! This is its command line: it reads files and options, so that every mistake in them is one clear error before anything
+//! listens. The daemon is in `exeat_signer`.
+
+mod key;
+mod options;
+
+use anyhow::Context as _;
+use exeat_signer::daemon::{self, ProxyArgs, harden_keeper, log};
+use key::KeyOptions;
+use options::Options;
+use std::path::Path;
+
+/// Arguments of `exeat signer`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  exeat signer --key signer.key --keyid signer-eu-1 --gateway http://127.0.0.1:10000 \\
+    --runtime-dir /run/exeat --proxy-user exeat-proxy --orchestrator-uid orchestrator")]
+pub struct SignerArgs {
+    #[command(flatten)]
+    key: KeyOptions,
+    #[command(flatten)]
+    options: Box<Options>,
+}
+
+/// Arguments of the process that the signer starts.
+#[derive(Debug, clap::Args)]
+pub struct SignerProxyArgs {
+    #[command(flatten)]
+    args: ProxyArgs,
+}
+
+/// Runs `exeat signer` until SIGTERM or SIGINT.
+pub fn run(args: SignerArgs) -> anyhow::Result<()> {
+    daemon::close_inherited();
+    // Before the key is in this process, so that nobody can read it out of it.
+    let hardening = harden_keeper();
+    args.key.leave_environment()?;
+    log::start(&args.options.log)?;
+    hardening.log("keeper");
+    let key = args.key.load()?;
+    if !key.is_locked() {
+        tracing::warn!(
+            "the key's memory cannot be kept out of swap: raise the limit of locked memory (RLIMIT_MEMLOCK)"
+        );
+    }
+    let (settings, _spool) = args.options.settings()?;
+    let ready_file = args.options.ready_file.clone();
+    let control = settings.control.clone();
+    daemon::run(settings, key, args.key.reload(), move || match ready_file {
+        Some(file) => announce(&file, &control).with_context(|| format!("cannot write {}", file.display())),
+        None => Ok(()),
+    })
+}
+
+/// Runs the proxy process of a signer.
+pub fn run_proxy(args: &SignerProxyArgs) -> anyhow::Result<()> {
+    daemon::child::run(&args.args)
+}
+
+/// Writes the ready file in one step, so that whoever waits for it never reads half of it.
+fn announce(file: &Path, control: &Path) -> std::io::Result<()> {
+    let mut partial = file.as_os_str().to_owned();
+    partial.push(".partial");
+    std::fs::write(&partial, format!("{}\n", control.display()))?;
+    std::fs::rename(&partial, file)
+}

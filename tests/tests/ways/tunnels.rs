@@ -1,0 +1,106 @@
+//! CONNECT.
+
+use crate::scene::{Scene, TLS};
+use exeat_e2e::scenario::subject::Subject;
+use exeat_e2e::stage::tls::speak_over;
+use exeat_engine::context::Provenance::{ThirdParty, User};
+use std::time::Instant;
+
+const REQUEST: &[u8] = b"GET /inside HTTP/1.1\r\nhost: api.tls.example\r\nconnection: close\r\n\r\n";
+
+#[test]
+fn a_tunnel_carries_tls_for_its_host_and_is_counted() {
+    let mut scene = Scene::start();
+    // The same name by TLS of the gateway before, between and after: the ways do not mix.
+    let check = |scene: &mut Scene| {
+        let reply = scene.real.send(&scene.request("GET", &scene.tls(), "/outside", User)).unwrap();
+        assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
+        assert_eq!(scene.behind.take().iter().map(|r| r.path.as_str()).collect::<Vec<_>>(), ["/outside"]);
+    };
+    for pieces in [1, 7] {
+        check(&mut scene);
+        let (mut tunnel, status, id) = scene.open(&scene.request("CONNECT", &scene.tls(), "", User));
+        assert_eq!(status, 200);
+        let size = |hello: &[u8]| hello.len().div_ceil(pieces);
+        let hello = |hello: Vec<u8>| hello.chunks(size(&hello)).map(<[u8]>::to_vec).collect();
+        let answer = speak_over(&mut tunnel, &scene.authority, TLS, REQUEST, hello).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        let inside = scene.behind.take();
+        assert_eq!(inside.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(), ["/inside"]);
+        drop(tunnel);
+        let completion = scene.completion(&id.unwrap());
+        let (sent, received) =
+            (completion["forwarded_bytes"].as_u64().unwrap(), completion["response_bytes"].as_u64().unwrap());
+        assert!(sent > 300 && received > 300, "{completion}");
+        assert_eq!(completion["received_bytes"], sent);
+    }
+    check(&mut scene);
+}
+
+#[test]
+fn what_is_no_tls_for_the_host_does_not_get_through() {
+    let scene = Scene::start();
+    let authority = scene.tls();
+    for (bytes, condition) in [
+        (b"GET / HTTP/1.1\r\nhost: api.tls.example\r\n\r\n".to_vec(), "the tunnel does not begin with TLS"),
+        (b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00".to_vec(), "the tunnel does not begin with TLS"),
+        (b"\x16\x03\x01\x00\x00".to_vec(), "the ClientHello of the tunnel is malformed"),
+    ] {
+        let (mut tunnel, status, id) = scene.open(&scene.request("CONNECT", &authority, "", User));
+        assert_eq!(status, 200);
+        tunnel.write(&bytes).unwrap();
+        assert_eq!(tunnel.read_to_end().unwrap(), b"");
+        let id = id.unwrap();
+        assert_eq!(scene.cut(&id), ("tunnel-denied".to_owned(), condition.to_owned()));
+        let completion = scene.completion(&id);
+        assert_eq!((&completion["ending"], &completion["forwarded_bytes"]), (&"refused".into(), &0.into()));
+    }
+    // Another name, by a client that means it.
+    let (mut tunnel, _, id) = scene.open(&scene.request("CONNECT", &authority, "", User));
+    speak_over(&mut tunnel, &scene.authority, "closed.tls.example", REQUEST, |hello| vec![hello]).unwrap_err();
+    assert_eq!(scene.cut(&id.unwrap()).1, "the ClientHello of the tunnel names another server");
+    assert_eq!((scene.server.names().len(), scene.behind.take().len()), (0, 0), "no handshake was ever finished");
+}
+
+#[test]
+fn sizes_hold_in_a_tunnel_and_sources_too() {
+    let scene = Scene::start();
+    let authority = scene.tls();
+    let (mut tunnel, status, id) = scene.open(&scene.request("CONNECT", &authority, "", ThirdParty));
+    assert_eq!(status, 200);
+    speak_over(&mut tunnel, &scene.authority, TLS, REQUEST, |hello| vec![hello]).unwrap_err();
+    let expected = ("payload-provenance".to_owned(), "limits/provenance/third-party/body".to_owned());
+    assert_eq!(scene.cut(&id.unwrap()), expected);
+    let (mut tunnel, _, id) = scene.open(&scene.request("CONNECT", &authority, "", User));
+    let large = [REQUEST, &[b'a'; 70_000]].concat();
+    let _ = speak_over(&mut tunnel, &scene.authority, TLS, &large, |hello| vec![hello]);
+    assert_eq!(scene.cut(&id.unwrap()), ("payload-too-large".to_owned(), "limits/body".to_owned()));
+}
+
+#[test]
+fn a_tunnel_ends_with_its_life() {
+    let scene = Scene::start();
+    let start = Instant::now();
+    let (mut tunnel, _, id) = scene.open(&scene.request("CONNECT", &scene.tls(), "", User));
+    // Nothing is sent at all.
+    assert_eq!(tunnel.read_to_end().unwrap(), b"");
+    assert!((3..9).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    let id = id.unwrap();
+    assert_eq!(scene.cut(&id), ("tunnel-denied".to_owned(), "destinations/tls/life: it is over".to_owned()));
+    let completion = scene.completion(&id);
+    assert_eq!((&completion["ending"], &completion["forwarded_bytes"]), (&"refused".into(), &0.into()));
+}
+
+#[test]
+fn a_tunnel_leads_where_one_is_open_and_past_the_guard() {
+    let mut scene = Scene::start();
+    let closed = format!("closed.tls.example:{}", scene.server.address().port());
+    let reply = scene.real.send(&scene.request("CONNECT", &closed, "", User)).unwrap();
+    assert_eq!((reply.status, reply.json()["reason"].as_str()), (403, Some("tunnel-denied")));
+    let reply = scene.real.send(&scene.request("CONNECT", &scene.plain(), "", User)).unwrap();
+    assert_eq!((reply.status, reply.json()["reason"].as_str()), (403, Some("tunnel-denied")));
+    // A signature of a GET to the same host is none of a tunnel.
+    let mut forged = scene.request("GET", &scene.tls(), "/a", User);
+    (forged.method, forged.target) = ("CONNECT".to_owned(), scene.tls());
+    assert_eq!(scene.real.send(&forged).unwrap().status, 401);
+}
