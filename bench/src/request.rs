@@ -258,6 +258,7 @@ fn exchange(body: Vec<u8>) -> Result<impl FnMut() -> bool, String> {
         }
         let Step::Decided(decision) = step else { return false };
         let end = End {
+            refused: false,
             status: Some(200),
             response_bytes: 512,
             attempts: Some(1),
@@ -307,6 +308,7 @@ fn decision() -> (DecisionRecord, Vec<FieldOpening>) {
         reason: Reason::Permitted,
         rule: text("support/summarizer/read"),
         condition: None,
+        follows: None,
         released: Released::HeadAndBody,
         binding: Some(Binding::Request),
         signer: text("runtime"),
