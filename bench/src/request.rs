@@ -301,6 +301,7 @@ pub(crate) fn exchange_under(
         }
         let Step::Decided(decision) = step else { return false };
         let end = End {
+            refused: false,
             status: Some(200),
             response_bytes: 512,
             attempts: Some(1),

@@ -40,6 +40,8 @@ pub fn run(args: SignerArgs) -> anyhow::Result<()> {
     log::start(&args.options.log)?;
     hardening.log("keeper");
     let key = args.key.load()?;
+    let (keyid, public) = (key.keyid(), key.public().to_base64());
+    tracing::info!(keyid, public, kept_out_of_swap = key.is_locked(), "key read");
     if !key.is_locked() {
         tracing::warn!(
             "the key's memory cannot be kept out of swap: raise the limit of locked memory (RLIMIT_MEMLOCK)"

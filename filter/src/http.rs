@@ -292,6 +292,11 @@ impl HttpContext for Http {
             return Action::Continue;
         }
         remove_own_fields(MapType::HttpResponseHeaders);
+        if let Some(exchange) = self.exchange.as_mut().filter(|_| self.stream) {
+            let status = hostcalls::get_map_value_bytes(MapType::HttpResponseHeaders, ":status").ok().flatten();
+            let status = status.and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok());
+            exchange.response_head(status.unwrap_or(0));
+        }
         // The host's own answer to a request that was still being received has no record to point to.
         let Some(exchange) = self.exchange.as_ref().filter(|_| self.decided) else { return Action::Continue };
         let (decision, refused) = match self.guarded() {

@@ -9,7 +9,7 @@
 //! - the **proxy** ([`proxy`]) faces the agents. It ends their TLS, reads their HTTP, asks the keeper for a signature and
 //!   passes the request to the gateway. It has no key, and drops what it could use to reach one.
 //!
-//! The keeper starts the proxy; when either dies, both end.
+//! The keeper starts the proxy; when either dies, both end ([`daemon`]). [`client`] speaks to the control socket.
 #![forbid(unsafe_code)]
 
 pub mod client;

@@ -3,7 +3,7 @@
 use super::key::check_private;
 use anyhow::{Context as _, ensure};
 use exeat_engine::policy::document::{ByteSize, Duration as Span};
-use exeat_signer::daemon::users::{self, own_uid};
+use exeat_signer::daemon::users::{self, overflow_uid, own_uid};
 use exeat_signer::daemon::{DaemonSettings, GatewayOrigin, ProxyUser};
 use exeat_signer::keeper::control::Access;
 use exeat_signer::keeper::{KeeperSettings, Limits};
@@ -187,7 +187,14 @@ impl Options {
     fn access(&self) -> anyhow::Result<Access> {
         let uids = |names: &[String], option: &str| {
             let uid = |name: &String| users::user(name).map(|user| user.uid);
-            names.iter().map(uid).collect::<anyhow::Result<BTreeSet<u32>>>().with_context(|| option.to_owned())
+            let uids: BTreeSet<u32> =
+                names.iter().map(uid).collect::<anyhow::Result<_>>().with_context(|| option.to_owned())?;
+            ensure!(
+                !uids.contains(&overflow_uid()),
+                "{option} {}: this user ({UNNAMED}) could be anybody of another user namespace; name another",
+                overflow_uid()
+            );
+            Ok::<_, anyhow::Error>(uids)
         };
         let mut orchestrators = uids(&self.orchestrators, "--orchestrator-uid")?;
         if orchestrators.is_empty() {
@@ -260,12 +267,16 @@ impl Options {
     }
 }
 
+/// What the system says of users whom it cannot name.
+const UNNAMED: &str = "the user that stands for those whom the system cannot name";
+
 /// Users that no agent may be.
 fn closed_uids(access: &Access, proxy_user: Option<ProxyUser>) -> BTreeMap<u32, &'static str> {
     let mut closed: BTreeMap<u32, &'static str> = BTreeMap::new();
     closed.extend(access.tools.iter().map(|uid| (*uid, "a user whose tools may report to the signer")));
     closed.extend(access.orchestrators.iter().map(|uid| (*uid, "a user who may open sessions")));
     closed.extend(proxy_user.map(|user| (user.uid, "the user of the signer's proxy")));
+    closed.insert(overflow_uid(), UNNAMED);
     closed.insert(own_uid(), "the signer's own user");
     closed.insert(0, "root");
     closed

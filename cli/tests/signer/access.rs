@@ -89,6 +89,7 @@ fn an_agent_is_never_one_of_the_signers_own_users() {
         (0, "root"),
         (AGENT, "may open sessions"),
         (OTHER, "tools may report"),
+        (exeat_signer::daemon::users::overflow_uid(), "cannot name"),
         (own().parse().unwrap(), if is_root() { "root" } else { "own user" }),
     ] {
         let answer = signer.ask("POST", "/v1/sessions", Some(&json!({"agent": "a", "uids": [uid]})));

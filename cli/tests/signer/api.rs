@@ -107,7 +107,7 @@ fn every_route_answers_as_described() {
         (400, "POST", PROVENANCE, id, Some(json!({"data_class": "public"}))),
         (413, "POST", PROVENANCE, id, Some(json!({"provenance": vec!["user"; 20_000]}))),
         (404, "GET", SESSION, "none", None),
-        (404, "PATCH", SESSION, "none", Some(json!({"life": 1}))),
+        (404, "PATCH", SESSION, "none", Some(json!({"life": 3}))),
         (404, "DELETE", SESSION, "none", None),
         (404, "POST", TOOL, "none", Some(json!({"tool": "x"}))),
         (404, "POST", PROVENANCE, "none", Some(json!({"provenance": []}))),
@@ -263,7 +263,7 @@ fn what_a_tool_reports_is_in_the_next_signature() {
 fn sessions_end_by_themselves() {
     let signer = Signer::start(&[]);
     let short = signer.open(&json!({"agent": "a", "life": 1}));
-    let idle = signer.open(&json!({"agent": "b", "idle": 1}));
+    let idle = signer.open(&json!({"agent": "b", "idle": 3}));
     let long = signer.open_plain();
     for (session, ending) in [(short, "expired"), (idle, "idle")] {
         let resource = format!("/v1/sessions/{}", session["id"].as_str().unwrap());

@@ -252,6 +252,7 @@ fn the_proxy_process_does_not_have_the_key() {
             assert!(!memory_holds(signer.pid(), secret));
         }
     }
+    assert_eq!(files_hold(signer.folder.path(), b"PRIVATE KEY"), None, "the key of a session's authority");
     let password = session["proxy"].as_str().unwrap().split([':', '@']).nth(2).unwrap().to_owned();
     signer.signal(Signal::ABORT);
     let status = signer.wait();

@@ -164,12 +164,15 @@ fn two_signers_do_not_share_a_directory() {
 fn mistakes_in_options_are_one_clear_error() {
     let folder = folder();
     write_key(&folder.path().join("key"), "k", &PrivateKey::generate().unwrap());
+    let unnamed = exeat_signer::daemon::users::overflow_uid().to_string();
     for (options, advice) in [
         (vec!["--gateway", "127.0.0.1:1"], "write https://HOST"),
         (vec!["--gateway", "http://192.0.2.1:80"], "write https"),
         (vec!["--gateway", "https://gateway.example"], "--gateway-ca"),
         (vec!["--gateway", "http://127.0.0.1:9", "--gateway-ca", "/dev/null"], "plain HTTP"),
+        (vec!["--gateway", "https://127.0.0.1:9", "--gateway-ca", "/dev/null"], "no certificate in PEM"),
         (vec!["--gateway", "http://127.0.0.1:9", "--orchestrator-uid", "no-such-user"], "there is no user"),
+        (vec!["--gateway", "http://127.0.0.1:9", "--tool-uid", &unnamed], "another user namespace"),
         (vec!["--gateway", "http://127.0.0.1:9", "--control-group", "no-such-group"], "there is no group"),
         (vec!["--gateway", "http://127.0.0.1:9", "--spool-dir", "/no/such/dir"], "--spool-dir"),
         (vec!["--gateway", "http://127.0.0.1:9", "--life", "1x"], "is not a duration"),

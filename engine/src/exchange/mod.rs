@@ -311,6 +311,7 @@ impl Exchange {
                 until: around.now.plus_millis(life.unwrap_or(0)),
                 rule: grant.rule().to_owned(),
                 destination: Arc::clone(grant.destination()),
+                agreed: tunnel,
                 hello: tunnel.then(Vec::new),
                 request,
                 candidates,

@@ -21,6 +21,9 @@ pub(super) struct Stream {
     pub(super) destination: Arc<Destination>,
     /// The last moment at which a byte may pass.
     pub(super) until: Timestamp,
+    /// Whether the other side has agreed to be spoken to like this. A server that does not upgrade would take what comes
+    /// for further requests, which nobody judged.
+    pub(super) agreed: bool,
     /// The first bytes of a tunnel, until they are a whole ClientHello.
     pub(super) hello: Option<Vec<u8>>,
 }
@@ -39,6 +42,11 @@ impl Stream {
     /// Judges the bytes so far, these included. `Ok(false)`: they are held.
     fn judge(&mut self, chunk: &[u8], received: u64, now: Timestamp) -> Result<bool, (Reason, String)> {
         self.check_life(now)?;
+        // The host announces a body that has no bytes yet.
+        if !self.agreed && !chunk.is_empty() {
+            // RFC 6455 section 4.1: a client waits for the answer.
+            return Err((self.reason(), "bytes before the upstream has upgraded".to_owned()));
+        }
         match self.candidates.judge_payload(&self.request.payload(received)) {
             Verdict::Allowed(_) => {}
             Verdict::Refused(refusal) => return Err((refusal.reason, refusal.condition.unwrap_or_default())),
@@ -84,6 +92,15 @@ impl Exchange {
         flight.stream = Some(stream);
         self.stage = super::Stage::Released(flight);
         step
+    }
+
+    /// The upstream's answer to the head: only 101 makes a WebSocket of it.
+    pub fn response_head(&mut self, status: u16) {
+        if let super::Stage::Released(flight) = &mut self.stage
+            && let Some(stream) = &mut flight.stream
+        {
+            stream.agreed |= status == 101;
+        }
     }
 
     /// A piece of the response goes by: nothing may pass once a tunnel or WebSocket has outlived its time.

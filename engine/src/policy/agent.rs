@@ -181,7 +181,7 @@ fn check_open(
 }
 
 fn closed_to(index: u32, team: Option<&str>, around: &Surroundings<'_>) -> Option<String> {
-    around.destinations.get(index).filter(|found| !found.open_to_team(team)).map(|found| found.id.clone())
+    around.destinations.get(index).filter(|found| !found.open_to_team(team)).map(|found| found.id.to_string())
 }
 
 fn not_open(place: &Place<'_>, id: &str, team: Option<&str>) -> PolicyError {

@@ -2,7 +2,7 @@
 
 use super::Mode;
 use super::agent::{self, Agent, Surroundings};
-use super::destination::{Destination, Destinations};
+use super::destination::{Destination, DestinationSource, DestinationSurroundings, Destinations};
 use super::document::PolicyDocument;
 use super::error::{Document, Place, PolicyErrors, Problems, quoted};
 use super::gateway::Gateway;
@@ -135,7 +135,12 @@ impl CompiledPolicy {
         limits::largest_body(rules.chain(destinations), &self.defaults, &self.ceilings.limits)
     }
 
-    pub(super) fn compile(document: PolicyDocument, gateway: &Gateway, digest: String) -> Result<Self, PolicyErrors> {
+    /// `destinations` are those of the document, wherever they are read from; the digest is for the caller to set.
+    pub(super) fn compile(
+        document: &PolicyDocument,
+        destinations: &mut dyn DestinationSource,
+        gateway: &Gateway,
+    ) -> Result<Self, PolicyErrors> {
         let (mut problems, root) = (Problems::default(), Place::root(Document::Policy));
         if document.schema != "exeat/v1" {
             let problem = format!("unknown schema {}", quoted(&document.schema));
@@ -150,8 +155,8 @@ impl CompiledPolicy {
         }
         let (signers, keys, tokens) =
             signer::compile(&document.signers, gateway.prepared_keys(), &root.key("signers"), &mut problems);
-        token::check_apart(&document, &mut problems);
-        token::check_kept(&document, &tokens, &mut problems);
+        token::check_apart(document, &mut problems);
+        token::check_kept_by_rules(document, &tokens, &mut problems);
         let mut directory = Directory::default();
         let tenant_names: Option<Vec<&str>> =
             document.tenants.as_ref().map(|tenants| tenants.iter().map(|(name, _)| name).collect());
@@ -160,25 +165,24 @@ impl CompiledPolicy {
             let names = NameLimits::BUILT_IN.with(&document.defaults.names, &defaults.key("names"));
             problems.take(names).unwrap_or(NameLimits::BUILT_IN)
         };
-        let destinations = Destinations::compile(
-            &document.destinations,
-            gateway.scheme(),
+        let around = DestinationSurroundings {
+            scheme: gateway.scheme(),
             names,
-            tenant_names.as_deref(),
-            &mut directory,
-            &mut problems,
-        );
-        let tenants = compile_tenants(&document, &directory, &mut problems);
+            tenants: tenant_names.as_deref(),
+            tokens: &tokens,
+        };
+        let destinations = Destinations::compile(destinations, &around, &mut directory, &mut problems);
+        let tenants = compile_tenants(document, &directory, &mut problems);
         let around = Surroundings { directory: &directory, destinations: &destinations };
-        let agents = agent::compile(&document, &around, &mut problems);
+        let agents = agent::compile(document, &around, &mut problems);
         let quarantine = root.key("quarantine");
         let releases = Releases::compile(&document.quarantine.release, &quarantine.key("release"), &mut problems);
         // Last: they may enter words into the directory that nothing else may rely on.
-        let ceilings = compile_ceilings(&document, &mut directory, &mut problems);
+        let ceilings = compile_ceilings(document, &mut directory, &mut problems);
         problems.finish(Self {
-            revision: document.revision,
-            digest,
-            change: document.change,
+            revision: document.revision.clone(),
+            digest: String::new(),
+            change: document.change.clone(),
             mode: document.mode.unwrap_or(gateway.mode()),
             signers,
             keys,

@@ -1,15 +1,15 @@
 //! The plugin configuration: `{"role": "filter", "gateway": {...}, "policy": {...}}`.
 
+use super::canonical::{Canonical, NotCanonical};
 use super::compiled::CompiledPolicy;
 use super::document::{GatewayDocument, PolicyDocument};
 use super::error::{Document, Place, PolicyError, PolicyErrors, did_you_mean, quoted};
 use super::gateway::Gateway;
+use super::lean;
 use super::node::Node;
 use super::read::read;
 use crate::context::token::HostVerifier;
 use crate::destination::Exit;
-use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::sync::Arc;
 
 /// Which part of the way out this instance of the module stands in.
@@ -46,6 +46,9 @@ impl PluginConfiguration {
     /// # Errors
     /// The first error in the order of the document.
     pub fn accept(json: &[u8]) -> Result<Self, PolicyError> {
+        if let Some((gateway, policy)) = lean::accept(json) {
+            return Ok(Self::Filter(Box::new(Configuration { gateway, policy })));
+        }
         let node = Node::parse(json)?;
         let root = Place::root(Document::Configuration);
         match role(&node, &root)? {
@@ -136,6 +139,9 @@ impl Configuration {
     /// # Errors
     /// In the order of the document.
     pub fn examine(json: &[u8]) -> Result<Self, PolicyErrors> {
+        if let Some((gateway, policy)) = lean::accept(json) {
+            return Ok(Self { gateway, policy });
+        }
         let node = Node::parse(json)?;
         let root = Place::root(Document::Configuration);
         let role = role(&node, &root)?;
@@ -151,10 +157,15 @@ impl Configuration {
         let policy = part(node, "policy", root)?;
         let document = read::<PolicyDocument>(policy, Document::Policy)?;
         let digest = digest(policy, root)?;
-        match CompiledPolicy::compile(document, &gateway, digest) {
-            Ok(policy) => Ok(Self { gateway, policy }),
+        match CompiledPolicy::compile(&document, &mut &document.destinations, &gateway) {
+            Ok(compiled) => Ok(Self { gateway, policy: CompiledPolicy { digest, ..compiled } }),
             Err(errors) => Err(errors.sorted_by_key(|error| policy.position(&error.place))),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(gateway: Gateway, policy: CompiledPolicy) -> Self {
+        Self { gateway, policy }
     }
 
     /// Takes a host into use for the keys of tokens that are not Ed25519. Without it, such tokens are refused.
@@ -213,14 +224,12 @@ fn part<'n>(node: &'n Node, name: &str, root: &Place<'_>) -> Result<&'n Node, Po
 
 /// `sha256:<hex>` over the canonical JSON (RFC 8785) of the policy.
 fn digest(policy: &Node, root: &Place<'_>) -> Result<String, PolicyError> {
-    let canonical = serde_json_canonicalizer::to_vec(policy).map_err(|error| {
-        let problem = format!("no canonical form: {}", quoted(&error.to_string()));
-        root.key("policy").error(problem, "use only numbers that a double can hold", "")
-    })?;
-    let mut text = "sha256:".to_owned();
-    for byte in Sha256::digest(&canonical) {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
+    let mut canonical = Canonical::default();
+    match canonical.node(policy) {
+        Ok(()) => Ok(canonical.finish()),
+        Err(NotCanonical) => {
+            let remedy = "use only numbers that a double can hold";
+            Err(root.key("policy").error("it has no canonical form", remedy, ""))
+        }
     }
-    Ok(text)
 }

@@ -8,18 +8,28 @@ use super::limits::Limits;
 use super::names::NameLimits;
 use super::outlet::{Opens, Outlet};
 use super::selector::{Directory, Label, check_id};
+use super::token;
+use crate::context::token::TokenIssuers;
 use crate::context::{DataClass, Provenance};
 use crate::destination::{CanonicalHost, HostMatch, HostMatcher, HostPattern, HostSpecificity, Scheme};
 use crate::facts::Timestamp;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 
 /// One destination.
 #[derive(Clone, Debug)]
 pub struct Destination {
     pub(super) label: Label,
-    pub(super) id: String,
+    pub(super) id: Box<str>,
+    /// What it says besides its name and hosts; destinations that say the same share it.
+    terms: Arc<Terms>,
+}
+
+/// On what terms a destination is open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
     pub(super) kind: Option<String>,
     pub(super) category: Option<String>,
     pub(super) ports: Vec<u16>,
@@ -31,6 +41,32 @@ pub struct Destination {
     pub(super) names: NameLimits,
     pub(super) credentials: Option<Credentials>,
     pub(super) opens: Opens,
+}
+
+/// Terms that were met before, the last of them: most destinations of a large policy differ in nothing but names.
+#[derive(Default)]
+struct KnownTerms(VecDeque<Arc<Terms>>);
+
+impl KnownTerms {
+    const MOST: usize = 32;
+
+    fn share(&mut self, terms: Terms) -> Arc<Terms> {
+        if let Some(known) = self.0.iter().find(|known| ***known == terms) {
+            return Arc::clone(known);
+        }
+        let terms = Arc::new(terms);
+        self.0.truncate(Self::MOST - 1);
+        self.0.push_front(Arc::clone(&terms));
+        terms
+    }
+}
+
+impl std::ops::Deref for Destination {
+    type Target = Terms;
+
+    fn deref(&self) -> &Terms {
+        &self.terms
+    }
 }
 
 impl Destination {
@@ -70,10 +106,9 @@ impl Destination {
     fn compile(
         id: &str,
         document: &DestinationDocument,
-        scheme: Scheme,
-        names: NameLimits,
+        around: &DestinationSurroundings<'_>,
         directory: &mut Directory,
-        tenants: Option<&[&str]>,
+        known: &mut KnownTerms,
         place: &Place<'_>,
     ) -> Result<Self, PolicyError> {
         check_id(id, "a destination", place)?;
@@ -90,14 +125,14 @@ impl Destination {
                 return Err(place.key(key).error(problem, "write 1 to 1024 characters without controls", ""));
             }
         }
-        if let (Some(known), Some(named)) = (tenants, &document.tenants)
+        if let (Some(known), Some(named)) = (around.tenants, &document.tenants)
             && let Some((i, name)) = named.0.iter().enumerate().find(|(_, name)| !known.contains(&name.as_str()))
         {
             let remedy = super::error::did_you_mean(name, known.iter().copied())
                 .unwrap_or_else(|| "add it to tenants, or remove it here".to_owned());
             return Err(place.key("tenants").index(i).error(format!("no tenant {}", quoted(name)), remedy, ""));
         }
-        let opens = Opens::compile(document, scheme, place)?;
+        let opens = Opens::compile(document, around.scheme, place)?;
         let ports = match &document.ports {
             None => vec![opens.scheme.default_port()],
             Some(ports) => check_ports(ports, &place.key("ports"))?,
@@ -108,13 +143,7 @@ impl Destination {
             .map(|credentials| Credentials::compile(credentials, &place.key("credentials")))
             .transpose()?;
         let list = |texts: &Option<OneOrMany<String>>| texts.as_ref().map(|texts| texts.0.clone());
-        Ok(Self {
-            label: Label {
-                index: directory.ids.get(id).copied().unwrap_or(u32::MAX),
-                category: document.category.as_deref().map(|word| directory.categories.number(word)),
-                kind: document.kind.as_deref().map(|word| directory.kinds.number(word)),
-            },
-            id: id.to_owned(),
+        let terms = Terms {
             kind: document.kind.clone(),
             category: document.category.clone(),
             ports,
@@ -123,9 +152,18 @@ impl Destination {
             teams: list(&document.teams),
             expires: document.expires.map(|moment| moment.end()),
             limits: Limits::from(&document.limits),
-            names: names.with(&document.names, &place.key("names"))?,
+            names: around.names.with(&document.names, &place.key("names"))?,
             credentials,
             opens,
+        };
+        Ok(Self {
+            label: Label {
+                index: directory.ids.get(id).copied().unwrap_or(u32::MAX),
+                category: document.category.as_deref().map(|word| directory.categories.number(word)),
+                kind: document.kind.as_deref().map(|word| directory.kinds.number(word)),
+            },
+            id: id.into(),
+            terms: known.share(terms),
         })
     }
 }
@@ -325,24 +363,29 @@ impl Destinations {
 
     /// Enters every id into the directory first, so that a destination that is wrong is not unknown as well.
     pub(crate) fn compile(
-        documents: &Named<DestinationDocument>,
-        scheme: Scheme,
-        names: NameLimits,
-        tenants: Option<&[&str]>,
+        documents: &mut dyn DestinationSource,
+        around: &DestinationSurroundings<'_>,
         directory: &mut Directory,
         problems: &mut Problems,
     ) -> Self {
         let root = Place::root(Document::Policy);
         let place = root.key("destinations");
-        for ((id, _), index) in documents.iter().zip(0..) {
-            directory.ids.insert(id.to_owned(), index);
-        }
-        let (mut all, mut patterns) = (Vec::with_capacity(documents.0.len()), Vec::new());
-        let mut schemes = Schemes::default();
-        for ((id, document), index) in documents.iter().zip(0..) {
+        let scheme = around.scheme;
+        documents.ids(&mut |index, id| _ = directory.ids.insert(id.into(), index));
+        let (mut all, mut matcher) = (Vec::with_capacity(directory.ids.len()), HostMatcher::default());
+        let (mut schemes, mut known) = (Schemes::new(documents.is_large()), KnownTerms::default());
+        documents.each(&mut |index, id, document| {
             let place = place.key(id);
-            let compiled = Destination::compile(id, document, scheme, names, directory, tenants, &place);
+            let compiled = Destination::compile(id, document, around, directory, &mut known, &place);
             let compiled = problems.take(compiled);
+            if let Some(credentials) = &document.credentials {
+                token::check_kept(
+                    Some(&credentials.keep),
+                    around.tokens,
+                    &place.key("credentials").key("keep"),
+                    problems,
+                );
+            }
             let hosts = place.key("hosts");
             for (i, text) in document.hosts.0.iter().enumerate() {
                 let place = hosts.index(i);
@@ -350,27 +393,81 @@ impl Destinations {
                 if let Some(destination) = &compiled {
                     problems.take(schemes.note(&pattern, destination, &place));
                 }
-                patterns.push((pattern, index));
+                let added = matcher.add(&pattern, index);
+                problems.take(added.map_err(|error| place.error(error.to_string(), "name fewer hosts", "")));
             }
-            directory.opened.extend(compiled.iter().map(|destination| (destination.label, destination.opens.paths)));
+            let opened = compiled.iter().map(|destination| (destination.label, destination.opens.paths));
+            directory.opened.extend(opened.filter(|(_, paths)| !paths.is_closed()));
             all.extend(compiled.map(Arc::new));
-        }
-        let hosts =
-            HostMatcher::build(patterns).map_err(|error| place.error(error.to_string(), "name fewer hosts", ""));
-        Self { all, hosts: problems.take(hosts).unwrap_or_default(), scheme: Some(scheme) }
+        });
+        Self { all, hosts: matcher.finish(), scheme: Some(scheme) }
+    }
+}
+
+/// What destinations are compiled against.
+pub(crate) struct DestinationSurroundings<'a> {
+    pub(crate) scheme: Scheme,
+    pub(crate) names: NameLimits,
+    /// Names of tenants, where there is a list.
+    pub(crate) tenants: Option<&'a [&'a str]>,
+    pub(crate) tokens: &'a TokenIssuers,
+}
+
+/// Where destinations are read from: a document that was read whole, or one that is read as it is compiled.
+pub(crate) trait DestinationSource {
+    /// Whether it is large: then what only words an error is not kept.
+    fn is_large(&self) -> bool;
+
+    /// All ids, numbered.
+    fn ids(&self, each: &mut dyn FnMut(u32, &str));
+
+    /// All destinations, numbered alike and in that order.
+    fn each(&mut self, each: &mut dyn FnMut(u32, &str, &DestinationDocument));
+}
+
+impl DestinationSource for &Named<DestinationDocument> {
+    fn is_large(&self) -> bool {
+        false
+    }
+
+    fn ids(&self, each: &mut dyn FnMut(u32, &str)) {
+        self.iter().zip(0..).for_each(|((id, _), index)| each(index, id));
+    }
+
+    fn each(&mut self, each: &mut dyn FnMut(u32, &str, &DestinationDocument)) {
+        self.iter().zip(0..).for_each(|((id, document), index)| each(index, id, document));
     }
 }
 
 /// The scheme of each host and port: of two that were equally close, nobody could say which holds.
-#[derive(Default)]
-struct Schemes(HashMap<(HostPattern, u16), (Scheme, String)>);
+enum Schemes {
+    /// With whatever a message needs.
+    Whole(HashMap<(HostPattern, u16), (Scheme, String)>),
+    /// By hashes alone: two that collide are refused as two that differ, and the document is then read whole.
+    Hashed(HashMap<u64, Scheme>),
+}
 
 impl Schemes {
+    fn new(large: bool) -> Self {
+        if large { Self::Hashed(HashMap::new()) } else { Self::Whole(HashMap::new()) }
+    }
+
     fn note(&mut self, pattern: &HostPattern, to: &Destination, place: &Place<'_>) -> Result<(), PolicyError> {
         for port in &to.ports {
             let scheme = to.opens.scheme;
-            match self.0.entry((pattern.clone(), *port)) {
-                Entry::Vacant(vacant) => _ = vacant.insert((scheme, to.id.clone())),
+            let known = match self {
+                Self::Whole(known) => known,
+                Self::Hashed(known) => {
+                    let mut hasher = std::hash::DefaultHasher::new();
+                    (pattern, port).hash(&mut hasher);
+                    if *known.entry(hasher.finish()).or_insert(scheme) != scheme {
+                        return Err(place.error("two schemes for one host and port", "", ""));
+                    }
+                    continue;
+                }
+            };
+            match known.entry((pattern.clone(), *port)) {
+                Entry::Vacant(vacant) => _ = vacant.insert((scheme, to.id.to_string())),
                 Entry::Occupied(known) if known.get().0 == scheme => {}
                 Entry::Occupied(known) => {
                     let (other, id) = known.get();

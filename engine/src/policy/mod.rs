@@ -4,6 +4,7 @@
 //! refuses what it does not understand with the place and a remedy, and compiles the rest to immutable data.
 
 mod agent;
+mod canonical;
 pub mod compiled;
 mod condition;
 pub mod configuration;
@@ -13,6 +14,7 @@ pub mod error;
 pub mod evaluate;
 pub mod gateway;
 pub mod headers;
+mod lean;
 mod limits;
 pub mod names;
 pub mod node;

@@ -9,6 +9,9 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use std::collections::HashSet;
 use std::fmt;
 
+/// Keys of a map that are compared each with each.
+const FEW: usize = 16;
+
 /// A JSON value that remembers the order of its keys.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Node {
@@ -81,16 +84,23 @@ impl Node {
         position
     }
 
-    fn refuse_duplicates(&self, place: &Place<'_>) -> Result<(), PolicyError> {
+    /// Refuses maps in which a key occurs twice.
+    pub(super) fn refuse_duplicates(&self, place: &Place<'_>) -> Result<(), PolicyError> {
         match self {
             Self::List(items) => {
                 items.iter().enumerate().try_for_each(|(i, item)| item.refuse_duplicates(&place.index(i)))
             }
             Self::Map(entries) => {
-                let mut seen = HashSet::with_capacity(entries.len());
-                for (key, value) in entries {
+                // Most maps have few keys: comparing them all takes less than a set.
+                let mut seen = HashSet::new();
+                let few = entries.len() <= FEW;
+                for (i, (key, value)) in entries.iter().enumerate() {
                     let here = place.key(key);
-                    if !seen.insert(key) {
+                    let twice = match few {
+                        true => entries.iter().take(i).any(|(other, _)| other == key),
+                        false => !seen.insert(key),
+                    };
+                    if twice {
                         return Err(here.error(
                             format!("the key {} occurs twice", quoted(key)),
                             "keep one of the two",
@@ -188,6 +198,8 @@ mod tests {
         assert!(node.position("/a") > node.position("/b/1/z"));
         let error = Node::parse(br#"{"a": [{}, {"x/y": 1, "x\u002fy": 2}]}"#).unwrap_err();
         assert_eq!(error.place, "/a/1/x~1y");
+        let many: Vec<String> = (0..40).map(|n| format!(r#""k{}": 0"#, n % 39)).collect();
+        assert_eq!(Node::parse(format!("{{{}}}", many.join(",")).as_bytes()).unwrap_err().place, "/k0");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::sync::Arc;
 const LIFE: u64 = 3_600_000;
 
 /// What a destination opens that is closed to others.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Opens {
     pub(super) scheme: Scheme,
     addresses: Arc<[Cidr]>,

@@ -236,6 +236,9 @@ fn path(text: &str, to: &DestinationSet, directory: &Directory, place: &Place<'_
         let (problem, remedy) = text.split_once("; ").unwrap_or((&text, "write a path like /v1/orders/*"));
         place.error(problem, remedy, "")
     })?;
+    if pattern.needs().is_closed() {
+        return Ok(pattern);
+    }
     // It is enough that one destination opens all that the pattern needs.
     let missing = |opened: PathOpenings| pattern.needs().difference(opened).iter().next();
     let named = directory.opened.iter().filter(|(label, _)| to.contains(*label));

@@ -27,8 +27,8 @@ impl Words {
 }
 
 /// Sorted first, so that a message never depends on the order of a hash map.
-fn nearest_key(given: &str, known: &HashMap<String, u32>) -> Option<String> {
-    let mut known: Vec<&str> = known.keys().map(String::as_str).collect();
+fn nearest_key<K: AsRef<str>>(given: &str, known: &HashMap<K, u32>) -> Option<String> {
+    let mut known: Vec<&str> = known.keys().map(AsRef::as_ref).collect();
     known.sort_unstable();
     did_you_mean(given, known.into_iter())
 }
@@ -37,7 +37,7 @@ fn nearest_key(given: &str, known: &HashMap<String, u32>) -> Option<String> {
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     /// Ids of all destinations, compiled or not, with their index.
-    pub(crate) ids: HashMap<String, u32>,
+    pub(crate) ids: HashMap<Box<str>, u32>,
     pub(crate) categories: Words,
     pub(crate) kinds: Words,
     /// What each compiled destination opens in paths.

@@ -153,25 +153,26 @@ pub(super) fn check_apart(document: &PolicyDocument, problems: &mut Problems) {
 }
 
 /// What carries tokens goes no further, so nothing may be promised to keep it.
-pub(super) fn check_kept(document: &PolicyDocument, tokens: &TokenIssuers, problems: &mut Problems) {
-    let root = Place::root(Document::Policy);
-    let mut check = |list: Option<&super::document::OneOrMany<String>>, place: &Place<'_>| {
-        for (i, name) in list.iter().flat_map(|list| list.0.iter()).enumerate() {
-            if tokens.headers().contains(name) {
-                problems.note(place.index(i).error(
-                    format!("{name} carries the tokens of a signer"),
-                    "let the signer take them from another header, or remove it here",
-                    "whoever gets a token can use it, so it never goes on",
-                ));
-            }
+pub(super) fn check_kept(
+    list: Option<&super::document::OneOrMany<String>>,
+    tokens: &TokenIssuers,
+    place: &Place<'_>,
+    problems: &mut Problems,
+) {
+    for (i, name) in list.iter().flat_map(|list| list.0.iter()).enumerate() {
+        if tokens.headers().contains(name) {
+            problems.note(place.index(i).error(
+                format!("{name} carries the tokens of a signer"),
+                "let the signer take them from another header, or remove it here",
+                "whoever gets a token can use it, so it never goes on",
+            ));
         }
-    };
-    let all = root.key("destinations");
-    for (id, destination) in document.destinations.iter() {
-        let (destination_place, key) = (all.key(id), "credentials");
-        let place = destination_place.key(key);
-        check(destination.credentials.as_ref().map(|credentials| &credentials.keep), &place.key("keep"));
     }
+}
+
+/// What [`check_kept`] says of all rules.
+pub(super) fn check_kept_by_rules(document: &PolicyDocument, tokens: &TokenIssuers, problems: &mut Problems) {
+    let root = Place::root(Document::Policy);
     let (profiles, agents) = (root.key("profiles"), root.key("agents"));
     let of_profiles = document.profiles.iter().map(|(name, profile)| (profiles.key(name), &profile.allow));
     let of_agents = document.agents.iter().map(|(name, agent)| (agents.key(name), &agent.allow));
@@ -179,7 +180,7 @@ pub(super) fn check_kept(document: &PolicyDocument, tokens: &TokenIssuers, probl
         let list = place.key("allow");
         for (i, rule) in rules.iter().enumerate() {
             let (rule_place, key) = (list.index(i), "headers");
-            check(rule.headers.keep.as_ref(), &rule_place.key(key).key("keep"));
+            check_kept(rule.headers.keep.as_ref(), tokens, &rule_place.key(key).key("keep"), problems);
         }
     }
 }

@@ -21,6 +21,12 @@ pub fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// The user that stands for all whom this system cannot name: those of other user namespaces. Usually `nobody`.
+pub fn overflow_uid() -> u32 {
+    let text = std::fs::read_to_string("/proc/sys/kernel/overflowuid").unwrap_or_default();
+    text.trim().parse().unwrap_or(65_534)
+}
+
 /// Finds a user.
 ///
 /// # Errors

@@ -197,6 +197,15 @@ impl Session {
     pub(crate) fn grow(&mut self, report: &ProvenanceReport) -> Result<bool, String> {
         let mut grew = false;
         self.change(|fields| grew = facts::grow(fields, report))?;
+        if grew {
+            let context = &self.fields;
+            tracing::info!(
+                session = context.session,
+                provenance = ?context.provenance,
+                data_class = ?context.data_class,
+                "a tool reported: provenance or data class grew"
+            );
+        }
         Ok(grew)
     }
 

@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 #[serde(untagged)]
 enum Line {
     Arm { group: String, name: String, median: f64, least: f64, greatest: f64 },
-    Scale { destinations: u32, text: f64, load_ms: Vec<f64>, before: f64, after: f64 },
+    Scale { destinations: u32, text: f64, load_ms: Vec<f64>, before: f64, after: f64, updated: f64 },
     End { debug: bool, rounds: u32 },
     Failed { failed: String },
 }
@@ -59,15 +59,16 @@ fn run(configuration: &str) -> Result<()> {
                 last = group;
                 table.add_row([Cell::new(shown), Cell::new(name), micros(median), micros(least), micros(greatest)]);
             }
-            Line::Scale { destinations, text, load_ms, before, after } => {
+            Line::Scale { destinations, text, load_ms, before, after, updated } => {
                 let times: Vec<String> = load_ms.iter().map(|time| format!("{time:.0}")).collect();
                 let mib = |bytes: f64| bytes / f64::from(1 << 20);
                 println!(
-                    "{destinations} destinations, {:.1} MiB of JSON: accepted in {} ms; the VM's memory grew from {:.1} to {:.1} MiB",
+                    "{destinations} destinations, {:.1} MiB of JSON: accepted in {} ms; the VM's memory grew from {:.1} (with that text) to {:.1} MiB, and to {:.1} when the next came while it was in use",
                     mib(text),
                     times.join(", "),
                     mib(before),
-                    mib(after)
+                    mib(after),
+                    mib(updated)
                 );
             }
             Line::End { debug: true, .. } => bail!("this is a debug build of the module: its numbers mean nothing"),

@@ -5,6 +5,7 @@ use crate::agent::get;
 use exeat_e2e::scenario::real::RealEnvoy;
 use exeat_e2e::scenario::subject::Subject;
 use serde_json::Value;
+use std::net::IpAddr;
 
 /// Cases among those on URLs that are of other controls: secrets in a query are for detectors.
 const OF_QUERIES: [&str; 5] = [
@@ -55,4 +56,24 @@ fn addresses_hosts_and_paths_are_judged_as_the_bench_wants() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// What the first filter cannot see: a name of the open web whose address is closed. The policy opens loopback for the
+/// upstream of these tests, and nothing else.
+#[test]
+fn names_that_resolve_to_closed_addresses_are_refused_past_the_filter() {
+    let mut envoy = RealEnvoy::start("open-web", 1).unwrap();
+    let port = envoy.upstream_port();
+    for (name, address) in [
+        ("metadata.evil.test", "169.254.169.254"),
+        ("intranet.evil.test", "10.0.0.1"),
+        ("v6.evil.test", "fd00:ec2::254"),
+        ("mapped.evil.test", "::ffff:10.0.0.1"),
+    ] {
+        envoy.dns.set(name, [address.parse::<IpAddr>().unwrap()]);
+        let reply = envoy.send(&get(&envoy, name, &format!("http://{name}:{port}/"))).unwrap();
+        let reason = reply.json()["reason"].clone();
+        assert_eq!((reply.status, reason.as_str()), (403, Some("destination-resolved-forbidden")), "{name}");
+        assert!(envoy.arrived().unwrap().is_empty());
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::scene::{PLAIN, Scene, TLS, upgrader};
 use exeat_e2e::scenario::wire::WireRequest;
+use exeat_e2e::stage::client::Connection;
 use exeat_e2e::stage::upstream::Upstream;
 use exeat_engine::context::Provenance::{self, ThirdParty, User};
 use std::time::{Duration, Instant};
@@ -76,6 +77,26 @@ fn sizes_and_life_hold_in_a_websocket() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(echoed > 5 && start.elapsed() >= Duration::from_secs(3), "{echoed} in {:?}", start.elapsed());
+}
+
+/// A server that does not upgrade reads what follows as its next request: nobody would have judged that one.
+#[test]
+fn no_request_is_smuggled_behind_an_upgrade_that_is_not_taken() {
+    let scene = Scene::start();
+    let smuggled = format!("GET /smuggled HTTP/1.1\r\nhost: {PLAIN}\r\n\r\n");
+    // With the head, and once the answer is there.
+    let head = exeat_e2e::scenario::real::framed(&handshake(&scene, &scene.plain(), User)).head_bytes();
+    let mut connection = Connection::open(scene.real.listener).unwrap();
+    connection.write(&[&head, smuggled.as_bytes()].concat()).unwrap();
+    let _ = connection.read_to_end();
+    let (mut connection, status, id) = scene.open(&handshake(&scene, &scene.plain(), User));
+    assert_eq!(status, 200);
+    let _ = connection.write(smuggled.as_bytes());
+    let _ = connection.read_to_end();
+    scene.completion(&id.unwrap());
+    let paths: Vec<String> = scene.real.upstream.take().into_iter().map(|request| request.path).collect();
+    assert!(paths.iter().all(|path| path == "/feed"), "{paths:?}");
+    assert!(!scene.real.upstream.wire_contains(b"smuggled"));
 }
 
 #[test]

@@ -5,7 +5,6 @@ mod authority;
 mod client_hello;
 mod documented;
 mod hosts;
-mod measure;
 mod path;
 mod paths;
 mod properties;

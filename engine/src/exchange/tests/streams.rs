@@ -172,6 +172,7 @@ fn nothing_passes_after_its_life() {
             }
         };
         let first = hello("eu.crm.example");
+        exchange.response_head(101);
         assert!(matches!(at(&mut world, 60_000, &mut exchange, Some(&first)), Step::Pass));
         assert!(matches!(at(&mut world, 60_000, &mut exchange, None), Step::Pass));
         assert!(matches!(at(&mut world, 60_001, &mut exchange, None), Step::Abort));
@@ -220,8 +221,20 @@ fn a_websocket_is_decided_at_its_head() {
         assert_eq!(map.get(name).map(String::as_str), Some(value), "{name}");
     }
     assert_eq!(decision.clearance.as_ref().unwrap().pass.exit, Exit::HttpsUpgrade);
+    assert!(matches!(exchange.body(&mut world.around(), b"", false), Step::Pass));
+    exchange.response_head(101);
     assert!(matches!(exchange.body(&mut world.around(), b"\x81\x02hi", false), Step::Pass));
     assert!(matches!(exchange.body(&mut world.around(), &[0; 5000], false), Step::Abort), "more than the rule's body");
+    // A server that does not upgrade would take them for the next request.
+    for status in [None, Some(200), Some(400)] {
+        let nonce = format!("n1{status:?}");
+        let (mut exchange, _) = let_go(&mut world, websocket("team/worker", &HANDSHAKE, &nonce));
+        status.into_iter().for_each(|status| exchange.response_head(status));
+        assert!(matches!(exchange.body(&mut world.around(), b"GET /admin HTTP/1.1\r\n", false), Step::Abort));
+        exchange.end(&mut world.around(), end());
+    }
+    let early = |record: &&Value| record["condition"] == "bytes before the upstream has upgraded";
+    assert_eq!(world.records().iter().filter(early).count(), 3);
     for (n, (what, edit)) in [
         ("another protocol", ("upgrade", Some("h2c"))),
         ("two protocols", ("upgrade", Some("websocket, h2c"))),

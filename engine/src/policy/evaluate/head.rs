@@ -196,7 +196,7 @@ impl Trial<'_> {
                 let specificity = Specificity {
                     host: fit.specificity,
                     path: None,
-                    destination: Reverse(fit.destination.id.clone()),
+                    destination: Reverse(fit.destination.id.to_string()),
                     rule: Reverse(rule.id.clone()),
                 };
                 claims.push(Claim { rule, fit, specificity });

@@ -2,6 +2,7 @@
 
 mod documents;
 mod generate;
+mod lean;
 mod modes;
 mod naive;
 mod outlets;

@@ -20,7 +20,7 @@ fn leaves(configuration: &Configuration, request: &Request) -> bool {
 }
 
 /// What must not depend on any order: the verdict with its rule, reason and condition, and what goes on.
-fn trace(configuration: &Configuration, request: &Request) -> String {
+pub(super) fn trace(configuration: &Configuration, request: &Request) -> String {
     let set = match request.judge(configuration) {
         Verdict::Allowed(grant) => format!("{:?}", grant.set().collect::<Vec<_>>()),
         Verdict::Refused(refusal) => {
@@ -31,7 +31,7 @@ fn trace(configuration: &Configuration, request: &Request) -> String {
 }
 
 /// The policy as text, with the entries of every map and every list of rules, hosts or values in another order.
-fn shuffled(value: &Value, seed: u64) -> String {
+pub(super) fn shuffled(value: &Value, seed: u64) -> String {
     fn mix(seed: u64, index: usize) -> u64 {
         (seed ^ u64::try_from(index).unwrap())
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
