@@ -82,13 +82,19 @@ pub fn run(
     // While there is one thread, see `bind_control`.
     let directory = RuntimeDirectory::open(&settings.runtime_directory)?;
     let listener = bind_control(&settings.control, settings.control_mode, settings.control_group)?;
-    let control = settings.control.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let result = runtime.block_on(serve(settings, directory, listener, key, reload, ready));
-    // Nobody listens on it any more.
-    let _ = std::fs::remove_file(control);
     runtime.shutdown_timeout(END);
     result
+}
+
+/// Removes the control socket, while the lock of the runtime directory keeps others from putting theirs there.
+struct ControlSocket(PathBuf);
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 struct Signals {
@@ -130,10 +136,20 @@ async fn serve(
     let keeper = Arc::new(Keeper::new(settings.keeper.clone(), key));
     let (link, conversation) = Link::new(tokio::net::UnixStream::from_std(near)?, Arc::clone(&keeper));
     let service = Arc::new(Service::new(Arc::clone(&keeper), link.clone(), directory, reload));
+    // Dropped before the service, which has the directory.
+    let _control_socket = ControlSocket(settings.control.clone());
     let conversation = tokio::spawn(conversation);
     let aborted = conversation.abort_handle();
     tokio::pin!(conversation);
     link.configure(settings.proxy.clone()).await;
+    // An answer shows that it took its configuration. What was wrong with it, it has said itself.
+    let began = tokio::select! {
+        answer = link.measure() => answer.is_some(),
+        _ = &mut conversation => false,
+    };
+    if !began {
+        bail!("the proxy process did not begin (it ended with {}); its error stands before this one", end(&mut proxy).await);
+    }
 
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
     let stop = async move {

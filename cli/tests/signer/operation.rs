@@ -170,6 +170,7 @@ fn mistakes_in_options_are_one_clear_error() {
         (vec!["--gateway", "http://192.0.2.1:80"], "write https"),
         (vec!["--gateway", "https://gateway.example"], "--gateway-ca"),
         (vec!["--gateway", "http://127.0.0.1:9", "--gateway-ca", "/dev/null"], "plain HTTP"),
+        (vec!["--gateway", "https://127.0.0.1:9", "--gateway-ca", "/dev/null"], "no certificate in PEM"),
         (vec!["--gateway", "http://127.0.0.1:9", "--orchestrator-uid", "no-such-user"], "there is no user"),
         (vec!["--gateway", "http://127.0.0.1:9", "--tool-uid", &unnamed], "another user namespace"),
         (vec!["--gateway", "http://127.0.0.1:9", "--control-group", "no-such-group"], "there is no group"),

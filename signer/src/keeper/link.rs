@@ -117,8 +117,8 @@ impl Link {
         self.send(ToProxy::Close { session }, None).await;
     }
 
-    /// Asks what the proxy counted. Empty when it does not answer.
-    pub async fn measure(&self) -> Samples {
+    /// Asks what the proxy counted; `None` when it does not answer.
+    pub async fn measure(&self) -> Option<Samples> {
         let (answer, answered) = oneshot::channel();
         let id = {
             let mut measurements = lock(&self.waiting.measurements);
@@ -130,7 +130,7 @@ impl Link {
         self.send(ToProxy::Measure { id }, None).await;
         let samples = timeout(ANSWER, answered).await;
         lock(&self.waiting.measurements).waiting.remove(&id);
-        samples.ok().and_then(Result::ok).unwrap_or_default()
+        samples.ok().and_then(Result::ok)
     }
 
     /// Has the proxy take no more connections, and waits until those at work have ended; says whether they did in time.

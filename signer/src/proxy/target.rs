@@ -40,8 +40,12 @@ pub(crate) struct Place {
 impl Place {
     /// Reads what stands in a request; `default` is the port where none is written.
     fn read(text: &[u8], default: Option<u16>) -> Result<Self, Problem> {
-        let authority = Authority::parse(text)
-            .map_err(|error| Problem::new(Refusal::DestinationMalformed, format!("The destination {error}.")))?;
+        let authority = Authority::parse(text).map_err(|error| {
+            Problem::new(
+                Refusal::DestinationMalformed,
+                format!("The destination cannot be read in one way only: {error}."),
+            )
+        })?;
         let port = authority
             .port
             .or(default)

@@ -6,18 +6,16 @@
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use exeat_e2e::scenario::signed::Signed;
+use exeat_e2e::scenario::signed::{Signed, proxy_of};
 use exeat_e2e::scenario::subject::Subject as _;
 use exeat_e2e::stage::upstream::{Reply, Upstream};
-use exeat_engine::context::{DataClass, Provenance};
-use exeat_signer::client::ControlClient;
-use exeat_signer::keeper::SessionRequest;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,9 +53,9 @@ fn measure(rate: u64, seconds: u64) -> Result<()> {
     let signed = Signed::start(upstream, &["--log", "warn"])?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let gateway_ca = std::fs::read_to_string(signed.real.gateway().file("ca.crt"))?;
-    let session = runtime.block_on(open(&signed))?;
+    let session = signed.session()?;
     let session_ca = std::fs::read_to_string(&session.ca_file)?;
-    let (proxy, credentials) = proxy_of(&session.proxy)?;
+    let (proxy, credentials) = proxy_of(&session)?;
 
     println!("{rate} requests a second for {seconds} s over {CONNECTIONS} connections, HTTPS, GET without a body\n");
     println!("{:<24}{:>10}{:>8}{:>10}{:>10}{:>10}", "", "requests", "errors", "p50 ms", "p99 ms", "max ms");
@@ -75,7 +73,7 @@ fn measure(rate: u64, seconds: u64) -> Result<()> {
     let sent = runtime.block_on(async {
         let mut senders = Vec::new();
         for _ in 0..CONNECTIONS {
-            senders.push(tls(tunnel(&proxy, &credentials, signed.port()).await?, &session_ca).await?);
+            senders.push(tls(tunnel(proxy, &credentials, signed.port()).await?, &session_ca).await?);
         }
         report("by signer and Envoy", rate, seconds, senders, signed.port()).await
     })?;
@@ -87,30 +85,9 @@ fn measure(rate: u64, seconds: u64) -> Result<()> {
     Ok(())
 }
 
-async fn open(signed: &Signed) -> Result<exeat_signer::client::OpenSession> {
-    let control = ControlClient::new(signed.real.gateway().file("run").join("control.sock"));
-    let request = SessionRequest {
-        agent: "support/summarizer".to_owned(),
-        tenant: Some("acme".to_owned()),
-        tool: Some("crm.lookup".to_owned()),
-        data_class: Some(DataClass::Internal),
-        provenance: vec![Provenance::User],
-        ..SessionRequest::default()
-    };
-    Ok(control.open(&request).await?)
-}
-
-/// Address and credentials in `http://user:password@host:port`.
-fn proxy_of(url: &str) -> Result<(String, String)> {
-    use base64::Engine as _;
-    let rest = url.strip_prefix("http://").with_context(|| format!("{url:?} is no proxy on TCP"))?;
-    let (user, address) = rest.trim_end_matches('/').rsplit_once('@').context("the proxy address has no password")?;
-    Ok((address.to_owned(), base64::engine::general_purpose::STANDARD.encode(user)))
-}
-
-async fn tunnel(proxy: &str, credentials: &str, port: u16) -> Result<TcpStream> {
+async fn tunnel(proxy: SocketAddr, credentials: &str, port: u16) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(proxy).await?;
-    let head = format!("CONNECT {HOST}:{port} HTTP/1.1\r\nproxy-authorization: Basic {credentials}\r\n\r\n");
+    let head = format!("CONNECT {HOST}:{port} HTTP/1.1\r\nproxy-authorization: {credentials}\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {

@@ -8,7 +8,13 @@ use crate::stage::artefacts;
 use crate::stage::process::{GRACE, Process};
 use crate::stage::tls::{Authority, Front};
 use crate::stage::upstream::Upstream;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use exeat_engine::context::{DataClass, Provenance};
+use exeat_signer::client::{ControlClient, OpenSession};
+use exeat_signer::keeper::SessionRequest;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,7 +22,8 @@ use std::time::Duration;
 pub const SPIFFE: &str = "spiffe://acme.example/ns/agents/sa/signer";
 
 /// The hosts of that policy, as certificates name them.
-const HOSTS: [&str; 3] = ["*.crm.acme.example", "api.model.example", "git.acme.example"];
+const HOSTS: [&str; 5] =
+    ["*.crm.acme.example", "api.model.example", "git.acme.example", "feed.acme.example", "pinned.acme.example"];
 
 /// How long the signer may take to begin.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -33,8 +40,14 @@ pub struct Signed {
 impl Signed {
     /// Starts all of it under tests/policies/signer; `more` are further arguments of `exeat signer`.
     pub fn start(upstream: Upstream, more: &[&str]) -> Result<Self> {
+        let server = upstream.address();
+        Self::start_before(server, &["h2", "http/1.1"], upstream, more)
+    }
+
+    /// As [`Signed::start`]; `server` is behind the TLS of every host, which offers these protocols.
+    pub fn start_before(server: SocketAddr, protocols: &[&str], upstream: Upstream, more: &[&str]) -> Result<Self> {
         let authority = Authority::new("acme")?;
-        let front = Front::open(upstream.address(), &authority.server_of(&HOSTS)?)?;
+        let front = Front::speaking(protocols, server, &authority.server_of(&HOSTS)?)?;
         let gateway = Gateway::prepare("signer", front.address().port())?;
         let folder = gateway.file("");
         let file = |name: &str| gateway.file(name).to_string_lossy().into_owned();
@@ -63,17 +76,48 @@ impl Signed {
 
     /// `exeat run`, in a session that the policy allows something; the program follows.
     pub fn run(&self) -> Result<Command> {
+        self.run_with(&[])
+    }
+
+    /// As [`Signed::run`], with further arguments of `exeat run`.
+    pub fn run_with(&self, more: &[&str]) -> Result<Command> {
         let mut command = Command::new(artefacts::cli()?);
-        command.arg("run").arg("--control").arg(self.real.gateway().file("run").join("control.sock"));
+        command.arg("run").arg("--control").arg(self.control()).args(more);
         command.args(["--agent", "support/summarizer", "--tenant", "acme", "--user", "u-1042"]);
         command.args(["--tool", "crm.lookup", "--data-class", "internal", "--provenance", "user", "--"]);
         Ok(command)
+    }
+
+    /// A session as `exeat run` opens them, for programs that are in this process.
+    pub fn session(&self) -> Result<OpenSession> {
+        let request = SessionRequest {
+            agent: "support/summarizer".to_owned(),
+            tenant: Some("acme".to_owned()),
+            user: Some("u-1042".to_owned()),
+            tool: Some("crm.lookup".to_owned()),
+            data_class: Some(DataClass::Internal),
+            provenance: vec![Provenance::User],
+            ..SessionRequest::default()
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(ControlClient::new(self.control()).open(&request))?)
+    }
+
+    fn control(&self) -> PathBuf {
+        self.real.gateway().file("run").join("control.sock")
     }
 
     /// The port of every upstream.
     pub fn port(&self) -> u16 {
         self.front.address().port()
     }
+}
+
+/// Address, and value of `Proxy-Authorization`, in a proxy's URL (`http://user:password@host:port`).
+pub fn proxy_of(session: &OpenSession) -> Result<(SocketAddr, String)> {
+    let rest = session.proxy.strip_prefix("http://").context("the proxy is not on TCP")?;
+    let (user, address) = rest.trim_end_matches('/').rsplit_once('@').context("the proxy address has no password")?;
+    Ok((address.parse()?, format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(user))))
 }
 
 impl Drop for Signed {

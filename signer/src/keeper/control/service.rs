@@ -171,7 +171,7 @@ impl Service {
 
     /// Metrics of keeper and proxy.
     pub(super) async fn metrics(&self) -> String {
-        let samples = self.link.measure().await;
+        let samples = self.link.measure().await.unwrap_or_default();
         self.keeper.counters.text(self.keeper.sessions(Now::read()).len(), &samples)
     }
 
