@@ -306,7 +306,6 @@ pub(crate) fn exchange_under(
             response_bytes: 512,
             attempts: Some(1),
             upstream: Some("192.0.2.7:443".to_owned()),
-            refused: false,
             sent: true,
             ending: Ending::Complete,
         };

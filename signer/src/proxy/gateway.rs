@@ -200,6 +200,8 @@ impl Gateway {
             .max_concurrent_streams(0)
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING)
+            // Else the next request would be the one that finds out that nobody is there any more.
+            .keep_alive_while_idle(true)
             .handshake(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|error| SendError::Unreachable(error.to_string().into()))?;
         let (kill, gauge): (CancellationToken, Gauge) = (self.kill.clone(), self.metrics.gateway_connection());

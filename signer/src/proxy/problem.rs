@@ -81,6 +81,9 @@ refusals! {
 /// Seconds after which a request refused with 503 may be tried again.
 const LATER: HeaderValue = HeaderValue::from_static("5");
 
+/// And with 429: signatures are counted by the second.
+const SOON: HeaderValue = HeaderValue::from_static("1");
+
 /// A refusal, and what in this request was wrong where that says more.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
@@ -135,6 +138,9 @@ impl Problem {
             }
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(RETRY_AFTER, LATER);
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                headers.insert(RETRY_AFTER, SOON);
             }
             _ => {}
         }

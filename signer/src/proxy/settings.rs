@@ -21,8 +21,8 @@ pub(crate) const LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// For what is at work when the life of its connection ends.
 pub(crate) const GRACE: Duration = Duration::from_secs(60);
 
-/// Leaf certificates kept for one session.
-pub(crate) const LEAVES: usize = 256;
+/// Leaf certificates kept for one session, some 3 KiB each. Another one takes half a millisecond.
+pub(crate) const LEAVES: usize = 128;
 
 /// The slowest body that is taken, after its first seconds. Bytes a second.
 pub(crate) const SLOWEST: u64 = 1024;

@@ -12,6 +12,7 @@ mod gateway;
 mod keeper;
 mod limits;
 mod mutations;
+mod resets;
 mod smuggling;
 mod streams;
 mod tunnel;

@@ -2,9 +2,10 @@
 
 use crate::scene::{Scene, TLS};
 use exeat_e2e::scenario::subject::Subject;
+use exeat_e2e::stage::client::Http2;
 use exeat_e2e::stage::tls::speak_over;
 use exeat_engine::context::Provenance::{ThirdParty, User};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const REQUEST: &[u8] = b"GET /inside HTTP/1.1\r\nhost: api.tls.example\r\nconnection: close\r\n\r\n";
 
@@ -60,6 +61,23 @@ fn what_is_no_tls_for_the_host_does_not_get_through() {
     speak_over(&mut tunnel, &scene.authority, "closed.tls.example", REQUEST, |hello| vec![hello]).unwrap_err();
     assert_eq!(scene.cut(&id.unwrap()).1, "the ClientHello of the tunnel names another server");
     assert_eq!((scene.server.names().len(), scene.behind.take().len()), (0, 0), "no handshake was ever finished");
+}
+
+#[test]
+fn a_tunnel_over_http2_is_judged_alike() {
+    let scene = Scene::start();
+    let wire = scene.request("CONNECT", &scene.tls(), "", User);
+    let head = http::Request::builder().method("CONNECT").uri(scene.tls());
+    let fields = wire.fields.iter();
+    let request =
+        fields.fold(head, |head, (name, value)| head.header(name.as_slice(), value.as_slice())).body(()).unwrap();
+    let client = Http2::connect(scene.real.listener).unwrap();
+    let response =
+        client.send_stream(request, vec![b"SSH-2.0-x\r\n".to_vec()], Duration::from_millis(300), None).unwrap();
+    assert_eq!(response.status, 200);
+    let id = response.header("exeat-decision").unwrap();
+    assert_eq!(scene.cut(id), ("tunnel-denied".to_owned(), "the tunnel does not begin with TLS".to_owned()));
+    assert_eq!(scene.completion(id)["forwarded_bytes"], 0);
 }
 
 #[test]

@@ -89,6 +89,8 @@ fn no_request_is_smuggled_behind_an_upgrade_that_is_not_taken() {
     let mut connection = Connection::open(scene.real.listener).unwrap();
     connection.write(&[&head, smuggled.as_bytes()].concat()).unwrap();
     let _ = connection.read_to_end();
+    let early = |record: &serde_json::Value| record["condition"] == "bytes before the upstream has upgraded";
+    scene.real.wait_for_records("the refusal of what came early", |records| records.iter().any(early)).unwrap();
     let (mut connection, status, id) = scene.open(&handshake(&scene, &scene.plain(), User));
     assert_eq!(status, 200);
     let _ = connection.write(smuggled.as_bytes());

@@ -321,6 +321,41 @@ fn the_destination_chooses_scheme_and_openings_whatever_the_request_says() {
 }
 
 #[test]
+fn a_metadata_service_needs_a_word_of_its_own() {
+    let user = [Provenance::User];
+    for (metadata, allowed) in [(json!(null), false), (json!(false), false), (json!(true), true)] {
+        let mut world = world();
+        let mut document = document();
+        let mut cloud = json!({"hosts": ["169.254.169.254", "metadata.google.internal"], "scheme": "http",
+                               "accepts": "restricted", "addresses": ["169.254.169.254"]});
+        if !metadata.is_null() {
+            cloud["metadata"] = metadata.clone();
+        }
+        document["policy"]["destinations"] = json!({"crm": cloud});
+        document["policy"]["agents"] =
+            json!({"team/worker": {"allow": [{"id": "r", "to": ["crm"], "paths": ["/**"]}]}});
+        world.configuration = Arc::new(Configuration::accept(document.to_string().as_bytes()).unwrap());
+        for (n, host) in ["169.254.169.254", "metadata.google.internal"].into_iter().enumerate() {
+            let request = sign(to(host, head("GET", "/a")), &context("team/worker", &user), b"", &format!("{n}"));
+            let decision = world.run(request, b"", 1);
+            let reason = if allowed { Reason::Permitted } else { Reason::DestinationForbidden };
+            assert_eq!(decision.reason, reason, "{host} {metadata}");
+            let Some(clearance) = decision.clearance else { continue };
+            let exits = [Exit::Http];
+            let leaving = |upstream| Leaving {
+                exits: &exits,
+                method: Some(b"GET"),
+                authority: Some(host.as_bytes()),
+                path: Some(b"/a"),
+                upstream: Some(upstream),
+            };
+            assert!(clearance.admit(&leaving("169.254.169.254:80")).is_ok());
+            assert!(clearance.admit(&leaving("169.254.170.2:80")).is_err());
+        }
+    }
+}
+
+#[test]
 fn the_guard_takes_what_was_let_go_and_its_refusal_is_a_record() {
     let mut world = world();
     let mut exchange = world.start();
