@@ -181,12 +181,18 @@ impl Http {
         (chunk.len() == length).then_some(chunk)
     }
 
-    fn end(&mut self, now: Timestamp) {
-        let Some(mut exchange) = self.exchange.take() else { return };
-        let guarded = vm::with(|vm| {
+    /// Takes what was let go out of the VM's memory; what the guard had done with it.
+    fn forget(&self) -> Guarded {
+        let Some(exchange) = &self.exchange else { return Guarded::Unseen };
+        vm::with(|vm| {
             vm.streams.remove(&self.context);
             vm.passes.close(exchange.id())
-        });
+        })
+    }
+
+    fn end(&mut self, now: Timestamp) {
+        let guarded = self.forget();
+        let Some(mut exchange) = self.exchange.take() else { return };
         let via_upstream = host::property(&["response", "code_details"]).is_some_and(|d| d == b"via_upstream");
         let ending = match (self.response_ended, via_upstream) {
             (true, true) => Ending::Complete,
@@ -338,8 +344,10 @@ impl HttpContext for Http {
     }
 
     fn on_log(&mut self) {
-        if let Some(now) = host::now() {
-            self.end(now);
+        match host::now() {
+            Some(now) => self.end(now),
+            // Nothing can be recorded without a clock; what it left in the VM goes all the same.
+            None => _ = self.forget(),
         }
     }
 }

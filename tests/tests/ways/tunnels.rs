@@ -5,7 +5,7 @@ use exeat_e2e::scenario::subject::Subject;
 use exeat_e2e::stage::client::Http2;
 use exeat_e2e::stage::tls::speak_over;
 use exeat_engine::context::Provenance::{ThirdParty, User};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const REQUEST: &[u8] = b"GET /inside HTTP/1.1\r\nhost: api.tls.example\r\nconnection: close\r\n\r\n";
 
@@ -63,21 +63,24 @@ fn what_is_no_tls_for_the_host_does_not_get_through() {
     assert_eq!((scene.server.names().len(), scene.behind.take().len()), (0, 0), "no handshake was ever finished");
 }
 
+/// The client hands no bytes over in a tunnel; that it opens, and for whom, is what differs from HTTP/1.1.
 #[test]
-fn a_tunnel_over_http2_is_judged_alike() {
+fn a_tunnel_opens_over_http2_as_well() {
     let scene = Scene::start();
-    let wire = scene.request("CONNECT", &scene.tls(), "", User);
-    let head = http::Request::builder().method("CONNECT").uri(scene.tls());
-    let fields = wire.fields.iter();
-    let request =
-        fields.fold(head, |head, (name, value)| head.header(name.as_slice(), value.as_slice())).body(()).unwrap();
-    let client = Http2::connect(scene.real.listener).unwrap();
-    let response =
-        client.send_stream(request, vec![b"SSH-2.0-x\r\n".to_vec()], Duration::from_millis(300), None).unwrap();
+    let connect = |authority: &str| {
+        let wire = scene.request("CONNECT", authority, "", User);
+        let head = http::Request::builder().method("CONNECT").uri(authority);
+        let fields = wire.fields.iter();
+        let request = fields.fold(head, |head, (name, value)| head.header(name.as_slice(), value.as_slice()));
+        Http2::connect(scene.real.listener).unwrap().send(request.body(Vec::new()).unwrap()).unwrap()
+    };
+    let response = connect(&scene.tls());
     assert_eq!(response.status, 200);
-    let id = response.header("exeat-decision").unwrap();
-    assert_eq!(scene.cut(id), ("tunnel-denied".to_owned(), "the tunnel does not begin with TLS".to_owned()));
-    assert_eq!(scene.completion(id)["forwarded_bytes"], 0);
+    let id = response.header("exeat-decision").unwrap().to_owned();
+    assert_eq!(scene.completion(&id)["forwarded_bytes"], 0);
+    let closed = connect(&format!("closed.tls.example:{}", scene.server.address().port()));
+    assert_eq!((closed.status, closed.header("exeat-reason")), (403, Some("tunnel-denied")));
+    assert_eq!(scene.server.names().len(), 0);
 }
 
 #[test]

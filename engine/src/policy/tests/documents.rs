@@ -1,7 +1,8 @@
 //! Documents: what is accepted, what is refused, what is warned of.
 
 use super::{accept, document, edited, gateway, policy, refusals};
-use crate::policy::Configuration;
+use crate::destination::Exit;
+use crate::policy::{Configuration, PluginConfiguration};
 use serde_json::{Value, json};
 
 fn refusal(json: &[u8]) -> String {
@@ -101,6 +102,31 @@ fn wrong_envelopes_are_refused() {
         ),
     ] {
         assert_eq!(refusal(json.as_bytes()), expected);
+    }
+}
+
+#[test]
+fn a_guard_is_configured_by_gateway_and_ways_out_alone() {
+    let guard = |exits: &str, more: &str| format!(r#"{{"role": "guard", "gateway": {}{exits}{more}}}"#, gateway());
+    let good = guard(r#", "exits": ["http", "tunnel"]"#, "");
+    let PluginConfiguration::Guard(accepted) = PluginConfiguration::accept(good.as_bytes()).unwrap() else { panic!() };
+    assert_eq!(accepted.exits(), [Exit::Http, Exit::Tunnel]);
+    let known = "write some of https, http, https-upgrade, http-upgrade, tunnel";
+    for (json, expected) in [
+        (guard("", ""), r#"configuration: the key "exits" is missing; write role, gateway and exits"#.to_owned()),
+        (guard(r#", "exits": []"#, ""), format!("configuration: /exits: an empty list lets nothing out; {known}")),
+        (guard(r#", "exits": "http""#, ""), format!("configuration: /exits: expected a list; {known}")),
+        (guard(r#", "exits": ["ftp"]"#, ""), format!(r#"configuration: /exits/0: unknown way out "ftp"; {known}"#)),
+        (
+            guard(r#", "exits": ["http"]"#, r#", "policy": {}"#),
+            r#"configuration: /policy: unknown key "policy"; Known here: role, gateway, exits"#.to_owned(),
+        ),
+        (
+            r#"{"role": "guard", "gateway": {"id": "a b"}, "exits": ["http"]}"#.to_owned(),
+            r#"gateway: the key "key" is missing; add "key""#.to_owned(),
+        ),
+    ] {
+        assert_eq!(PluginConfiguration::accept(json.as_bytes()).unwrap_err().to_string(), expected, "{json}");
     }
 }
 
