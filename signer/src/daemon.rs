@@ -148,7 +148,10 @@ async fn serve(
         _ = &mut conversation => false,
     };
     if !began {
-        bail!("the proxy process did not begin (it ended with {}); its error stands before this one", end(&mut proxy).await);
+        bail!(
+            "the proxy process did not begin (it ended with {}); its error stands before this one",
+            end(&mut proxy).await
+        );
     }
 
     let (stopping, mut stopped) = tokio::sync::watch::channel(false);
