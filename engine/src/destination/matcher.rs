@@ -1,33 +1,65 @@
-//! All hosts of a policy at once: one hash table for the names, tables for the addresses.
+//! All hosts of a policy at once: names in one automaton, or in a table where they are very many; addresses in tables.
 //!
-//! A name is read from the right, hashed as it is read; at each dot, what was read so far may be a name under which others
-//! are open, and at the end the whole may be a name itself. So one pass over a host finds every pattern that fits, each
-//! at a label's edge, whatever the number of patterns. What has the same hash is compared byte by byte; the table is filled
-//! by the policy alone, so that no agent can make it slow.
-//!
-//! An aho-corasick automaton over reversed names finds the same, and lost: of 100,000 names it takes three times the memory
-//! to keep, ten times to build, and longer to build than all the rest of a policy (docs/performance.md).
+//! One pass over a host, from the right, finds every pattern that fits, each at a label's edge, whatever the number of
+//! patterns. Up to [`MOST_IN_AUTOMATON`] names that is one aho-corasick automaton. Beyond, where an automaton would take
+//! most of the time and memory that a policy may take to load (docs/performance.md), it is a hash table. Both find the same.
+
+mod automaton;
+mod table;
 
 use super::{CanonicalHost, Cidr, HostPattern, HostSpecificity};
+use automaton::Automaton;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use table::Table;
 
-/// All hosts of a policy, each with the values its caller gave it.
-///
-/// 100,000 names of 35 bytes take 6 MB; a look-up takes some 0.2 us.
+/// Names up to which the automaton is used: some 30 ms to build, and 2 MB.
+pub const MOST_IN_AUTOMATON: usize = 10_000;
+
+/// All hosts of a policy, each with the values its caller gave it. A look-up takes some 0.2 us.
 #[derive(Clone, Default)]
 pub struct HostMatcher {
-    /// All names, one after the other.
-    text: Vec<u8>,
-    names: Vec<Entry>,
-    /// Numbers of entries plus one, by hash; 0 is free. A power of two long, at most half full.
-    table: Vec<u32>,
+    names: Index,
     addresses: BTreeMap<IpAddr, Vec<u32>>,
     ranges: BTreeMap<Cidr, Vec<u32>>,
     /// The prefix lengths that occur in `ranges`, longest first.
     prefixes: Vec<u8>,
     any: Vec<u32>,
+}
+
+/// How names are found.
+#[derive(Clone)]
+enum Index {
+    /// Not yet: what was added.
+    Collected(Names),
+    Automaton(Box<Automaton>),
+    Table(Table),
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::Collected(Names::default())
+    }
+}
+
+/// Names as they were added.
+#[derive(Clone, Default)]
+struct Names {
+    /// All names, one after the other.
+    text: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl Names {
+    fn bytes_of(&self, entry: Entry) -> &[u8] {
+        let start = usize::try_from(entry.start).unwrap_or(usize::MAX);
+        self.text.get(start..start.saturating_add(entry.length.into())).unwrap_or_default()
+    }
+
+    fn memory_usage(&self) -> usize {
+        self.text.capacity().saturating_add(self.entries.capacity().saturating_mul(size_of::<Entry>()))
+    }
 }
 
 /// A name, alone or with all under it, and one value.
@@ -63,14 +95,6 @@ impl std::error::Error for HostMatcherError {}
 /// The most bytes of all names together, so that every offset and number fits.
 const MOST_TEXT: usize = 1 << 30;
 
-/// FNV-1a, 64 bits: fast on short names, and the table's content is no attacker's to choose.
-const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
-const HASH_PRIME: u64 = 0x0000_0100_0000_01b3;
-
-const fn hash_on(hash: u64, byte: u8) -> u64 {
-    (hash ^ byte as u64).wrapping_mul(HASH_PRIME)
-}
-
 impl HostMatcher {
     /// Builds the matcher. A pattern may occur several times with different values.
     pub fn build(patterns: impl IntoIterator<Item = (HostPattern, u32)>) -> Result<Self, HostMatcherError> {
@@ -99,34 +123,39 @@ impl HostMatcher {
     }
 
     fn add_name(&mut self, name: &str, under: bool, value: u32) -> Result<(), HostMatcherError> {
-        if self.text.len() > MOST_TEXT {
+        let Index::Collected(names) = &mut self.names else { return Err(HostMatcherError) };
+        if names.text.len() > MOST_TEXT {
             return Err(HostMatcherError);
         }
-        let start = u32::try_from(self.text.len()).map_err(|_| HostMatcherError)?;
+        let start = u32::try_from(names.text.len()).map_err(|_| HostMatcherError)?;
         let length = u8::try_from(name.len()).map_err(|_| HostMatcherError)?;
-        self.text.extend_from_slice(name.as_bytes());
-        self.names.push(Entry { start, length, under, value });
+        names.text.extend_from_slice(name.as_bytes());
+        names.entries.push(Entry { start, length, under, value });
         Ok(())
     }
 
-    /// Makes everything that was added findable.
+    /// Makes everything that was added findable. Nothing is added afterwards.
     #[must_use]
-    pub fn finish(mut self) -> Self {
+    pub fn finish(self) -> Self {
+        self.finish_within(MOST_IN_AUTOMATON)
+    }
+
+    /// As [`HostMatcher::finish`], with the automaton up to so many names.
+    #[must_use]
+    pub(crate) fn finish_within(mut self, most: usize) -> Self {
         self.prefixes.sort_unstable_by(|a, b| b.cmp(a));
         self.prefixes.dedup();
-        self.text.shrink_to_fit();
-        self.names.shrink_to_fit();
-        self.table = vec![0; self.names.len().saturating_mul(2).next_power_of_two()];
-        for (number, entry) in (1..).zip(&self.names) {
-            let hash = bytes_of(&self.text, *entry).iter().rev().fold(HASH_START, |hash, byte| hash_on(hash, *byte));
-            let mut slot = self.slot(hash, entry.under);
-            // INVARIANT: half of the table is free.
-            while self.table.get(slot).is_some_and(|number| *number != 0) {
-                slot = self.next(slot);
-            }
-            if let Some(free) = self.table.get_mut(slot) {
-                *free = number;
-            }
+        if let Index::Collected(names) = &mut self.names {
+            let mut names = std::mem::take(names);
+            let automaton = (names.entries.len() <= most).then(|| Automaton::build(&names)).flatten();
+            self.names = match automaton {
+                Some(automaton) => Index::Automaton(Box::new(automaton)),
+                None => {
+                    names.text.shrink_to_fit();
+                    names.entries.shrink_to_fit();
+                    Index::Table(Table::build(names))
+                }
+            };
         }
         self
     }
@@ -144,47 +173,22 @@ impl HostMatcher {
 
     /// Bytes on the heap, without the tables of addresses.
     pub fn memory_usage(&self) -> usize {
-        let names = self.names.capacity().saturating_mul(size_of::<Entry>());
-        let table = self.table.capacity().saturating_mul(size_of::<u32>());
-        self.text.capacity().saturating_add(names).saturating_add(table)
+        match &self.names {
+            Index::Collected(names) => names.memory_usage(),
+            Index::Automaton(automaton) => automaton.memory_usage(),
+            Index::Table(table) => table.memory_usage(),
+        }
     }
 
     fn find_name(&self, name: &[u8], found: &mut Vec<HostMatch>) {
         push(found, HostSpecificity::Any, &self.any);
-        let mut hash = HASH_START;
-        for (at, byte) in name.iter().copied().enumerate().rev() {
-            if byte == b'.' {
-                let parent = name.get(at.saturating_add(1)..).unwrap_or_default();
-                let length = u8::try_from(parent.len()).unwrap_or(u8::MAX);
-                self.probe(hash, parent, true, HostSpecificity::Under(length), found);
-            }
-            hash = hash_on(hash, byte);
+        match &self.names {
+            Index::Collected(_) => {}
+            Index::Automaton(automaton) => automaton.find(name, found),
+            Index::Table(table) => table.find(name, found),
         }
-        self.probe(hash, name, false, HostSpecificity::Exact, found);
         found.sort_unstable_by(|a, b| b.specificity.cmp(&a.specificity).then(a.value.cmp(&b.value)));
         found.dedup();
-    }
-
-    /// Every entry of that very name.
-    fn probe(&self, hash: u64, name: &[u8], under: bool, specificity: HostSpecificity, found: &mut Vec<HostMatch>) {
-        let mut slot = self.slot(hash, under);
-        while let Some(number) = self.table.get(slot).and_then(|number| number.checked_sub(1)) {
-            let entry = usize::try_from(number).ok().and_then(|number| self.names.get(number));
-            if let Some(entry) = entry.filter(|entry| entry.under == under && bytes_of(&self.text, **entry) == name) {
-                found.push(HostMatch { specificity, value: entry.value });
-            }
-            slot = self.next(slot);
-        }
-    }
-
-    fn slot(&self, hash: u64, under: bool) -> usize {
-        let mixed = hash_on(hash, u8::from(under));
-        let folded = (mixed ^ mixed >> 32) & u64::from(u32::MAX);
-        usize::try_from(folded).unwrap_or_default() & self.table.len().saturating_sub(1)
-    }
-
-    fn next(&self, slot: usize) -> usize {
-        slot.wrapping_add(1) & self.table.len().saturating_sub(1)
     }
 
     fn find_address(&self, address: IpAddr, found: &mut Vec<HostMatch>) {
@@ -205,8 +209,13 @@ impl HostMatcher {
 
 impl fmt::Debug for HostMatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, names) = match &self.names {
+            Index::Collected(names) => ("collected", names.entries.len()),
+            Index::Automaton(automaton) => ("automaton", automaton.len()),
+            Index::Table(table) => ("table", table.len()),
+        };
         f.debug_struct("HostMatcher")
-            .field("names", &self.names.len())
+            .field(kind, &names)
             .field("addresses", &self.addresses.len())
             .field("ranges", &self.ranges.len())
             .field("any", &self.any.len())
@@ -216,9 +225,4 @@ impl fmt::Debug for HostMatcher {
 
 fn push(found: &mut Vec<HostMatch>, specificity: HostSpecificity, values: &[u32]) {
     found.extend(values.iter().map(|value| HostMatch { specificity, value: *value }));
-}
-
-fn bytes_of(text: &[u8], entry: Entry) -> &[u8] {
-    let start = usize::try_from(entry.start).unwrap_or(usize::MAX);
-    text.get(start..start.saturating_add(entry.length.into())).unwrap_or_default()
 }
