@@ -130,7 +130,7 @@ pub fn start(next: Next, db: &Path, metrics: Metrics) -> anyhow::Result<Forwardi
     connection.busy_timeout(Duration::from_secs(30))?;
     connection.pragma_update(None, "synchronous", "full")?;
     let (stop, stopped) = channel();
-    let relay = Relay { connection, next, metrics, refused: Vec::new() };
+    let relay = Relay { connection, next, metrics, refused: Vec::new(), passed: 0 };
     let thread = std::thread::Builder::new().name("forward".to_owned()).spawn(move || relay.run(&stopped))?;
     Ok(Forwarding { stop, thread })
 }
@@ -141,6 +141,9 @@ struct Relay {
     metrics: Metrics,
     /// Logs of which the next collector refused something: it is not asked again before the next start.
     refused: Vec<i64>,
+    /// The last checkpoint that was forwarded, or refused, by this thread. They are taken in the order of their ids, so that
+    /// those before it need not be looked through again; a relay keeps a day of them.
+    passed: i64,
 }
 
 /// A batch on its way.
@@ -212,6 +215,7 @@ impl Relay {
                     .and_then(|mut statement| statement.execute(head))
                     .map_err(|error| format!("what was forwarded cannot be noted: {error}"))?;
                 self.metrics.forwarded();
+                self.passed = outgoing.checkpoint;
                 Ok(true)
             }
             Err(Failure::Later(why)) => Err(why),
@@ -223,18 +227,28 @@ impl Relay {
                 );
                 self.metrics.refused();
                 self.refused.push(outgoing.log);
+                self.passed = outgoing.checkpoint;
                 Ok(true)
             }
         }
     }
 
-    /// Checkpoints that wait.
+    /// Checkpoints that wait, those of refused logs included.
     fn waiting(&self) -> rusqlite::Result<i64> {
         let mut statement = self.connection.prepare_cached(
             "SELECT count(*) FROM checkpoints LEFT JOIN forwarded ON forwarded.log = checkpoints.log
-             WHERE checkpoints.id > coalesce(forwarded.checkpoint, 0)",
+             WHERE checkpoints.id > ?1 AND checkpoints.id > coalesce(forwarded.checkpoint, 0)",
         )?;
-        statement.query_row([], |row| row.get(0))
+        let mut waiting: i64 = statement.query_row([self.passed], |row| row.get(0))?;
+        let mut of_refused = self.connection.prepare_cached(
+            "SELECT count(*) FROM checkpoints WHERE log = ?1 AND id <= ?2
+               AND id > coalesce((SELECT checkpoint FROM forwarded WHERE log = ?1), 0)",
+        )?;
+        for log in &self.refused {
+            let left: i64 = of_refused.query_row([*log, self.passed], |row| row.get(0))?;
+            waiting = waiting.saturating_add(left);
+        }
+        Ok(waiting)
     }
 
     /// The oldest checkpoint that was not forwarded, with the leaves that it seals and the next collector does not have.
@@ -243,9 +257,9 @@ impl Relay {
             "SELECT checkpoints.id, checkpoints.log, checkpoints.size, checkpoints.root, note, origin, coalesce(forwarded.size, 0)
              FROM checkpoints JOIN logs ON logs.id = checkpoints.log
              LEFT JOIN forwarded ON forwarded.log = checkpoints.log
-             WHERE checkpoints.id > coalesce(forwarded.checkpoint, 0) ORDER BY checkpoints.id",
+             WHERE checkpoints.id > ?1 AND checkpoints.id > coalesce(forwarded.checkpoint, 0) ORDER BY checkpoints.id",
         )?;
-        let mut rows = oldest.query([])?;
+        let mut rows = oldest.query([self.passed])?;
         while let Some(row) = rows.next()? {
             let (log, size, from): (i64, i64, i64) = (row.get(1)?, row.get(2)?, row.get(6)?);
             if self.refused.contains(&log) {

@@ -41,6 +41,8 @@ pub struct Store {
 struct Log {
     id: i64,
     range: CompactRange,
+    /// The first leaf that retention left.
+    kept_from: u64,
 }
 
 impl Store {
@@ -177,10 +179,10 @@ fn load(
     let stored: i64 = transaction
         .prepare_cached("SELECT coalesce(max(position) + 1, 0) FROM leaves WHERE log = ?1")?
         .query_row([id], |row| row.get(0))?;
-    let pruned = prune::pruned(transaction, id)?;
-    let stored = u64::try_from(stored).unwrap_or(0).max(pruned.size());
+    let kept_from = prune::pruned(transaction, id)?.size();
+    let stored = u64::try_from(stored).unwrap_or(0).max(kept_from);
     if let Some(log) = cache.get(origin).filter(|log| log.id == id && log.range.size() == stored) {
-        return Ok(Ok(Some(log.clone())));
+        return Ok(Ok(Some(Log { kept_from, ..log.clone() })));
     }
     let range = range_of(transaction, id, stored)?;
     if range.size() != stored {
@@ -189,7 +191,7 @@ fn load(
         let detail = format!("leaf {size} of {origin} is missing in the store; see what exeat audit verify says");
         return Ok(Err(Problem::damaged(detail)));
     }
-    Ok(Ok(Some(Log { id, range })))
+    Ok(Ok(Some(Log { id, range, kept_from })))
 }
 
 /// Takes one batch, or says why not. Writes nothing where it refuses, but for the forks it keeps.
@@ -204,7 +206,7 @@ fn take(
     if batch.first > stored {
         return Ok(Err(Problem::gap(stored, batch.first)));
     }
-    let kept_from = log.as_ref().map_or(Ok(0), |log| prune::pruned(transaction, log.id).map(|pruned| pruned.size()))?;
+    let kept_from = log.as_ref().map_or(0, |log| log.kept_from);
     if batch.first < kept_from {
         return Ok(Err(Problem::pruned(kept_from)));
     }
@@ -247,7 +249,7 @@ fn take(
         )?,
     };
     insert(transaction, id, batch, new, received)?;
-    Ok(Ok((Log { id, range }, new.len())))
+    Ok(Ok((Log { id, range, kept_from }, new.len())))
 }
 
 fn insert(
