@@ -85,13 +85,16 @@ pub fn erase(file: &Path, user: &str, tenant: Option<&str>, dry_run: bool) -> an
         while let Some(row) = rows.next()? {
             let line: Vec<u8> = row.get(2)?;
             let opening = std::str::from_utf8(&line).ok().and_then(|line| Opening::parse(line).ok());
+            if opening.is_none_or(|opening| opening.value != user) {
+                continue;
+            }
             let leaf: Option<Vec<u8>> = row.get(3)?;
             // A record that cannot be read does not keep a person in the store.
             let of_tenant = tenant.is_none_or(|wanted| match leaf.as_deref().and_then(RecordView::parse) {
                 Some(RecordView::Decision(decision)) => decision.tenant.as_deref() == Some(wanted),
                 _ => true,
             });
-            if opening.is_some_and(|opening| opening.value == user) && of_tenant {
+            if of_tenant {
                 named.push((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
             }
         }

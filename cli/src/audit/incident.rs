@@ -10,7 +10,6 @@ use super::time;
 use super::verify::verify;
 use crate::collect::keyring::KeyringArgs;
 use anyhow::Context as _;
-use exeat_engine::evidence::Opening;
 use exeat_engine::evidence::line::display;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -198,11 +197,8 @@ impl Incident<'_> {
     /// Openings of a decision that open it.
     fn openings(&self, row: &Row) -> anyhow::Result<BTreeMap<String, String>> {
         let stored = self.store.openings_of(row.log, row.index)?;
-        let opened = stored.iter().filter_map(|stored| {
-            let opening = Opening::parse(std::str::from_utf8(&stored.line).ok()?).ok()?;
-            opening.verify(&row.leaf).ok().map(|()| (opening.field, opening.value))
-        });
-        Ok(opened.collect())
+        let opened = stored.iter().filter_map(|stored| stored.opening(&row.leaf));
+        Ok(opened.map(|opening| (opening.field, opening.value)).collect())
     }
 }
 

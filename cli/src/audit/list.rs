@@ -8,7 +8,6 @@ use super::time;
 use super::view::{CompletionView, DecisionView, RecordView};
 use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
-use exeat_engine::evidence::Opening;
 use exeat_engine::evidence::line::{display, to_line};
 use std::collections::{HashMap, VecDeque};
 use std::io::Write as _;
@@ -139,13 +138,9 @@ impl Newest {
 
 /// The natural person, where an opening is stored and opens the leaf.
 pub fn user(store: &EvidenceStore, row: &Row) -> rusqlite::Result<Option<String>> {
-    for stored in store.openings_of(row.log, row.index)? {
-        let opening = std::str::from_utf8(&stored.line).ok().and_then(|line| Opening::parse(line).ok());
-        if let Some(opening) = opening.filter(|opening| opening.field == "user" && opening.verify(&row.leaf).is_ok()) {
-            return Ok(Some(opening.value));
-        }
-    }
-    Ok(None)
+    let openings = store.openings_of(row.log, row.index)?;
+    let mut opened = openings.iter().filter_map(|stored| stored.opening(&row.leaf));
+    Ok(opened.find(|opening| opening.field == "user").map(|opening| opening.value))
 }
 
 /// A table of plain text, as wide as it is.

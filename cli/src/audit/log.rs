@@ -6,7 +6,7 @@ use super::report::Report;
 use super::store::EvidenceStore;
 use super::time;
 use super::view::{ClosedView, CompletionView, DecisionView, RecordView};
-use exeat_engine::evidence::{CompactRange, Hash, Opening, Origin};
+use exeat_engine::evidence::{CompactRange, Hash, Origin};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 
@@ -333,8 +333,7 @@ fn openings(store: &EvidenceStore, claims: &Claims<'_>, report: &mut Report) -> 
     store.openings(claims.id, |stored, leaf| {
         report.totals.openings = report.totals.openings.saturating_add(1);
         let index = u64::try_from(stored.position).ok();
-        let opening = std::str::from_utf8(&stored.line).ok().and_then(|line| Opening::parse(line).ok());
-        let what = match (opening, leaf) {
+        let what = match (stored.read(), leaf) {
             (None, _) => "is not an opening".to_owned(),
             (Some(opening), _) if Some(opening.leaf) != index || opening.field != stored.field => {
                 format!("is of {:?} of leaf {}", opening.field, opening.leaf)

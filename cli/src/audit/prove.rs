@@ -150,8 +150,7 @@ fn openings(store: &EvidenceStore, row: &Row, sealed: bool) -> anyhow::Result<Ve
     }
     let mut openings = Vec::new();
     for stored in store.openings_of(row.log, row.index)? {
-        let opening = std::str::from_utf8(&stored.line).ok().and_then(|line| Opening::parse(line).ok());
-        match opening.filter(|opening| opening.verify(&row.leaf).is_ok()) {
+        match stored.opening(&row.leaf) {
             Some(opening) => openings.push(opening),
             None => bail!(
                 "the opening stored for {:?} does not open the decision: run `exeat audit verify`, or leave openings out with --sealed",

@@ -5,8 +5,8 @@ use super::list::Row;
 use super::prove::find;
 use super::store::EvidenceStore;
 use super::time;
+use exeat_engine::evidence::UnverifiedCheckpoint;
 use exeat_engine::evidence::line::{display, to_pretty};
-use exeat_engine::evidence::{Opening, UnverifiedCheckpoint};
 use std::io::Write as _;
 
 /// Arguments of `exeat audit show`.
@@ -40,8 +40,7 @@ fn print(store: &EvidenceStore, row: &Row) -> anyhow::Result<()> {
         None => writeln!(out, "completion  none: nothing was let go")?,
     }
     for stored in store.openings_of(row.log, row.index)? {
-        let opening = std::str::from_utf8(&stored.line).ok().and_then(|line| Opening::parse(line).ok());
-        match opening {
+        match stored.read() {
             Some(opening) => {
                 let opens = if opening.verify(&row.leaf).is_ok() { "" } else { "  (DOES NOT OPEN THE LEAF)" };
                 writeln!(out, "opening     {} = {}{opens}", display(&opening.field), display(&opening.value))?;

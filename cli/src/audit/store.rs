@@ -2,7 +2,7 @@
 
 use crate::collect::schema::{self, Kind};
 use anyhow::{Context as _, bail};
-use exeat_engine::evidence::CompactRange;
+use exeat_engine::evidence::{CompactRange, Opening};
 use rusqlite::{Connection, OpenFlags, params};
 use std::path::Path;
 
@@ -35,6 +35,18 @@ pub struct StoredOpening {
     pub field: String,
     /// The line.
     pub line: Vec<u8>,
+}
+
+impl StoredOpening {
+    /// The opening, where the line is one. Whether it opens its leaf is another question.
+    pub fn read(&self) -> Option<Opening> {
+        Opening::parse(std::str::from_utf8(&self.line).ok()?).ok()
+    }
+
+    /// The opening, where it opens the leaf.
+    pub fn opening(&self, leaf: &[u8]) -> Option<Opening> {
+        self.read().filter(|opening| opening.verify(leaf).is_ok())
+    }
 }
 
 /// A checkpoint that did not fit.
