@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod collect;
 pub mod key;
+mod members;
 pub mod policy;
 pub mod render;
 pub mod run;

@@ -1,9 +1,8 @@
 //! `exeat run`: a program as an agent, in a session of its own.
 
-use crate::sign::word;
+use crate::members::MemberArgs;
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use exeat_engine::context::{DataClass, Provenance, SessionType};
 use exeat_signer::client::{ControlClient, OpenSession};
 use exeat_signer::daemon::users::{self, Account, own_uid};
 use exeat_signer::keeper::{Attribute, SessionRequest};
@@ -51,39 +50,8 @@ struct Facts {
     /// One run of it; made up unless given.
     #[arg(long)]
     session: Option<String>,
-    /// Tenant.
-    #[arg(long)]
-    tenant: Option<String>,
-    /// Natural person acted for.
-    #[arg(long)]
-    user: Option<String>,
-    /// Where that person is.
-    #[arg(long)]
-    region: Option<String>,
-    /// Role of the person; repeat for more.
-    #[arg(long = "role", value_name = "ROLE")]
-    roles: Vec<String>,
-    /// Agent that handed on the work, originator first; repeat for more.
-    #[arg(long, value_name = "AGENT")]
-    delegated_by: Vec<String>,
-    /// Destination category that the session may use; repeat for more.
-    #[arg(long = "scope", value_name = "CATEGORY")]
-    scopes: Vec<String>,
-    /// Tool in use.
-    #[arg(long)]
-    tool: Option<String>,
-    /// How the session came about.
-    #[arg(long, value_parser = word(SessionType::WORDS))]
-    session_type: Option<SessionType>,
-    /// Highest class in what the agent holds.
-    #[arg(long, value_parser = word(DataClass::WORDS))]
-    data_class: Option<DataClass>,
-    /// Where what the agent holds came from; repeat for more.
-    #[arg(long, value_parser = word(Provenance::WORDS))]
-    provenance: Vec<Provenance>,
-    /// Why, in at most 256 characters.
-    #[arg(long)]
-    reason: Option<String>,
+    #[command(flatten)]
+    members: MemberArgs,
     /// Another member; repeat for more.
     #[arg(long = "attribute", value_name = "NAME=TEXT")]
     attributes: Vec<String>,
@@ -229,25 +197,25 @@ fn default_control() -> PathBuf {
 
 impl Facts {
     fn request(&self, account: Option<&Account>) -> anyhow::Result<SessionRequest> {
-        let some = |values: &[String]| Some(values.to_vec()).filter(|values| !values.is_empty());
+        let members = &self.members;
         let attributes: BTreeMap<String, Attribute> =
             self.attributes.iter().map(|text| attribute(text)).collect::<anyhow::Result<_>>()?;
         Ok(SessionRequest {
             agent: self.agent.clone(),
             session: self.session.clone(),
-            tenant: self.tenant.clone(),
-            user: self.user.clone(),
-            roles: self.roles.clone(),
-            region: self.region.clone(),
-            delegated_by: self.delegated_by.clone(),
-            scope: some(&self.scopes),
-            session_type: self.session_type,
-            data_class: self.data_class,
-            provenance: self.provenance.clone(),
-            tool: self.tool.clone(),
-            reason: self.reason.clone(),
+            tenant: members.tenant.clone(),
+            user: members.user.clone(),
+            roles: members.roles.clone(),
+            region: members.region.clone(),
+            delegated_by: members.delegated_by.clone(),
+            scope: members.scope(),
+            session_type: members.session_type,
+            data_class: members.data_class,
+            provenance: members.provenance.clone(),
+            tool: members.tool.clone(),
+            reason: members.reason.clone(),
             attributes,
-            destinations: some(&self.destinations),
+            destinations: (!self.destinations.is_empty()).then(|| self.destinations.clone()),
             tunnels: self.tunnels.clone(),
             idle: self.idle,
             uids: account.map(|account| account.uid).into_iter().collect(),

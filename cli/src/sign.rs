@@ -6,12 +6,12 @@ pub mod request;
 pub use request::{SignOptions, SignedRequest, UnsignedRequest, sign_request};
 
 use crate::key::KeySource;
+use crate::members::MemberArgs;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use exeat_engine::context::sign::ContextFields;
 use exeat_engine::context::signature::Component;
-use exeat_engine::context::{DataClass, Provenance, SessionType};
 use output::{CurlBody, Format};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -89,39 +89,8 @@ struct ContextArgs {
     /// The gateway that the context is for.
     #[arg(long)]
     gateway: Option<String>,
-    /// Tenant.
-    #[arg(long)]
-    tenant: Option<String>,
-    /// Natural person acted for.
-    #[arg(long)]
-    user: Option<String>,
-    /// Where that person is.
-    #[arg(long)]
-    region: Option<String>,
-    /// Role of the person; repeat for more.
-    #[arg(long = "role", value_name = "ROLE")]
-    roles: Vec<String>,
-    /// Agent that handed on the work, originator first; repeat for more.
-    #[arg(long, value_name = "AGENT")]
-    delegated_by: Vec<String>,
-    /// Destination category that the context may use; repeat for more.
-    #[arg(long = "scope", value_name = "CATEGORY")]
-    scopes: Vec<String>,
-    /// Tool through which the call is made.
-    #[arg(long)]
-    tool: Option<String>,
-    /// How the session came about.
-    #[arg(long, value_parser = word(SessionType::WORDS))]
-    session_type: Option<SessionType>,
-    /// Highest class in the payload.
-    #[arg(long, value_parser = word(DataClass::WORDS))]
-    data_class: Option<DataClass>,
-    /// Where the content that led to the call came from; repeat for more.
-    #[arg(long, value_parser = word(Provenance::WORDS))]
-    provenance: Vec<Provenance>,
-    /// Why, in at most 256 characters.
-    #[arg(long)]
-    reason: Option<String>,
+    #[command(flatten)]
+    members: MemberArgs,
     /// Another member: NAME=TEXT, or NAME:=VALUE with a structured-field value.
     #[arg(long = "attribute", value_name = "NAME=TEXT")]
     attributes: Vec<String>,
@@ -193,21 +162,22 @@ fn unsigned(args: &Options) -> anyhow::Result<(UnsignedRequest, Option<CurlBody>
 }
 
 fn context_fields(args: ContextArgs) -> anyhow::Result<ContextFields> {
+    let members = args.members;
     Ok(ContextFields {
         agent: args.agent,
         session: args.session,
         gateway: args.gateway,
-        tenant: args.tenant,
-        user: args.user,
-        region: args.region,
-        roles: args.roles,
-        delegated_by: args.delegated_by,
-        scope: Some(args.scopes).filter(|scopes| !scopes.is_empty()),
-        tool: args.tool,
-        session_type: args.session_type,
-        data_class: args.data_class,
-        provenance: args.provenance,
-        reason: args.reason,
+        scope: members.scope(),
+        tenant: members.tenant,
+        user: members.user,
+        region: members.region,
+        roles: members.roles,
+        delegated_by: members.delegated_by,
+        tool: members.tool,
+        session_type: members.session_type,
+        data_class: members.data_class,
+        provenance: members.provenance,
+        reason: members.reason,
         attributes: args.attributes.iter().map(|text| attribute(text)).collect::<Result<_, _>>()?,
     })
 }
