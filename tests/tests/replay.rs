@@ -4,7 +4,6 @@
 
 use exeat_cli::key::PrivateKey;
 use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
-use exeat_e2e::scenario::document::Protocol;
 use exeat_e2e::scenario::gateway::{Gateway, KEYID};
 use exeat_e2e::scenario::harness::{Harness, UPSTREAM_PORT, guarded_worker, leave, message};
 use exeat_e2e::scenario::real::{RealEnvoy, framed};
@@ -60,22 +59,7 @@ impl<'a> Signing<'a> {
         let mut options = SignOptions::new(self.keyid, self.created.try_into().unwrap());
         options.nonce.clone_from(&self.nonce);
         let signed = sign_request(&unsigned, &context, self.key, &options).unwrap();
-        let fields = signed.fields.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect();
-        wire(unsigned, fields)
-    }
-}
-
-fn wire(unsigned: UnsignedRequest, fields: Vec<(Vec<u8>, Vec<u8>)>) -> WireRequest {
-    WireRequest {
-        method: unsigned.method,
-        target: unsigned.path.unwrap(),
-        authority: unsigned.authority,
-        fields,
-        body: Vec::new(),
-        chunked: None,
-        trailers: Vec::new(),
-        announce: None,
-        protocol: Protocol::Http1,
+        WireRequest::new(&unsigned, &signed.fields)
     }
 }
 
@@ -372,7 +356,7 @@ fn unsigned_requests_leave_nothing_in_shared_data() {
     let unknown = Signing { keyid: "signer-eu-9", ..Signing::by(harness.gateway(), now) };
     let kinds = [
         (
-            wire(UnsignedRequest::new("GET", "http://eu.crm.acme.example/v1/orders/1").unwrap(), Vec::new()),
+            WireRequest::new(&UnsignedRequest::new("GET", "http://eu.crm.acme.example/v1/orders/1").unwrap(), &[]),
             "context-missing",
         ),
         (forger.request(UPSTREAM_PORT, 1), "signature-invalid"),

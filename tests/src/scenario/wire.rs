@@ -2,6 +2,7 @@
 
 use super::document::{Edit, Protocol, RequestText, ScenarioStep, SignText};
 use super::gateway::{Gateway, KEYID};
+use super::subject::Subject;
 use anyhow::{Context, Result, bail};
 use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
 use exeat_engine::context::sign::ContextFields;
@@ -32,6 +33,32 @@ pub struct WireRequest {
     pub announce: Option<u64>,
     /// How it is sent.
     pub protocol: Protocol,
+}
+
+impl WireRequest {
+    /// A request with what signing added to it, over HTTP/1.1.
+    pub fn new(request: &UnsignedRequest, added: &[(String, String)]) -> Self {
+        let fields = request.fields.iter().chain(added);
+        Self {
+            method: request.method.clone(),
+            // CONNECT has no path: its target is the authority.
+            target: request.path.clone().unwrap_or_else(|| request.authority.clone()),
+            authority: request.authority.clone(),
+            fields: fields.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect(),
+            body: request.body.clone().unwrap_or_default(),
+            chunked: None,
+            trailers: Vec::new(),
+            announce: None,
+            protocol: Protocol::Http1,
+        }
+    }
+
+    /// A request signed now with the key that the policy of the subject knows.
+    pub fn signed(request: &UnsignedRequest, context: &ContextFields, subject: &dyn Subject) -> Result<Self> {
+        let options = SignOptions::new(KEYID, i64::try_from(subject.now())?);
+        let added = sign_request(request, context, &subject.gateway().signer, &options)?.fields;
+        Ok(Self::new(request, &added))
+    }
 }
 
 /// Builds the request of a step, signed now.

@@ -1,8 +1,7 @@
 //! An agent that the policy lets go wherever a name leads.
 
-use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
-use exeat_e2e::scenario::document::Protocol;
-use exeat_e2e::scenario::gateway::{Gateway, KEYID};
+use exeat_cli::sign::UnsignedRequest;
+use exeat_e2e::scenario::gateway::Gateway;
 use exeat_e2e::scenario::real::RealEnvoy;
 use exeat_e2e::scenario::subject::{Reply, Subject};
 use exeat_e2e::scenario::wire::WireRequest;
@@ -53,20 +52,7 @@ pub(crate) fn signed(
         provenance: vec![Provenance::User],
         ..ContextFields::default()
     };
-    let options = SignOptions::new(KEYID, i64::try_from(real.now()).unwrap());
-    let added = sign_request(&unsigned, &context, &real.gateway().signer, &options).unwrap().fields;
-    let fields = unsigned.fields.iter().chain(&added);
-    WireRequest {
-        method: method.to_owned(),
-        target: if method == "CONNECT" { authority.to_owned() } else { path.to_owned() },
-        authority: authority.to_owned(),
-        fields: fields.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect(),
-        body: body.to_vec(),
-        chunked: None,
-        trailers: Vec::new(),
-        announce: None,
-        protocol: Protocol::Http1,
-    }
+    WireRequest::signed(&unsigned, &context, real).unwrap()
 }
 
 /// Sends a GET; status and reason.

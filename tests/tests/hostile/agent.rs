@@ -1,8 +1,6 @@
 //! An agent whose signer signs whatever it is asked to, within its grant.
 
-use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
-use exeat_e2e::scenario::document::Protocol;
-use exeat_e2e::scenario::gateway::KEYID;
+use exeat_cli::sign::UnsignedRequest;
 use exeat_e2e::scenario::subject::Subject;
 use exeat_e2e::scenario::wire::WireRequest;
 use exeat_engine::context::sign::ContextFields;
@@ -67,20 +65,7 @@ pub(crate) fn signed_to(
         provenance: vec![Provenance::User],
         ..ContextFields::default()
     };
-    let options = SignOptions::new(KEYID, i64::try_from(subject.now()).unwrap());
-    let added = sign_request(&unsigned, &context, &subject.gateway().signer, &options).unwrap().fields;
-    let fields = unsigned.fields.iter().chain(&added);
-    WireRequest {
-        method: method.to_owned(),
-        target: path.to_owned(),
-        authority: authority.to_owned(),
-        fields: fields.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect(),
-        body: body.to_vec(),
-        chunked: None,
-        trailers: Vec::new(),
-        announce: None,
-        protocol: Protocol::Http1,
-    }
+    WireRequest::signed(&unsigned, &context, subject).unwrap()
 }
 
 /// The same without anything signed.

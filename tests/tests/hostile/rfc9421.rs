@@ -5,7 +5,6 @@
 
 use exeat_cli::key::PrivateKey;
 use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
-use exeat_e2e::scenario::document::Protocol;
 use exeat_e2e::scenario::harness::Harness;
 use exeat_e2e::scenario::real::RealEnvoy;
 use exeat_e2e::scenario::subject::Subject;
@@ -18,25 +17,24 @@ use serde_json::Value;
 const VECTORS: &str = include_str!("../../vectors/rfc9421_ed25519.json");
 const KEYID: &str = "test-key-ed25519";
 
-/// A request of the RFC as it goes over the wire, with the signature that it gives.
-fn request(case: &Value) -> WireRequest {
+/// A request of the RFC, with the signature that it gives.
+fn unsigned(case: &Value) -> UnsignedRequest {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let fields = case["headers"].as_array().unwrap().iter();
     let fields = fields.map(|pair| (text(&pair[0]).to_lowercase(), text(&pair[1]))).collect::<Vec<_>>();
     let authority = fields.iter().find(|(name, _)| name == "host").map(|(_, value)| value.clone()).unwrap();
     let framing = |name: &str| name == "host" || name == "content-length";
-    let lines = fields.into_iter().filter(|(name, _)| !framing(name));
-    WireRequest {
-        method: text(&case["method"]),
-        target: text(&case["target"]),
-        authority,
-        fields: lines.map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect(),
-        body: case["body"].as_str().unwrap_or_default().as_bytes().to_vec(),
-        chunked: None,
-        trailers: Vec::new(),
-        announce: None,
-        protocol: Protocol::Http1,
+    let url = format!("http://{authority}{}", text(&case["target"]));
+    let mut request = UnsignedRequest::new(&text(&case["method"]), &url).unwrap();
+    for (name, value) in fields.iter().filter(|(name, _)| !framing(name)) {
+        request = request.field(name, value);
     }
+    request.body(case["body"].as_str().unwrap_or_default())
+}
+
+/// The same as it goes over the wire.
+fn request(case: &Value) -> WireRequest {
+    WireRequest::new(&unsigned(case), &[])
 }
 
 fn case<'a>(vectors: &'a Value, name: &str) -> &'a Value {
@@ -56,15 +54,10 @@ fn is_signature(name: &[u8]) -> bool {
 
 /// Lines that sign a request of the RFC for Exeat with the RFC's key: what the RFC covered, and what Exeat demands.
 fn sign(subject: &dyn Subject, vectors: &Value, case: &Value) -> Vec<FieldLine> {
-    let request = request(case);
-    let url = format!("http://{}{}", request.authority, request.target);
-    let mut unsigned = UnsignedRequest::new(&request.method, &url).unwrap();
-    for (name, value) in request.fields.iter().filter(|(name, _)| !is_signature(name)) {
-        // Its example names the digest of the RFC's own choice, which is what stays.
-        unsigned = unsigned.field(std::str::from_utf8(name).unwrap(), std::str::from_utf8(value).unwrap());
-    }
-    if !request.body.is_empty() {
-        unsigned = unsigned.field("content-length", &request.body.len().to_string()).body(request.body.clone());
+    let mut unsigned = unsigned(case);
+    unsigned.fields.retain(|(name, _)| !is_signature(name.as_bytes()));
+    if let Some(length) = unsigned.body.as_ref().map(Vec::len).filter(|length| *length > 0) {
+        unsigned = unsigned.field("content-length", &length.to_string());
     }
     let context = ContextFields {
         agent: "support/summarizer".to_owned(),
@@ -79,8 +72,7 @@ fn sign(subject: &dyn Subject, vectors: &Value, case: &Value) -> Vec<FieldLine> 
     let seed = vectors["private_key"]["d"].as_str().unwrap();
     let key = PrivateKey::parse(seed).unwrap();
     let signed = sign_request(&unsigned, &context, &key, &options).unwrap();
-    let lines = signed.fields.into_iter().filter(|(name, _)| name != "content-digest");
-    lines.map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect()
+    signed.fields.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect()
 }
 
 /// Sends it; outcome and reason as the record has them. Whether it reached an upstream is known only on the harness: the

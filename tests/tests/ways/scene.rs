@@ -1,8 +1,7 @@
 //! A gateway in front of a plain upstream and one behind TLS.
 
-use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
-use exeat_e2e::scenario::document::Protocol;
-use exeat_e2e::scenario::gateway::{Gateway, KEYID};
+use exeat_cli::sign::UnsignedRequest;
+use exeat_e2e::scenario::gateway::Gateway;
 use exeat_e2e::scenario::real::{RealEnvoy, framed};
 use exeat_e2e::scenario::subject::Subject;
 use exeat_e2e::scenario::wire::WireRequest;
@@ -88,19 +87,7 @@ impl Scene {
             provenance: vec![source],
             ..ContextFields::default()
         };
-        let options = SignOptions::new(KEYID, i64::try_from(self.real.now()).unwrap());
-        let added = sign_request(&unsigned, &context, &self.real.gateway().signer, &options).unwrap().fields;
-        WireRequest {
-            method: method.to_owned(),
-            target: if method == "CONNECT" { authority.to_owned() } else { path.to_owned() },
-            authority: authority.to_owned(),
-            fields: added.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect(),
-            body: Vec::new(),
-            chunked: None,
-            trailers: Vec::new(),
-            announce: None,
-            protocol: Protocol::Http1,
-        }
+        WireRequest::signed(&unsigned, &context, &self.real).unwrap()
     }
 
     /// Sends a head that opens a tunnel or a WebSocket; the connection, and the status that came.
