@@ -223,7 +223,7 @@ impl Http {
 fn release(decision: &str, map: Vec<(String, Vec<u8>)>, clearance: Option<Box<Clearance>>) -> Result<(), String> {
     let clearance = clearance.ok_or("there is no pass for it")?;
     let exit = clearance.pass.exit;
-    let (host, port) = (clearance.host(), clearance.pass.port.to_string());
+    let spelling = clearance.host().map(|host| (host, clearance.pass.port));
     vm::with(|vm| {
         if !vm.is_guarded(exit) {
             return Err(format!("no guard of this vm_id stands in the way out {:?}", exit.word()));
@@ -233,9 +233,9 @@ fn release(decision: &str, map: Vec<(String, Vec<u8>)>, clearance: Option<Box<Cl
     })?;
     let released = || {
         // Names are dialled in another spelling where the host would mix up two ways to one of them.
-        if let Some(spelling) = host.as_deref() {
-            host::set_filter_state("envoy.upstream.dynamic_host", spelling)?;
-            host::set_filter_state("envoy.upstream.dynamic_port", &port)?;
+        if let Some((host, port)) = &spelling {
+            host::set_filter_state("envoy.upstream.dynamic_host", host)?;
+            host::set_filter_state("envoy.upstream.dynamic_port", &port.to_string())?;
         }
         // Routes of the host ask for it, so that nothing leaves but by this line.
         hostcalls::set_property(vec!["exeat.released"], Some(exit.word().as_bytes()))

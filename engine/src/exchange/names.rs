@@ -130,11 +130,13 @@ fn object(around: &mut Surroundings<'_>, request: &Examined, scrutiny: &Scrutiny
         (None, Some(path)) => path.segments(),
         _ => &[],
     };
-    let most = segments.iter().map(|segment| score::segment(segment).encoded).max().unwrap_or(0);
+    let scored = segments.iter().map(|segment| (segment.as_str(), score::segment(segment).encoded));
+    let telling: Vec<(&str, u32)> = scored.filter(|(_, encoded)| *encoded > 0).collect();
+    let most = telling.iter().map(|(_, encoded)| *encoded).max().unwrap_or(0);
     if most > limits.segment {
         return told("segment", format!("{} bytes of one path segment look encoded", bytes(most)));
     }
-    let charge = charge(request, limits, parent, under, registered, segments);
+    let charge = charge(request, limits, parent, under, registered, telling.iter().map(|(segment, _)| *segment));
     match around.ledger.charge_names(&charge, around.now) {
         Charged::Within => None,
         Charged::Above { meter, bits } => {
@@ -155,14 +157,14 @@ fn object(around: &mut Surroundings<'_>, request: &Examined, scrutiny: &Scrutiny
 }
 
 /// The names of a request: each node of the host's name below its parent, the parent itself under an open destination, and
-/// the path segments that look encoded.
+/// the path segments that look encoded, which are given.
 fn charge<'a>(
     request: &'a Examined,
     limits: &NameLimits,
     parent: &'a str,
     under: &'a str,
     registered: Option<&'a str>,
-    segments: &'a [String],
+    segments: impl Iterator<Item = &'a str>,
 ) -> Charge<'a> {
     let mut names = Vec::new();
     let of_host: &[usize] = if registered.is_some() { &[PARENT, TOTAL] } else { &[PARENT] };
@@ -181,7 +183,7 @@ fn charge<'a>(
         let mark = Mark::new(b'r', &[parent]);
         names.push(Name { mark, text: label, scored: Scored::Registered, meters: &[TOTAL] });
     }
-    for segment in segments.iter().filter(|segment| score::segment(segment).encoded > 0) {
+    for segment in segments {
         let mark = Mark::new(b's', &[parent, segment]);
         names.push(Name { mark, text: segment, scored: Scored::Segment, meters: &[PATHS] });
     }

@@ -306,8 +306,12 @@ impl Destinations {
     /// What fits: each destination once, by its closest host; the closest first, then by id: never in the order in
     /// which they were written.
     pub(crate) fn find(&self, host: &CanonicalHost, port: u16) -> Vec<Fit> {
+        self.at_port(&self.matches(host), port)
+    }
+
+    fn at_port(&self, matches: &[HostMatch], port: u16) -> Vec<Fit> {
         let mut fits: Vec<Fit> = Vec::new();
-        for found in self.matches(host) {
+        for found in matches {
             let Some(destination) = usize::try_from(found.value).ok().and_then(|i| self.all.get(i)) else { continue };
             let known = fits.iter().any(|fit| Arc::ptr_eq(&fit.destination, destination));
             if !known && destination.ports.contains(&port) {
@@ -342,10 +346,11 @@ impl Destinations {
             let takes = destination.ports.contains(&scheme.default_port());
             takes.then_some((found.specificity, scheme == Scheme::Https, scheme))
         };
-        let closest = self.matches(host).iter().filter_map(usual).max_by_key(|(closeness, tls, _)| (*closeness, *tls));
+        let matches = self.matches(host);
+        let closest = matches.iter().filter_map(usual).max_by_key(|(closeness, tls, _)| (*closeness, *tls));
         let unnamed = closest.map_or(gateway, |(_, _, scheme)| scheme).default_port();
         let port = port.unwrap_or(unnamed);
-        Outlet::of(&self.find(host, port), gateway, port, unnamed)
+        Outlet::of(&self.at_port(&matches, port), gateway, port, unnamed)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Destination> {
