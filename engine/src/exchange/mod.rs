@@ -1,9 +1,10 @@
 //! The state machine that takes one request through every stage. The filter, the native harness and the command line
 //! drive this and nothing else, so that no two of them can disagree.
 //!
-//! Order: context, nonce, destination, form, policy, payload. A request whose signature did not verify is told and
+//! Order: context, nonce, destination, form, policy, payload, names, budgets. A request whose signature did not verify is told and
 //! recorded nothing of the policy; nothing is released before a record of it stands in the journal.
 
+mod budgets;
 mod examine;
 mod flight;
 pub mod guard;
@@ -276,6 +277,13 @@ impl Exchange {
             }
             _ => verdict,
         };
+        // Last of all that may refuse, so that what is refused is charged to nobody.
+        let verdict = match verdict {
+            PolicyVerdict::Allowed(_) if candidates.have_budgets() => {
+                budgets::charge(around, &request, &candidates, bytes)
+            }
+            verdict => verdict,
+        };
         match verdict {
             PolicyVerdict::Allowed(grant) if request.exit.is_stream() => {
                 self.open_stream(around, request, candidates, &grant, &digest)
@@ -310,6 +318,7 @@ impl Exchange {
             flight.stream = Some(Box::new(Stream {
                 until: around.now.plus_millis(life.unwrap_or(0)),
                 rule: grant.rule().to_owned(),
+                budgets: Arc::clone(grant.budgets()),
                 destination: Arc::clone(grant.destination()),
                 agreed: tunnel,
                 hello: tunnel.then(Vec::new),
