@@ -273,3 +273,6 @@ fn read_state(value: &[u8]) -> Option<(u64, State)> {
     let [code] = rest else { return None };
     Some((u64::from_le_bytes(*number), State::from_code(*code)?))
 }
+
+#[cfg(test)]
+mod tests;

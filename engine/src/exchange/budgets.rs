@@ -6,9 +6,11 @@
 use super::Surroundings;
 use super::examine::Examined;
 use super::names::{session_name, share};
+use super::stream::Stream;
 use crate::decision::Reason;
 use crate::ledger::budgets::Charged;
 use crate::policy::{Budgets, Candidates, Spending, Unpaid, Verdict};
+use std::sync::Arc;
 
 /// Judges the whole request and charges it to the rule that allows it.
 pub(super) fn charge(around: &mut Surroundings<'_>, request: &Examined, candidates: &Candidates, body: u64) -> Verdict {
@@ -19,24 +21,44 @@ pub(super) fn charge(around: &mut Surroundings<'_>, request: &Examined, candidat
     })
 }
 
-/// Charges bytes that are about to follow the head of a tunnel or WebSocket.
+/// Charges a piece that is about to follow the head of a tunnel or WebSocket. The rule that let it go pays for as long as it can;
+/// then the closest that fits whole and pays for all of it so far, as though it had let it go.
 pub(super) fn charge_piece(
     around: &mut Surroundings<'_>,
-    request: &Examined,
-    budgets: &Budgets,
-    bytes: u64,
+    stream: &mut Stream,
+    received: u64,
+    piece: u64,
 ) -> Result<(), (Reason, String)> {
-    if bytes == 0 || !budgets.count_bytes() {
+    let Stream { request, candidates, budgets: current, .. } = &*stream;
+    if piece == 0 || !candidates.have_budgets() {
         return Ok(());
     }
-    let spending = Spending { requests: 0, bytes, host: None };
-    spend(around, request, budgets, &spending).map_err(|unpaid| match unpaid {
-        Unpaid::Refused { reason, condition } => (reason, condition),
-        Unpaid::Unavailable => {
-            let why = "limits: the state that the workers share cannot be read or is not authentic";
-            (Reason::InternalError, why.to_owned())
+    let payload = request.payload(received);
+    // What the current rule says; one that was not asked is too small by now.
+    let mut unpaid = Unpaid::Unavailable;
+    let mut verdict = candidates.judge_and_charge(&payload, &mut |budgets, _| {
+        if !std::ptr::eq(budgets, &**current) {
+            return Err(Unpaid::Unavailable);
         }
-    })
+        let spending = Spending { requests: 0, bytes: piece, host: None };
+        spend(around, request, budgets, &spending).inspect_err(|why| unpaid = why.clone())
+    });
+    if matches!(verdict, Verdict::Refused(_)) {
+        let host = request.destination.host.to_string();
+        verdict = candidates.judge_and_charge(&payload, &mut |budgets, bytes| {
+            if std::ptr::eq(budgets, &**current) {
+                return Err(unpaid.clone());
+            }
+            spend(around, request, budgets, &Spending { requests: 1, bytes, host: Some(&host) })
+        });
+        if let Verdict::Allowed(grant) = &verdict {
+            (stream.budgets, stream.rule) = (Arc::clone(grant.budgets()), grant.rule().to_owned());
+        }
+    }
+    match verdict {
+        Verdict::Allowed(_) => Ok(()),
+        Verdict::Refused(refusal) => Err((refusal.reason, refusal.condition.unwrap_or_default())),
+    }
 }
 
 fn spend(

@@ -18,7 +18,7 @@ pub(super) struct Stream {
     pub(super) request: Examined,
     pub(super) candidates: Candidates,
     pub(super) rule: String,
-    /// Those of the rule, which its bytes are charged to.
+    /// Those of that rule: its bytes are charged to them.
     pub(super) budgets: Arc<Budgets>,
     pub(super) destination: Arc<Destination>,
     /// The last moment at which a byte may pass.
@@ -79,7 +79,7 @@ impl Exchange {
             // Charged before they go on, with those that were held before them.
             Ok(true) => {
                 let piece = flight.received.bytes.saturating_sub(flight.forwarded.bytes);
-                super::budgets::charge_piece(around, &stream.request, &stream.budgets, piece).map(|()| true)
+                super::budgets::charge_piece(around, &mut stream, flight.received.bytes, piece).map(|()| true)
             }
             other => other,
         };
