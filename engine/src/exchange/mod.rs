@@ -22,7 +22,7 @@ pub use step::{Decision, End, Step, Surroundings, Verdict, Wait};
 
 use crate::decision::{Reason, answer::answer};
 use crate::destination::Exit;
-use crate::evidence::record::{Binding, CompletionRecord, Ending, Outcome, Released};
+use crate::evidence::record::{Binding, CompletionRecord, Ending, GuardVerdict, Outcome, Released};
 use crate::facts::{Facts, Timestamp};
 use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
 use crate::policy::{Candidates, Configuration, Destination, Feedback, Grant, Mode, Refusal, Verdict as PolicyVerdict};
@@ -188,13 +188,14 @@ impl Exchange {
         let Stage::Released(mut flight) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
         self.end_stream(around, &mut flight);
         let cut = flight.aborted || flight.rest.is_some();
-        let refused = flight.refused || end.refused;
+        let kept_back = matches!(end.guard, Some(GuardVerdict::Refused { .. }));
+        let refused = flight.refused || kept_back;
         let Flight { rest, mut received, mut forwarded, .. } = *flight;
         if let Some(rest) = rest {
             received = Passed::of(&rest.hasher.finish());
             forwarded = received.clone();
         }
-        if !end.sent || end.refused {
+        if !end.sent || kept_back {
             forwarded = Passed::default();
         }
         let record = CompletionRecord {
@@ -205,6 +206,7 @@ impl Exchange {
             forwarded_bytes: forwarded.bytes,
             forwarded_digest: forwarded.digest,
             attempts: end.attempts,
+            guard: end.guard,
             upstream: end.upstream,
             status: end.status,
             response_bytes: end.response_bytes,
