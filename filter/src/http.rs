@@ -223,6 +223,7 @@ fn release(decision: &str, map: Vec<(String, Vec<u8>)>, clearance: Option<Box<Cl
     let clearance = clearance.ok_or("there is no pass for it")?;
     let exit = clearance.pass.exit;
     let spelling = clearance.host().map(|host| (host, clearance.pass.port));
+    let credentials = clearance.credentials().map(str::to_owned);
     vm::with(|vm| {
         if !vm.is_guarded(exit) {
             return Err(format!("no guard of this vm_id stands in the way out {:?}", exit.word()));
@@ -235,6 +236,11 @@ fn release(decision: &str, map: Vec<(String, Vec<u8>)>, clearance: Option<Box<Cl
         if let Some((host, port)) = &spelling {
             host::set_filter_state("envoy.upstream.dynamic_host", host)?;
             host::set_filter_state("envoy.upstream.dynamic_port", &port.to_string())?;
+        }
+        // The host's injectors ask for it: the secret is never in this VM.
+        if let Some(destination) = &credentials {
+            hostcalls::set_property(vec!["exeat.credentials"], Some(destination.as_bytes()))
+                .map_err(|status| format!("whose credentials it gets cannot be named: {status:?}"))?;
         }
         // Routes of the host ask for it, so that nothing leaves but by this line.
         hostcalls::set_property(vec!["exeat.released"], Some(exit.word().as_bytes()))

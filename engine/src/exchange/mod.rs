@@ -345,7 +345,9 @@ impl Exchange {
             who: Who::Request(request),
             payload: Some(digest).filter(|_| !stream),
         };
-        self.release(around, &report, request, forward, flight)
+        // Envoy ends the CONNECT itself: what is in its head goes nowhere.
+        let credentials = grant.injects().filter(|_| request.exit != Exit::Tunnel);
+        self.release(around, &report, request, forward, flight, credentials)
     }
 
     /// The policy refuses it, but monitor mode lets it go with its own headers, less the reserved ones.
@@ -370,10 +372,11 @@ impl Exchange {
             who: Who::Request(request),
             payload: digest,
         };
-        self.release(around, &report, request, forward, flight)
+        self.release(around, &report, request, forward, flight, None)
     }
 
-    /// Records, then releases; without a record nothing goes.
+    /// Records, then releases; without a record nothing goes. `credentials` names the destination whose credentials the
+    /// gateway adds.
     fn release(
         &mut self,
         around: &mut Surroundings<'_>,
@@ -381,6 +384,7 @@ impl Exchange {
         request: &Examined,
         forward: Vec<(String, Vec<u8>)>,
         flight: Flight,
+        credentials: Option<&str>,
     ) -> Step {
         if let Who::Request(request) = report.who {
             self.meet(around, request);
@@ -406,16 +410,22 @@ impl Exchange {
             reason: report.reason,
             first_seen: self.first_seen == Some(true),
             verdict: Verdict::Forward(forward),
-            clearance: Some(Box::new(self.clearance(request, report.destination.clone()))),
+            clearance: Some(Box::new(self.clearance(request, report.destination.clone(), credentials))),
         }))
     }
 
-    fn clearance(&self, request: &Examined, destination: Option<Arc<Destination>>) -> Clearance {
+    fn clearance(
+        &self,
+        request: &Examined,
+        destination: Option<Arc<Destination>>,
+        credentials: Option<&str>,
+    ) -> Clearance {
         let context = request.verified.context();
         Clearance {
             pass: request.pass(),
             decision: self.id.clone(),
             host: request.exit.dialled_as(&request.destination.host),
+            credentials: credentials.map(str::to_owned),
             configuration: Arc::clone(&self.configuration),
             destination,
             binding: request.verified.binding(),
