@@ -48,7 +48,7 @@ pub trait Ledger {
     /// Adds the names of a request that is about to leave to those of its session.
     fn charge_names(&mut self, charge: &Charge<'_>, now: Timestamp) -> Charged;
 
-    /// Charges all the budgets of a rule for what is about to leave, or none of them.
+    /// Charges all the budgets of a rule for what is about to leave, or none of them; or only says which it would be.
     fn charge_budgets(&mut self, charge: &budgets::Charge<'_>, now: Timestamp) -> budgets::Charged;
 
     /// Until when a session is quarantined; `Err` where that cannot be told.
@@ -135,7 +135,9 @@ impl Ledger for MemoryLedger {
 
     fn charge_budgets(&mut self, charge: &budgets::Charge<'_>, now: Timestamp) -> budgets::Charged {
         let (content, charged) = budgets::charge(&self.budgets, charge.accounts.iter(), charge.share, now, MEMORY_ROOM);
-        self.budgets = content.unwrap_or(std::mem::take(&mut self.budgets));
+        if let Some(content) = content.filter(|_| !charge.ask) {
+            self.budgets = content;
+        }
         charged
     }
 

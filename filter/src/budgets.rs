@@ -43,7 +43,8 @@ fn charge_together<V: Values>(together: &mut Together<'_, V>, charge: &Charge<'_
                 (_, refused) => return (Vec::new(), refused),
             }
         }
-        (new, Charged::Within)
+        // To change nothing is to ask.
+        (if charge.ask { Vec::new() } else { new }, Charged::Within)
     };
     together.update(&names, judge).unwrap_or(Charged::Unavailable)
 }

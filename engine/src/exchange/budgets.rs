@@ -3,21 +3,49 @@
 //! Only what leaves is charged, and it leaves only once it is. Charged without leaving is what the journal then refuses to
 //! record, what the guard refuses, and what reaches no upstream: nothing is given back.
 
-use super::Surroundings;
 use super::examine::Examined;
 use super::names::{session_name, share};
 use super::stream::Stream;
+use super::{Exchange, Surroundings};
 use crate::decision::Reason;
 use crate::ledger::budgets::Charged;
-use crate::policy::{Budgets, Candidates, Spending, Unpaid, Verdict};
+use crate::policy::{Budgets, Candidates, Mode, Spending, Unpaid, Verdict};
 use std::sync::Arc;
 
-/// Judges the whole request and charges it to the rule that allows it.
-pub(super) fn charge(around: &mut Surroundings<'_>, request: &Examined, candidates: &Candidates, body: u64) -> Verdict {
+impl Exchange {
+    /// Judges the whole request and charges it: to its session the names that the agent chose, and to the rule that allows it
+    /// what it spends. Budgets come last of all that may refuse, so that what is refused is charged to none.
+    pub(super) fn judge_and_charge(
+        &mut self,
+        around: &mut Surroundings<'_>,
+        request: &Examined,
+        candidates: &Candidates,
+        body: u64,
+    ) -> Verdict {
+        if candidates.scrutiny().is_none() {
+            return judge(around, request, candidates, body, false);
+        }
+        // What has used up its budget says no name either.
+        let verdict = judge(around, request, candidates, body, true);
+        let leaves = !matches!(&verdict, Verdict::Refused(refusal) if refusal.mode == Mode::Enforce);
+        match leaves.then(|| self.charge_names(around, request, candidates)).flatten() {
+            Some(refusal) if refusal.mode == Mode::Enforce || matches!(verdict, Verdict::Allowed(_)) => {
+                Verdict::Refused(refusal)
+            }
+            _ if matches!(verdict, Verdict::Allowed(_)) => judge(around, request, candidates, body, false),
+            _ => verdict,
+        }
+    }
+}
+
+/// Judges the whole request and asks the rules that allow it to pay, or only whether they could.
+fn judge(around: &mut Surroundings<'_>, request: &Examined, candidates: &Candidates, body: u64, ask: bool) -> Verdict {
+    if !candidates.have_budgets() {
+        return candidates.judge_payload(&request.payload(body));
+    }
     let host = request.destination.host.to_string();
     candidates.judge_and_charge(&request.payload(body), &mut |budgets, bytes| {
-        let spending = Spending { requests: 1, bytes, host: Some(&host) };
-        spend(around, request, budgets, &spending)
+        spend(around, request, budgets, &Spending { requests: 1, bytes, host: Some(&host), ask })
     })
 }
 
@@ -40,7 +68,7 @@ pub(super) fn charge_piece(
         if !std::ptr::eq(budgets, &**current) {
             return Err(Unpaid::Unavailable);
         }
-        let spending = Spending { requests: 0, bytes: piece, host: None };
+        let spending = Spending { requests: 0, bytes: piece, host: None, ask: false };
         spend(around, request, budgets, &spending).inspect_err(|why| unpaid = why.clone())
     });
     if matches!(verdict, Verdict::Refused(_)) {
@@ -49,7 +77,7 @@ pub(super) fn charge_piece(
             if std::ptr::eq(budgets, &**current) {
                 return Err(unpaid.clone());
             }
-            spend(around, request, budgets, &Spending { requests: 1, bytes, host: Some(&host) })
+            spend(around, request, budgets, &Spending { requests: 1, bytes, host: Some(&host), ask: false })
         });
         if let Verdict::Allowed(grant) = &verdict {
             (stream.budgets, stream.rule) = (Arc::clone(grant.budgets()), grant.rule().to_owned());

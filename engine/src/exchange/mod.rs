@@ -23,7 +23,7 @@ pub use step::{Decision, End, Step, Surroundings, Verdict, Wait};
 
 use crate::decision::{Reason, answer::answer};
 use crate::destination::Exit;
-use crate::evidence::record::{Binding, CompletionRecord, Ending, Outcome, Released};
+use crate::evidence::record::{Binding, CompletionRecord, Ending, GuardVerdict, Outcome, Released};
 use crate::facts::{Facts, Timestamp};
 use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
 use crate::policy::{Candidates, Configuration, Destination, Feedback, Grant, Mode, Refusal, Verdict as PolicyVerdict};
@@ -189,13 +189,14 @@ impl Exchange {
         let Stage::Released(mut flight) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
         self.end_stream(around, &mut flight);
         let cut = flight.aborted || flight.rest.is_some();
-        let refused = flight.refused || end.refused;
+        let kept_back = matches!(end.guard, Some(GuardVerdict::Refused { .. }));
+        let refused = flight.refused || kept_back;
         let Flight { rest, mut received, mut forwarded, .. } = *flight;
         if let Some(rest) = rest {
             received = Passed::of(&rest.hasher.finish());
             forwarded = received.clone();
         }
-        if !end.sent || end.refused {
+        if !end.sent || kept_back {
             forwarded = Passed::default();
         }
         let record = CompletionRecord {
@@ -206,6 +207,7 @@ impl Exchange {
             forwarded_bytes: forwarded.bytes,
             forwarded_digest: forwarded.digest,
             attempts: end.attempts,
+            guard: end.guard,
             upstream: end.upstream,
             status: end.status,
             response_bytes: end.response_bytes,
@@ -268,22 +270,7 @@ impl Exchange {
             let why = "the body is not as long as content-length says".to_owned();
             return self.refuse(around, Denial::floor(Reason::RequestMalformed, why, &request, Some(&digest)));
         }
-        let verdict = candidates.judge_payload(&request.payload(bytes));
-        let leaves = !matches!(&verdict, PolicyVerdict::Refused(refusal) if enforced(refusal));
-        // Only what leaves is charged, and it leaves only once it is.
-        let verdict = match leaves.then(|| self.charge_names(around, &request, &candidates)).flatten() {
-            Some(refusal) if enforced(&refusal) || matches!(verdict, PolicyVerdict::Allowed(_)) => {
-                PolicyVerdict::Refused(refusal)
-            }
-            _ => verdict,
-        };
-        // Last of all that may refuse, so that what is refused is charged to nobody.
-        let verdict = match verdict {
-            PolicyVerdict::Allowed(_) if candidates.have_budgets() => {
-                budgets::charge(around, &request, &candidates, bytes)
-            }
-            verdict => verdict,
-        };
+        let verdict = self.judge_and_charge(around, &request, &candidates, bytes);
         match verdict {
             PolicyVerdict::Allowed(grant) if request.exit.is_stream() => {
                 self.open_stream(around, request, candidates, &grant, &digest)
@@ -352,7 +339,9 @@ impl Exchange {
             who: Who::Request(request),
             payload: Some(digest).filter(|_| !stream),
         };
-        self.release(around, &report, request, forward, flight)
+        // Envoy ends the CONNECT itself: what is in its head goes nowhere.
+        let credentials = grant.injects().filter(|_| request.exit != Exit::Tunnel);
+        self.release(around, &report, request, forward, flight, credentials)
     }
 
     /// The policy refuses it, but monitor mode lets it go with its own headers, less the reserved ones.
@@ -377,10 +366,11 @@ impl Exchange {
             who: Who::Request(request),
             payload: digest,
         };
-        self.release(around, &report, request, forward, flight)
+        self.release(around, &report, request, forward, flight, None)
     }
 
-    /// Records, then releases; without a record nothing goes.
+    /// Records, then releases; without a record nothing goes. `credentials` names the destination whose credentials the
+    /// gateway adds.
     fn release(
         &mut self,
         around: &mut Surroundings<'_>,
@@ -388,6 +378,7 @@ impl Exchange {
         request: &Examined,
         forward: Vec<(String, Vec<u8>)>,
         flight: Flight,
+        credentials: Option<&str>,
     ) -> Step {
         if let Who::Request(request) = report.who {
             self.meet(around, request);
@@ -413,16 +404,22 @@ impl Exchange {
             reason: report.reason,
             first_seen: self.first_seen == Some(true),
             verdict: Verdict::Forward(forward),
-            clearance: Some(Box::new(self.clearance(request, report.destination.clone()))),
+            clearance: Some(Box::new(self.clearance(request, report.destination.clone(), credentials))),
         }))
     }
 
-    fn clearance(&self, request: &Examined, destination: Option<Arc<Destination>>) -> Clearance {
+    fn clearance(
+        &self,
+        request: &Examined,
+        destination: Option<Arc<Destination>>,
+        credentials: Option<&str>,
+    ) -> Clearance {
         let context = request.verified.context();
         Clearance {
             pass: request.pass(),
             decision: self.id.clone(),
             host: request.exit.dialled_as(&request.destination.host),
+            credentials: credentials.map(str::to_owned),
             configuration: Arc::clone(&self.configuration),
             destination,
             binding: request.verified.binding(),

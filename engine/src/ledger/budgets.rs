@@ -115,12 +115,14 @@ pub struct Charge<'a> {
     pub share: Share<'a>,
     /// At most one each of session, agent and tenant.
     pub accounts: Vec<Account>,
+    /// Only whether it would be charged; nothing changes.
+    pub ask: bool,
 }
 
 /// What became of a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charged {
-    /// All of it was charged.
+    /// All of it was charged, or would be.
     Within,
     /// This budget would be exceeded. Nothing was charged.
     Exhausted {

@@ -23,6 +23,8 @@ pub struct Spending<'a> {
     pub bytes: u64,
     /// The canonical host.
     pub host: Option<&'a str>,
+    /// Only whether it could be.
+    pub ask: bool,
 }
 
 /// One budget of a rule.
@@ -98,7 +100,7 @@ impl Budgets {
             (!counters.is_empty()).then(|| Account { fingerprint: self.fingerprint(per, session), counters })
         };
         let accounts: Vec<Account> = Per::ALL.into_iter().filter_map(account).collect();
-        (!accounts.is_empty()).then_some(Charge { share, accounts })
+        (!accounts.is_empty()).then_some(Charge { share, accounts, ask: spending.ask })
     }
 
     fn fingerprint(&self, per: Per, whose: &SessionName<'_>) -> AccountFingerprint {

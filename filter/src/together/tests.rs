@@ -8,16 +8,22 @@ use std::sync::{Condvar, Mutex};
 /// What stands under each name, and the next number.
 #[derive(Default)]
 struct Shared {
-    values: Mutex<(HashMap<String, (Vec<u8>, u32)>, u32)>,
+    state: Mutex<Stored>,
+}
+
+#[derive(Default)]
+struct Stored {
+    values: HashMap<String, (Vec<u8>, u32)>,
+    next: u32,
 }
 
 impl Shared {
     fn read(&self, name: &str) -> Option<(Vec<u8>, u32)> {
-        self.values.lock().unwrap().0.get(name).cloned()
+        self.state.lock().unwrap().values.get(name).cloned()
     }
 
     fn write(&self, name: &str, value: &[u8], cas: Option<u32>) -> bool {
-        let (values, next) = &mut *self.values.lock().unwrap();
+        let Stored { values, next } = &mut *self.state.lock().unwrap();
         let stands = values.get(name).map_or(ONLY_IF_ABSENT, |(_, cas)| *cas);
         if cas.is_some_and(|cas| cas != stands) {
             return false;
@@ -146,6 +152,9 @@ fn charge(together: &mut Together<'_, Reach<'_>>, of: &[(String, u64)]) -> Resul
     })
 }
 
+/// What was to be charged, and what came of it.
+type Answer = (Vec<(String, u64)>, Result<Option<usize>, SharedError>);
+
 fn counter(name: &str, bound: u64) -> (String, u64) {
     (name.to_owned(), bound)
 }
@@ -178,7 +187,7 @@ fn however_calls_interleave_all_or_nothing_is_charged_and_none_is_refused_that_f
                 (0..6).map(|_| some(&mut random)).collect()
             })
             .collect();
-        let answers: Vec<Vec<(Vec<(String, u64)>, Result<Option<usize>, SharedError>)>> = std::thread::scope(|scope| {
+        let answers: Vec<Vec<Answer>> = std::thread::scope(|scope| {
             let work = |(worker, plan): (usize, Vec<Vec<(String, u64)>>)| {
                 let (shared, turns, calls) = (&shared, &turns, calls[worker]);
                 scope.spawn(move || {

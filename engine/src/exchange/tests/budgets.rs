@@ -97,7 +97,7 @@ fn windows_begin_with_their_first_charge_and_sessions_are_forgotten_after_a_day_
     assert_eq!(net.get("crm.example"), Reason::BudgetRequests);
     let session = SessionName { tenant: Some("acme"), agent: "team/worker", session: "s-1" };
     let share = crate::ledger::Share { key: "s-1", tenant: Some("acme") };
-    let spending = crate::policy::Spending { requests: 1, bytes: 0, host: None };
+    let spending = crate::policy::Spending { requests: 1, bytes: 0, host: None, ask: false };
     // Signatures are too old by then; what counts is what the ledger says.
     let grant = grant_of(&net, "/");
     let charge = grant.budgets().charge(&session, share, &spending).unwrap();
@@ -287,6 +287,33 @@ fn what_is_refused_for_another_reason_is_charged_to_nobody() {
 }
 
 #[test]
+fn what_has_no_budget_left_says_no_names_and_names_that_are_refused_cost_no_budget() {
+    let configuration = configuration(|policy| {
+        policy["destinations"]["crm"]["names"] = json!({"budget": "20B", "quarantine": "0s"});
+        policy["agents"]["team/worker"]["allow"][0]["limits"] = json!({"requests": "2/session/1h"});
+    });
+    let mut net = Net::new(configuration);
+    assert_eq!(net.get("d3e54v103j8qbb.crm.example"), Reason::Permitted);
+    // A third name is more than the session may say; and the budget of requests is as before.
+    for _ in 0..3 {
+        assert_eq!(net.get("d1a3f4spazzrp4.crm.example"), Reason::DestinationForbidden);
+    }
+    assert_eq!(net.get("eu.crm.example"), Reason::Permitted);
+    // Now there is none left, so what would be too much of a name is not even asked.
+    for label in ["d1a3f4spazzrp4", "us", "ap"] {
+        assert_eq!(net.get(&format!("{label}.crm.example")), Reason::BudgetRequests);
+    }
+    // With more of it, the names that fit are still to be had.
+    net.world.configuration = self::configuration(|policy| {
+        policy["destinations"]["crm"]["names"] = json!({"budget": "20B", "quarantine": "0s"});
+        policy["agents"]["team/worker"]["allow"][0]["limits"] = json!({"requests": "9/session/1h"});
+    });
+    for label in ["us", "ap"] {
+        assert_eq!(net.get(&format!("{label}.crm.example")), Reason::Permitted);
+    }
+}
+
+#[test]
 fn where_no_more_can_be_remembered_nothing_more_goes_on() {
     let mut net = Net::new(configuration(|_| {}));
     assert_eq!(net.get("crm.example"), Reason::Permitted);
@@ -297,7 +324,8 @@ fn where_no_more_can_be_remembered_nothing_more_goes_on() {
         let full = |n: &u32| {
             let fingerprint = AccountFingerprint::new("others", None, None, Some(&format!("{counters}-{n}")));
             let account = Account { fingerprint, counters: (1..=counters).map(|n| counter(n * 60_000)).collect() };
-            net.world.ledger.charge_budgets(&Charge { share, accounts: vec![account] }, NOW) == Charged::Full
+            net.world.ledger.charge_budgets(&Charge { share, accounts: vec![account], ask: false }, NOW)
+                == Charged::Full
         };
         (0..1_000).find(full).unwrap()
     };
