@@ -5,6 +5,7 @@
 
 pub mod diagnostic;
 pub mod folder;
+pub mod generate;
 pub mod load;
 pub mod merge;
 mod suffix;
@@ -44,6 +45,23 @@ enum PolicyCommand {
         #[arg(short, long)]
         output: Option<PathBuf>,
     },
+    /// Make a policy of any size, to see what many teams look like and to measure a gateway with.
+    Generate {
+        /// Where to write it: gateway.yaml and the folder policy. Must be empty or absent.
+        folder: PathBuf,
+        /// Teams.
+        #[arg(long, default_value_t = generate::Shape::FORTY_TEAMS.teams)]
+        teams: usize,
+        /// Agents, over all teams.
+        #[arg(long, default_value_t = generate::Shape::FORTY_TEAMS.agents)]
+        agents: usize,
+        /// Rules, over all agents.
+        #[arg(long, default_value_t = generate::Shape::FORTY_TEAMS.rules)]
+        rules: usize,
+        /// Another seed, another policy of that size.
+        #[arg(long, default_value_t = generate::Shape::FORTY_TEAMS.seed)]
+        seed: u64,
+    },
 }
 
 /// Runs `exeat policy`.
@@ -51,6 +69,9 @@ pub fn run(args: PolicyArgs) -> anyhow::Result<()> {
     match args.command {
         PolicyCommand::Check { folder, gateway } => check(&folder, gateway.as_deref()),
         PolicyCommand::Compile { folder, gateway, output } => compile(&folder, &gateway, output.as_deref()),
+        PolicyCommand::Generate { folder, teams, agents, rules, seed } => {
+            generate::generate(generate::Shape { teams, agents, rules, seed }).write(&folder)
+        }
     }
 }
 
