@@ -11,11 +11,24 @@ use exeat_engine::policy::{Document, PolicyError};
 use std::collections::HashMap;
 
 /// Top-level keys of the policy, in the order in which they are written out.
-const KEYS: [&str; 10] =
-    ["schema", "revision", "change", "mode", "signers", "defaults", "ceilings", "tenants", "destinations", "profiles"];
+const KEYS: [&str; 13] = [
+    "schema",
+    "revision",
+    "change",
+    "mode",
+    "environments",
+    "signers",
+    "defaults",
+    "ceilings",
+    "tenants",
+    "destinations",
+    "quarantine",
+    "profiles",
+    "agents",
+];
 
 /// Keys whose entries may come from several files.
-const SHARED: [&str; 4] = ["tenants", "destinations", "profiles", "agents"];
+const SHARED: [&str; 5] = ["environments", "tenants", "destinations", "profiles", "agents"];
 
 /// Keys of a team's file.
 const OF_TEAMS: [&str; 3] = ["schema", "profiles", "agents"];

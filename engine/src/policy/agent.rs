@@ -208,6 +208,9 @@ fn check_team(name: &str, team: Option<&str>, place: &Place<'_>) -> Result<(), P
 
 /// Contexts name an agent by a structured-field string: printable ASCII.
 fn agent_name(name: &str, place: &Place<'_>) -> Result<(), PolicyError> {
+    if name == "ceilings" {
+        return Err(place.error("no agent can be called ceilings", "give it another name", "records name ceilings so"));
+    }
     if (1..=256).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic()) && !name.contains('*') {
         return Ok(());
     }

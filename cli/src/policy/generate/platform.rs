@@ -148,10 +148,10 @@ pub fn signing_seed(signer: &str) -> [u8; 32] {
     Sha256::digest(format!("exeat generated policy, test key of {signer}")).into()
 }
 
-fn public_key(signer: &str) -> String {
+fn quoted_key(signer: &str) -> String {
     use base64::Engine as _;
     let pair = ed25519_compact::KeyPair::from_seed(ed25519_compact::Seed::new(signing_seed(signer)));
-    base64::engine::general_purpose::STANDARD.encode(pair.pk.as_ref())
+    format!("\"{}\"", base64::engine::general_purpose::STANDARD.encode(pair.pk.as_ref()))
 }
 
 pub(super) fn gateway() -> String {
@@ -169,6 +169,7 @@ pub(super) fn files(shape: Shape, teams: &[String], random: &mut Random) -> Vec<
     let named = |name: &str, text: String| (format!("policy/platform/{name}.yaml"), text);
     vec![
         named("destinations", destinations()),
+        named("environments", environments()),
         named("limits", LIMITS.to_owned()),
         named("policy", head(shape)),
         named("profiles", PROFILES.to_owned()),
@@ -205,6 +206,8 @@ ceilings:
     - {id: no-contractors-in-finance, to: {category: finance}, when: {roles: [contractor]}}
     - {id: only-reading-from-outside, to: {kind: internal}, methods: [POST, PUT, PATCH, DELETE], when: {provenance: [unknown]}}
   limits: {body: 8MiB, url: 4KiB, provenance: {unknown: {body: 1KiB}}}
+  # An example must not end next month; 30d is more like it.
+  exceptions: {life: 3650d}
 "#;
 
 const PROFILES: &str = r#"# Rules that teams share.
@@ -237,14 +240,32 @@ fn signers(teams: &[String]) -> String {
             .to_owned();
     for (index, region) in SIGNERS.iter().enumerate() {
         let of = teams.iter().skip(index).step_by(SIGNERS.len()).map(|team| format!("{team}/*"));
-        let keys = Entry::default()
-            .with("id", format!("signer-{region}-1"))
-            .with("public", format!("\"{}\"", public_key(region)));
+        let keys = Entry::default().with("id", format!("signer-{region}-1")).with("public", quoted_key(region));
         text.push_str(&format!("  - id: signer-{region}\n    keys: [{}]\n", keys.flow()));
         text.push_str(&format!("    agents: {}\n", list(of)));
         text.push_str(&format!("    tenants: {}\n    users: [\"u-*\"]\n", list(TENANTS)));
         text.push_str("    tools: [\"http.*\", \"crm.*\", \"files.*\", \"model.*\"]\n");
         text.push_str("    provenance: [user, system, internal, third-party]\n");
+    }
+    text
+}
+
+/// Staging is elsewhere, with other keys, and only watches.
+fn environments() -> String {
+    let mut text = "environments:\n  prod: {}\n  staging:\n    mode: monitor\n    destinations:\n".to_owned();
+    for (id, hosts, rest) in SHARED {
+        if keys(rest).contains(&("kind", "internal")) && hosts.iter().all(|host| host.ends_with(".corp.example")) {
+            let hosts = hosts.iter().map(|host| host.replace(".corp.example", ".staging.example"));
+            let place = Entry::default().with("hosts", list(hosts)).with("addresses", "[10.200.0.0/16]");
+            text.push_str(&place.value(6, id));
+        }
+    }
+    text.push_str("    signers:\n");
+    for region in SIGNERS {
+        let staging = format!("{region}-staging");
+        let key = Entry::default().with("id", format!("signer-{staging}-1")).with("public", quoted_key(&staging));
+        let identity = Entry::default().with("keys", format!("[{}]", key.flow()));
+        text.push_str(&identity.value(6, &format!("signer-{region}")));
     }
     text
 }

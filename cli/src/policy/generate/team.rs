@@ -177,6 +177,14 @@ fn allow(team: &str, around: &Surroundings<'_>, number: usize, random: &mut Rand
         ("remove", Some("[DELETE]")),
     ];
     let (to, word) = target(team, random);
+    let exception = random.percent(2).then(|| {
+        let ticket = format!("CHG-{}", random.below(900).saturating_add(100));
+        format!("{{ticket: {ticket}, approver: {team}@corp.example, approved: 2026-11-02}}")
+    });
+    let expires = match &exception {
+        Some(_) => Some("2036-10-30"),
+        None => random.percent(6).then(|| random.pick(&["2099-06-30", "2099-12-31"])),
+    };
     let (verb, methods) = VERBS.get(random.below(VERBS.len())).copied().unwrap_or(("read", None));
     Entry::default()
         .with("id", format!("{verb}-{word}-{number}"))
@@ -187,7 +195,8 @@ fn allow(team: &str, around: &Surroundings<'_>, number: usize, random: &mut Rand
         .with_some("binding", random.percent(4).then_some("[request, session]"))
         .with_some("limits", limits(random))
         .with_some("headers", headers(random))
-        .with_some("expires", random.percent(6).then(|| random.pick(&["2099-06-30", "2099-12-31"]).to_owned()))
+        .with_some("expires", expires)
+        .with_some("exception", exception)
         .with_some("mode", random.percent(2).then_some("monitor"))
 }
 

@@ -1,5 +1,6 @@
 //! Rules: what they name and what they demand.
 
+use super::exception::ExceptionDocument;
 use super::values::{ByteSize, Moment, Named, NotYet, OneOrMany};
 use crate::context::Provenance;
 use crate::policy::Mode;
@@ -40,7 +41,7 @@ pub struct AllowDocument {
     /// Places of the body that are replaced by tokens.
     pub tokenize: Option<NotYet>,
     /// An approved deviation.
-    pub exception: Option<NotYet>,
+    pub exception: Option<ExceptionDocument>,
 }
 
 /// A deny rule. Every key must fit; an absent key fits everything.

@@ -1,7 +1,10 @@
 //! Tests of the policy, with the documents that they share.
 
 mod documents;
+mod environments;
+mod exceptions;
 mod generate;
+mod independence;
 mod lean;
 mod modes;
 mod naive;

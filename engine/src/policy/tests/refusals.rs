@@ -10,7 +10,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/destinatons",
             json!({}),
-            r#"policy: /destinatons: unknown key "destinatons"; did you mean "destinations"? Known here: schema, revision, change, mode, signers, defaults, ceilings, tenants, destinations, profiles, agents, quarantine, environments, exceptions (a key that nobody reads would be taken for one that holds)"#,
+            r#"policy: /destinatons: unknown key "destinatons"; did you mean "destinations"? Known here: schema, revision, change, mode, signers, defaults, ceilings, tenants, destinations, profiles, agents, quarantine, environments (a key that nobody reads would be taken for one that holds)"#,
         ),
         (
             "@/limits/bdy",
@@ -473,7 +473,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/environments",
             json!({}),
-            "policy: /environments: not supported yet; remove this key, and with it whatever should only be allowed under it",
+            "policy: /environments: a gateway reads the policy of one environment; give it what `exeat policy compile --env NAME` writes, which has these overlays in their places",
         ),
         (
             "@/when/reason",
