@@ -4,6 +4,8 @@ use super::exception::ExceptionDocument;
 use super::values::{ByteSize, Moment, Named, NotYet, OneOrMany};
 use crate::context::Provenance;
 use crate::policy::Mode;
+use crate::policy::error::quoted;
+use crate::policy::read::list_of;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
@@ -125,6 +127,10 @@ impl<'de> Deserialize<'de> for Selector {
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of destinations such as [crm], or a map such as {category: crm}")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Selector, E> {
+                let (found, list) = (quoted(text), list_of(text));
+                Err(E::custom(format_args!("expected a list of destinations, found the text {found}\nwrite {list}")))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Selector, A::Error> {
                 let ids = OneOrMany::deserialize(de::value::SeqAccessDeserializer::new(items))?;

@@ -9,10 +9,33 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
 
+/// Reads a value from text; of anything else it is said which form is expected.
+macro_rules! written_as {
+    ($type:ty, $form:literal) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct V;
+                impl Visitor<'_> for V {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($form)
+                    }
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$type, E> {
+                        <$type>::try_from(text.to_owned()).map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_any(V)
+            }
+        }
+    };
+}
+
 /// A number of bytes: `0B`, `512B`, `64KiB`, `1MiB`, `1GiB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
+
+written_as!(ByteSize, "a size such as 64KiB");
 
 impl TryFrom<String> for ByteSize {
     type Error = ValueError;
@@ -29,9 +52,10 @@ impl TryFrom<String> for ByteSize {
 }
 
 /// A span of time, in milliseconds: `500ms`, `2s`, `5m`, `1h`, `1d`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Duration(pub u64);
+
+written_as!(Duration, "a duration such as 5m");
 
 impl TryFrom<String> for Duration {
     type Error = ValueError;
@@ -59,8 +83,7 @@ fn whole_number_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 /// A day (`2027-06-30`) or a moment (`2027-06-30T12:00:00Z`), UTC, from 1970 on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// A whole day, by its first millisecond.
     Day(Timestamp),
@@ -86,6 +109,8 @@ impl Moment {
         }
     }
 }
+
+written_as!(Moment, "a date such as 2027-06-30");
 
 impl TryFrom<String> for Moment {
     type Error = ValueError;
