@@ -24,7 +24,7 @@ fn at_once(real: &RealEnvoy, requests: &[WireRequest]) -> Vec<(u16, String, Stri
     let bytes: Vec<Vec<u8>> = requests.iter().map(|request| framed(request).bytes()).collect();
     let start = Barrier::new(CLIENTS);
     let begun = Instant::now();
-    let answers: Vec<Vec<(usize, (u16, String, String))>> = std::thread::scope(|scope| {
+    let answers: Vec<Vec<_>> = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|own| {
                 let (start, bytes) = (&start, &bytes);

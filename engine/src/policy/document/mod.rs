@@ -4,6 +4,8 @@
 //! believe it holds. What can only be judged with the rest of the document in view is left to the compile step.
 
 pub mod budget;
+pub mod environment;
+pub mod exception;
 pub mod gateway;
 pub mod names;
 pub mod policy;
