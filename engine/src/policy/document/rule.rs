@@ -11,6 +11,7 @@ use std::fmt;
 
 /// An allow rule. Every key must fit; the values of a key are alternatives.
 #[derive(Clone, Debug, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AllowDocument {
     /// Name within the agent.
@@ -48,6 +49,7 @@ pub struct AllowDocument {
 
 /// A deny rule. Every key must fit; an absent key fits everything.
 #[derive(Clone, Debug, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DenyDocument {
     /// Name within the agent.
@@ -71,6 +73,7 @@ pub struct DenyDocument {
 
 /// A deny rule of the ceilings: it has no mode and no end.
 #[derive(Clone, Debug, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CeilingDenyDocument {
     /// Name within the ceilings.
@@ -88,6 +91,7 @@ pub struct CeilingDenyDocument {
 
 /// How a context may be bound, as a rule names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum BindingName {
     /// Signed with the request.
@@ -156,6 +160,7 @@ impl<'de> Deserialize<'de> for Selector {
 
 /// Sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SizesDocument {
     /// Body.
@@ -170,6 +175,7 @@ pub struct SizesDocument {
 
 /// Sizes, sizes by source, budgets.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LimitsDocument {
     /// Body.
@@ -200,6 +206,7 @@ impl LimitsDocument {
 
 /// Headers of an allow rule.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HeadersDocument {
     /// Headers of the request that go on besides the built-in ones.
