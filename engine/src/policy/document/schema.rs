@@ -4,6 +4,7 @@
 //! `exeat policy check`. Whatever a schema refuses, the reader refuses as well; never the other way round.
 
 use super::GatewayDocument;
+use super::budget::{BudgetList, Counted, Per};
 use super::environment::Unresolved;
 use super::policy::{AgentDocument, PolicyDocument, ProfileDocument, PublicText};
 use super::rule::Selector;
@@ -196,6 +197,22 @@ schema_of!(PathOpening, "PathOpening", |_generator| json_schema!({
 
 fn words<T>(known: &[(T, &'static str)]) -> Vec<&'static str> {
     known.iter().map(|(_, word)| *word).collect()
+}
+
+impl<C: Counted> JsonSchema for BudgetList<C> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("BudgetOf_{}", C::WHAT).into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let whose: Vec<&str> = Per::ALL.iter().map(|per| per.as_str()).collect();
+        let one = json_schema!({
+            "type": "string",
+            "pattern": format!("^[1-9][0-9]*[A-Za-z]*/({})(/[1-9][0-9]*(ms|s|m|h|d))?$", whose.join("|")),
+            "examples": [C::EXAMPLE],
+        });
+        json_schema!({ "anyOf": [one, {"type": "array", "items": one, "minItems": 1}] })
+    }
 }
 
 impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
