@@ -19,6 +19,7 @@ mod limits;
 pub mod names;
 pub mod node;
 mod outlet;
+mod parameter;
 mod pattern;
 mod read;
 mod rule;

@@ -5,6 +5,7 @@
 
 pub mod gateway;
 pub mod names;
+pub mod parameter;
 pub mod policy;
 pub mod rule;
 pub mod token;

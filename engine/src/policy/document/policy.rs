@@ -189,7 +189,7 @@ pub struct DestinationDocument {
     /// Credentials that agents may send there.
     pub credentials: Option<CredentialsDocument>,
     /// Models that may be named.
-    pub models: Option<NotYet>,
+    pub models: Option<OneOrMany<String>>,
     /// Addresses its names may resolve to although they are closed.
     pub addresses: Option<OneOrMany<String>>,
     /// Scheme towards it. Absent: that of the gateway.

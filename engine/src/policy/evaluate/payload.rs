@@ -1,4 +1,4 @@
-//! What the request carries: sizes and credentials.
+//! What the request carries: sizes, credentials, and the order in which all of it counts.
 
 use super::super::Mode;
 use super::super::compiled::Ceilings;
@@ -6,11 +6,14 @@ use super::super::destination::Destination;
 use super::super::headers;
 use super::super::limits::{Dimension, Excess, Holding, Limits, Measured, StatedBy};
 use super::super::names::NameLimits;
+use super::super::parameter::Parameter;
 use super::super::rule::AllowRule;
+use super::content::Demands;
 use super::firmness::{Firmness, Modes};
 use super::{Refusal, Refusals};
 use crate::context::Provenance;
 use crate::decision::Reason;
+use crate::payload::Content;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -23,6 +26,10 @@ pub struct Payload<'a> {
     pub url: u64,
     /// Header fields as they were received, names in lower case.
     pub fields: &'a [(String, Vec<u8>)],
+    /// The query, without its `?`.
+    pub query: Option<&'a str>,
+    /// What the body says, as far as it is known.
+    pub content: Content<'a>,
 }
 
 /// What is decided in the end.
@@ -52,6 +59,8 @@ pub struct Candidates {
     pub(super) observed: Option<Refusal>,
     /// Where the agent chose the name.
     pub(super) scrutiny: Option<Scrutiny>,
+    /// What is asked of the body and the query.
+    pub(super) demands: Arc<Demands>,
 }
 
 /// What a name is held to that the policy does not spell out, so that an agent chose it.
@@ -71,6 +80,7 @@ pub(super) struct Candidate {
     pub(super) name: String,
     pub(super) mode: Mode,
     pub(super) set: Vec<(String, Option<String>)>,
+    pub(super) parameters: Vec<Parameter>,
     pub(super) rule: Arc<AllowRule>,
     pub(super) destination: Arc<Destination>,
 }
@@ -121,10 +131,10 @@ impl Candidate {
 }
 
 /// Why a candidate does not fit after all.
-struct Objection {
-    reason: Reason,
-    condition: String,
-    mode: Mode,
+pub(super) struct Objection {
+    pub(super) reason: Reason,
+    pub(super) condition: String,
+    pub(super) mode: Mode,
 }
 
 impl Candidates {
@@ -169,13 +179,19 @@ impl Candidates {
     /// Judges what the request carries. Never less is allowed for more bytes left out: a body that is read only in part
     /// may be judged by what was read, to refuse early.
     pub fn judge_payload(&self, payload: &Payload<'_>) -> Verdict {
+        // What refuses whatever rule allows it comes first.
+        let firm = self.judge_content(payload);
+        if let Some(refusal) = firm.enforced {
+            return Verdict::Refused(refusal);
+        }
+        let head = self.observed.clone().or(firm.observed);
         let limits = self.destination_limits();
         let mut refusals = Refusals::default();
         let mut observable = false;
         for candidate in &self.candidates {
             let objections = self.objections(Some(candidate), payload, &limits);
             let Some(first) = objections.first() else {
-                if self.observed.is_some() {
+                if head.is_some() {
                     observable = true;
                     continue;
                 }
@@ -195,7 +211,7 @@ impl Candidates {
             }
         }
         let Refusals { enforced, observed } = refusals;
-        let observed = self.observed.clone().or(observed);
+        let observed = head.or(observed);
         let refusal = match observable {
             true => observed.or(enforced).map(|refusal| Refusal { mode: Mode::Monitor, ..refusal }),
             false => enforced,
@@ -228,6 +244,7 @@ impl Candidates {
         let measured = Measured { url: payload.url, headers, body: payload.body };
         let excesses = self.holding(candidate.map(|c| &c.rule.limits), limits).excesses(measured, &self.sources);
         objections.extend(excesses.into_iter().map(|excess| self.size_objection(excess)));
+        objections.extend(candidate.and_then(|candidate| self.parameter_objection(candidate, payload)));
         objections
     }
 
@@ -246,7 +263,7 @@ impl Candidates {
         Objection { reason, condition, mode }
     }
 
-    fn refusal(&self, candidate: Option<&Candidate>, objection: &Objection) -> Refusal {
+    pub(super) fn refusal(&self, candidate: Option<&Candidate>, objection: &Objection) -> Refusal {
         Refusal {
             reason: objection.reason,
             rule: candidate.map(|candidate| candidate.name.clone()),

@@ -18,6 +18,7 @@ use crate::context::AgentContext;
 use crate::destination::{CanonicalDestination, PathOpenings, Scheme};
 use crate::evidence::record::Binding;
 use crate::facts::Timestamp;
+use crate::payload::{Content, Reading};
 use serde_json::{Value, json};
 
 /// 2026-11-20, noon.
@@ -171,6 +172,8 @@ impl Request {
                 body: self.body,
                 url: self.target.len().try_into().unwrap(),
                 fields: &self.fields,
+                query: self.target.split_once('?').map(|(_, query)| query),
+                content: Content::Known(&Reading::Empty),
             }),
         }
     }

@@ -458,7 +458,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "@/parameters",
             json!([]),
-            "policy: @/parameters: not supported yet; remove this key, and with it whatever should only be allowed under it",
+            "policy: @/parameters: an empty list demands nothing; write 1 to 32 conditions, or leave the key out",
         ),
         (
             "@/limits/requests",
@@ -466,9 +466,9 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
             "policy: @/limits/requests: not supported yet; remove this key, and with it whatever should only be allowed under it",
         ),
         (
-            "@/redact",
-            json!(["/a"]),
-            "policy: @/redact: not supported yet; remove this key, and with it whatever should only be allowed under it",
+            "@/exception",
+            json!({}),
+            "policy: @/exception: not supported yet; remove this key, and with it whatever should only be allowed under it",
         ),
         (
             "/environments",
