@@ -30,7 +30,7 @@ impl Held {
 
     /// Whether more of the body came than can be kept.
     pub(super) fn is_beyond(&self) -> bool {
-        self.bytes > self.candidates.largest_body().max(MONITOR_HOLD)
+        self.bytes > self.candidates.largest_read().max(MONITOR_HOLD)
     }
 
     /// Whether nothing may be let go before all of the body is there.

@@ -266,7 +266,7 @@ impl Exchange {
             verdict => {
                 let up_to = match verdict {
                     PolicyVerdict::Allowed(_) => held.candidates.largest_body(),
-                    PolicyVerdict::Refused(_) if held.waits() => held.candidates.largest_body().max(MONITOR_HOLD),
+                    PolicyVerdict::Refused(_) if held.waits() => held.candidates.largest_read().max(MONITOR_HOLD),
                     PolicyVerdict::Refused(_) => MONITOR_HOLD,
                 };
                 self.stage = Stage::Body(held);

@@ -178,3 +178,6 @@ fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
     }
     Hmac::new(&block.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,10 @@ impl Demands {
         Self { places, denials, treatments, without_model, tenant: context.tenant.clone() }
     }
 
+    pub(super) fn reads_body(&self) -> bool {
+        !self.places.is_empty()
+    }
+
     fn view<'a>(&'a self, payload: &Payload<'a>) -> View<'a> {
         View { content: payload.content, places: &self.places, query: payload.query }
     }
@@ -77,7 +81,7 @@ impl Demands {
 impl Candidates {
     /// Whether anything is asked of the body, so that all of it must be there before the request is judged.
     pub fn reads_body(&self) -> bool {
-        !self.demands.places.is_empty()
+        self.demands.reads_body()
     }
 
     /// Reads a whole body for what is asked of it.

@@ -334,8 +334,11 @@ impl Trial<'_> {
         treatments.extend(covering.iter().flat_map(|claim| claim.rule.treatments.iter().cloned()));
         let candidates: Vec<Candidate> = claims.into_iter().map(candidate).collect();
         let models = self.fits.iter().any(|fit| fit.destination.models().is_some());
+        let demands = Demands::new(&candidates, denials, models, treatments, self.method, self.context);
+        let covered = covering.iter().filter(|_| demands.reads_body());
         Candidates {
-            demands: Arc::new(Demands::new(&candidates, denials, models, treatments, self.method, self.context)),
+            covering: covered.map(|claim| Arc::clone(claim.rule)).collect(),
+            demands: Arc::new(demands),
             candidates,
             fits: self.fits.iter().map(|fit| Arc::clone(&fit.destination)).collect(),
             removals,

@@ -61,6 +61,8 @@ pub struct Candidates {
     pub(super) scrutiny: Option<Scrutiny>,
     /// What is asked of the body and the query.
     pub(super) demands: Arc<Demands>,
+    /// Limits of the rules that cover destination, method and path, where something is asked of the body.
+    pub(super) covering: Vec<Arc<AllowRule>>,
 }
 
 /// What a name is held to that the policy does not spell out, so that an agent chose it.
@@ -145,6 +147,14 @@ impl Candidates {
         let without_rule = self.candidates.is_empty().then_some(None);
         let largest = |rule| self.holding(rule, &limits).largest_body(&self.sources);
         rules.chain(without_rule).map(largest).max().unwrap_or(0)
+    }
+
+    /// The most body bytes that are kept for what is asked of them: also where only observed, as many as the rules allow that
+    /// cover the request.
+    pub fn largest_read(&self) -> u64 {
+        let limits = self.destination_limits();
+        let largest = |rule: &Arc<AllowRule>| self.holding(Some(&rule.limits), &limits).largest_body(&self.sources);
+        self.covering.iter().map(largest).max().unwrap_or(0).max(self.largest_body())
     }
 
     /// What the name is held to, where an agent chose it.

@@ -5,8 +5,6 @@
 
 mod compile;
 mod operand;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use compile::compile_treatments;
 pub(crate) use operand::Operand;

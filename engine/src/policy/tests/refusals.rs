@@ -417,7 +417,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/ceilings/deny/0/mode",
             json!("monitor"),
-            r#"policy: /ceilings/deny/0/mode: unknown key "mode"; Known here: id, to, methods, paths, when (a key that nobody reads would be taken for one that holds)"#,
+            r#"policy: /ceilings/deny/0/mode: unknown key "mode"; Known here: id, to, methods, paths, when, parameters (a key that nobody reads would be taken for one that holds)"#,
         ),
         ("@/methods", json!(["get"]), r#"policy: @/methods/0: "get" is not a method; write GET"#),
         (
