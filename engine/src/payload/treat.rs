@@ -123,6 +123,8 @@ impl Treatments {
             }
         }
         out.extend_from_slice(body.get(copied..)?);
+        // In the order of the rules' places, not in one that whoever wrote the body chose.
+        done.sort_by(|a, b| a.1.cmp(&b.1));
         (!done.is_empty()).then_some(Treated { body: out, done })
     }
 }
@@ -163,9 +165,7 @@ fn canonical(value: &Value<'_>, source: &[u8]) -> Vec<u8> {
     let canonical = match value {
         Value::Text(text) => serde_json::to_vec(text).ok(),
         Value::Number(_) | Value::Bool(_) | Value::Null => None,
-        Value::Nested => serde_json::from_slice::<serde_json::Value>(source)
-            .ok()
-            .and_then(|value| serde_json_canonicalizer::to_vec(&value).ok()),
+        Value::Nested => serde_json::from_slice(source).ok().and_then(|node| crate::policy::canonical::to_bytes(&node)),
     };
     canonical.unwrap_or_else(|| source.to_vec())
 }

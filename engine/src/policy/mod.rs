@@ -4,7 +4,7 @@
 //! refuses what it does not understand with the place and a remedy, and compiles the rest to immutable data.
 
 mod agent;
-mod canonical;
+pub(crate) mod canonical;
 pub mod compiled;
 mod condition;
 pub mod configuration;

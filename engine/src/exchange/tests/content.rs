@@ -69,7 +69,7 @@ fn what_goes_on_is_the_treated_body_with_its_own_length_and_digest() {
         assert_eq!(decided["payload"]["bytes"], BODY.len());
         assert_eq!(
             decided["payload"]["findings"],
-            json!([{"detector": "tokenize", "at": "/customer/id"}, {"detector": "redact", "at": "/customer/email"}])
+            json!([{"detector": "redact", "at": "/customer/email"}, {"detector": "tokenize", "at": "/customer/id"}])
         );
         assert_eq!(completed["received_bytes"], BODY.len());
         assert_eq!(completed["forwarded_bytes"], body.len());
@@ -274,4 +274,42 @@ fn a_query_is_judged_before_the_body_comes() {
     let Step::Decided(decision) = exchange.head(&mut world.around(), Ok(request), false) else { panic!() };
     assert_eq!(decision.reason, Reason::ParameterDenied);
     assert_eq!(world.decisions()[0]["parameters"][0]["at"], "?limit");
+}
+
+/// What a WebSocket or a tunnel carries is never seen: no rule with parameters or places to treat opens one.
+#[test]
+fn a_stream_is_not_opened_where_something_is_asked_of_it() {
+    let open = |edit: &dyn Fn(&mut Value)| {
+        let mut world = with(|policy| {
+            policy["destinations"]["crm"]["upgrade"] = json!(["websocket"]);
+            edit(policy);
+        });
+        let mut request = sign(head("GET", "/v1/feed?id=7"), &context("team/worker", &[Provenance::User]), b"", "n");
+        for (name, value) in [
+            ("connection", "Upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ] {
+            request.fields.push((name.into(), value.into()));
+        }
+        let mut exchange = world.start();
+        let Step::Decided(decision) = exchange.head(&mut world.around(), Ok(request), false) else { panic!() };
+        (decision.outcome, decision.reason)
+    };
+    let rule = |key: &'static str, value: Value| {
+        move |policy: &mut Value| policy["agents"]["team/worker"]["allow"][0][key] = value.clone()
+    };
+    let deny = |value: Value| {
+        move |policy: &mut Value| {
+            policy["ceilings"] = json!({"deny": [{"id": "d", "to": ["crm"], "parameters": [value]}]})
+        }
+    };
+    let unreadable = (Outcome::Deny, Reason::PayloadUnreadable);
+    assert_eq!(open(&|_| {}), (Outcome::Allow, Reason::Permitted));
+    assert_eq!(open(&rule("parameters", json!([{"at": "/id", "absent": true}]))), unreadable);
+    assert_eq!(open(&rule("parameters", json!([{"at": "?id", "equals": "7"}]))), unreadable);
+    assert_eq!(open(&rule("redact", json!(["/id"]))), unreadable);
+    assert_eq!(open(&deny(json!({"at": "?id", "equals": "8"}))), (Outcome::Deny, Reason::RuleDenied));
+    assert_eq!(open(&deny(json!({"at": "/id", "equals": "8"}))), (Outcome::Deny, Reason::RuleDenied));
 }

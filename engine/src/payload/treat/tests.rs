@@ -69,7 +69,7 @@ fn what_was_done_is_named_as_the_rule_names_it() {
     let list = [("/m/*", Redact), ("/id", Tokenize), ("/none", Redact)];
     let done = treat(&list, r#"{"m": [1, 2, 3], "id": 7}"#).unwrap().done;
     let done: Vec<_> = done.iter().map(|(treatment, place)| (treatment.as_str(), place.as_str())).collect();
-    assert_eq!(done, [("redact", "/m/*"), ("tokenize", "/id")]);
+    assert_eq!(done, [("tokenize", "/id"), ("redact", "/m/*")]);
 }
 
 #[test]
