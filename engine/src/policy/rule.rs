@@ -107,6 +107,17 @@ impl AllowRule {
         let parameters = Parameter::compile_all(document.parameters.as_ref(), &place.key("parameters"));
         let parameters = problems.take(parameters);
         let treatments = problems.take(compile_treatments(document, place));
+        let asks = parameters.as_ref().is_some_and(|list| !list.is_empty());
+        let treats = treatments.as_ref().is_some_and(|list| !list.is_empty());
+        if let Some(i) = methods.iter().flatten().position(|method| method == "CONNECT")
+            && (asks || treats)
+        {
+            problems.note(place.key("methods").index(i).error(
+                "nothing can be told of what a tunnel carries, and the rule asks for it",
+                "give tunnels a rule without parameters, redact and tokenize, or remove CONNECT",
+                "",
+            ));
+        }
         let () = id?;
         Some(Self {
             id: document.id.clone(),

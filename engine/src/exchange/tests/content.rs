@@ -145,6 +145,14 @@ fn monitor_mode_treats_what_it_can_read_and_lets_go_of_what_it_cannot() {
     let (decision, completion) = run(b"not JSON");
     assert_eq!((decision.outcome, decision.reason), (Outcome::WouldDeny, Reason::PayloadUnreadable));
     assert_eq!((decision.body, &completion["forwarded_bytes"]), (None, &json!(8)));
+    // One rule that enforces what it asks for is enough to refuse, whatever others only observe.
+    let mut world = with(|policy| {
+        let allow = policy["agents"]["team/watched"]["allow"].as_array_mut().unwrap();
+        allow[0]["methods"] = json!(["POST"]);
+        allow.push(json!({"id": "firm", "mode": "enforce", "to": ["crm"], "methods": ["POST"], "paths": ["/**"], "redact": ["/a"]}));
+    });
+    let decision = world.run(json_request("team/watched", b"not JSON", &[]), b"not JSON", 11);
+    assert_eq!((decision.outcome, decision.reason), (Outcome::Deny, Reason::PayloadUnreadable));
     // Refused for another reason, let go with its own headers, and treated.
     let mut world = treating("team/watched");
     world.configuration = {

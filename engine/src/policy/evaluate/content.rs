@@ -37,6 +37,8 @@ pub(super) struct Denial {
 pub(super) struct Demands {
     denials: Vec<Denial>,
     treatments: Treatments,
+    /// Whether a body that cannot be treated is refused: one rule that enforces it is enough.
+    treatments_mode: Mode,
     places: Places,
     /// Whether a request without a body must not name a model either.
     without_model: bool,
@@ -56,7 +58,7 @@ impl Demands {
         candidates: &[Candidate],
         denials: Vec<Denial>,
         models: bool,
-        treatments: Treatments,
+        (treatments, treatments_mode): (Treatments, Mode),
         method: &str,
         context: &AgentContext,
     ) -> Self {
@@ -66,7 +68,7 @@ impl Demands {
         let pointers = conditions.filter_map(Parameter::pointer).chain(treatments.pointers()).chain(model);
         let places = Places::new(pointers);
         let without_model = WITHOUT_MODEL.contains(&method);
-        Self { places, denials, treatments, without_model, tenant: context.tenant.clone() }
+        Self { places, denials, treatments, treatments_mode, without_model, tenant: context.tenant.clone() }
     }
 
     pub(super) fn reads_body(&self) -> bool {
@@ -147,7 +149,7 @@ impl Candidates {
             let objection = Objection {
                 reason: Reason::PayloadUnreadable,
                 condition: format!("{}{pointer}: {why}", treatment.as_str()),
-                mode: self.rules_mode,
+                mode: self.demands.treatments_mode,
             };
             refusals.add(self.refusal(self.candidates.first(), &objection));
         }

@@ -331,7 +331,10 @@ impl Trial<'_> {
             destination: Arc::clone(&claim.fit.destination),
         };
         let mut treatments = Treatments::default();
-        treatments.extend(covering.iter().flat_map(|claim| claim.rule.treatments.iter().cloned()));
+        let treating = || covering.iter().filter(|claim| !claim.rule.treatments.is_empty());
+        treatments.extend(treating().flat_map(|claim| claim.rule.treatments.iter().cloned()));
+        let enforced = treating().any(|claim| self.modes.of_rule(claim.rule.mode) == Mode::Enforce);
+        let treatments = (treatments, if enforced { Mode::Enforce } else { Mode::Monitor });
         let candidates: Vec<Candidate> = claims.into_iter().map(candidate).collect();
         let models = self.fits.iter().any(|fit| fit.destination.models().is_some());
         let demands = Demands::new(&candidates, denials, models, treatments, self.method, self.context);

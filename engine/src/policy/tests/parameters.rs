@@ -706,6 +706,17 @@ fn wrong_conditions_are_refused_with_place_and_remedy() {
         error,
         format!(r#"policy: {RULE}/tokenize/1: "/a" is named twice; name it once, under redact or under tokenize"#)
     );
+    for (key, value) in
+        [("parameters", json!([{"at": "/a", "absent": true}])), ("redact", json!(["/a"])), ("tokenize", json!(["/a"]))]
+    {
+        let rule = json!({"id": "t", "to": ["crm"], "methods": ["GET", "CONNECT"], "paths": ["/**"], key: value});
+        let error = Configuration::accept(&document(&edited(policy(), "/agents/support~1summarizer/allow/-", rule)))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "policy: /agents/support~1summarizer/allow/2/methods/1: nothing can be told of what a tunnel carries, and the rule asks for it; give tunnels a rule without parameters, redact and tokenize, or remove CONNECT"
+        );
+    }
     for (key, value) in [("tunnel", json!(true)), ("upgrade", json!(["websocket"]))] {
         let open = edited(policy(), "/destinations/openai/models", json!(["gpt-5"]));
         let error =
