@@ -1,7 +1,8 @@
 //! Conditions of a rule on values in the body or the query (`parameters`).
 //!
-//! A condition that cannot be evaluated counts as unmet in an allow rule and as met in a deny rule. So does one on a value
-//! that is not there, and one on a value of another type than it names: what a server makes of it is its own affair.
+//! A condition that cannot be evaluated counts as unmet in an allow rule and as met in a deny rule. So does one on a value of
+//! another type than it names: what a server makes of it is its own affair. A value that is known not to be there fits
+//! `absent` and nothing else: whoever wants to refuse requests that leave it out says so, and ceilings can deny one value.
 
 mod compile;
 mod operand;
@@ -135,10 +136,9 @@ impl Parameter {
             return Err(Unreadable::Stream);
         }
         Ok(match (key.read(view.query), &self.test) {
-            (Queried::Doubtful, _) | (Queried::Missing, Test::OneOf(_) | Test::Max(_) | Test::Prefix(_)) => {
-                Fit::Unknown
-            }
+            (Queried::Doubtful, _) => Fit::Unknown,
             (Queried::Missing, Test::Absent) => Fit::Yes,
+            (Queried::Missing, Test::OneOf(_) | Test::Max(_) | Test::Prefix(_)) => Fit::No,
             (Queried::Value(value), test) => test.fit(Seen::Untyped(&value), purpose),
         })
     }
@@ -149,7 +149,7 @@ impl Parameter {
         };
         let absent = self.test == Test::Absent;
         let Some(found) = reading.at(view.places, pointer)? else {
-            return Ok(if absent { Fit::Yes } else { Fit::Unknown });
+            return Ok(if absent { Fit::Yes } else { Fit::No });
         };
         if found.doubtful {
             return Ok(Fit::Unknown);
@@ -159,7 +159,7 @@ impl Parameter {
         }
         let mut fits: Vec<Fit> = found.spots.iter().map(|spot| self.test.fit(Seen::of(&spot.value), purpose)).collect();
         if found.missing || fits.is_empty() {
-            fits.push(Fit::Unknown);
+            fits.push(Fit::No);
         }
         // All of several values must be allowed; one that is denied is enough.
         let decisive = if purpose == Purpose::Allow { Fit::No } else { Fit::Yes };
