@@ -1,9 +1,10 @@
 //! The state machine that takes one request through every stage. The filter, the native harness and the command line
 //! drive this and nothing else, so that no two of them can disagree.
 //!
-//! Order: context, nonce, destination, form, policy, payload. A request whose signature did not verify is told and
+//! Order: context, nonce, destination, form, policy, payload, names, budgets. A request whose signature did not verify is told and
 //! recorded nothing of the policy; nothing is released before a record of it stands in the journal.
 
+mod budgets;
 mod content;
 mod examine;
 mod flight;
@@ -292,16 +293,8 @@ impl Exchange {
         let reading = content::read(&request, &candidates, &body, bytes);
         let payload = request.payload(bytes, Content::Known(&reading));
         self.look(around, &candidates, &payload, &body);
-        let verdict = candidates.judge_payload(&payload);
-        let leaves = !matches!(&verdict, PolicyVerdict::Refused(refusal) if enforced(refusal));
-        // Only what leaves is charged, and it leaves only once it is.
-        let verdict = match leaves.then(|| self.charge_names(around, &request, &candidates)).flatten() {
-            Some(refusal) if enforced(&refusal) || matches!(verdict, PolicyVerdict::Allowed(_)) => {
-                PolicyVerdict::Refused(refusal)
-            }
-            _ => verdict,
-        };
-        if leaves {
+        let verdict = self.judge_and_charge(around, &request, &candidates, &payload);
+        if !matches!(&verdict, PolicyVerdict::Refused(refusal) if enforced(refusal)) {
             self.treat(around, &candidates, &reading, &body);
         }
         match verdict {
@@ -338,6 +331,7 @@ impl Exchange {
             flight.stream = Some(Box::new(Stream {
                 until: around.now.plus_millis(life.unwrap_or(0)),
                 rule: grant.rule().to_owned(),
+                budgets: Arc::clone(grant.budgets()),
                 destination: Arc::clone(grant.destination()),
                 agreed: tunnel,
                 hello: tunnel.then(Vec::new),

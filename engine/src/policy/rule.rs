@@ -1,6 +1,7 @@
 //! Allow and deny rules, compiled.
 
 use super::Mode;
+use super::budgets::{Budgets, Origin};
 use super::condition::{Condition, Purpose};
 use super::document::OneOrMany;
 use super::document::rule::{AllowDocument, BindingName, CeilingDenyDocument, DenyDocument};
@@ -15,6 +16,7 @@ use crate::destination::{CanonicalPath, PathOpenings, PathPattern, PathSpecifici
 use crate::evidence::record::Binding;
 use crate::facts::Timestamp;
 use crate::payload::{Pointer, Treatment};
+use std::sync::Arc;
 
 /// A compiled allow rule.
 #[derive(Clone, Debug)]
@@ -25,6 +27,7 @@ pub(crate) struct AllowRule {
     paths: Vec<PathPattern>,
     when: Vec<Condition>,
     pub(crate) limits: Limits,
+    pub(crate) budgets: Arc<Budgets>,
     pub(crate) headers: HeaderActions,
     pub(crate) parameters: Vec<Parameter>,
     /// What is done to the body before it leaves.
@@ -32,6 +35,8 @@ pub(crate) struct AllowRule {
     expires: Option<Timestamp>,
     pub(crate) mode: Option<Mode>,
     bindings: Vec<Binding>,
+    /// Ticket of the exception that it is.
+    pub(crate) exception: Option<Box<str>>,
 }
 
 /// A compiled deny rule.
@@ -81,6 +86,7 @@ impl AllowRule {
     pub(crate) fn compile(
         document: &AllowDocument,
         directory: &Directory,
+        origin: &Origin<'_>,
         place: &Place<'_>,
         problems: &mut Problems,
     ) -> Option<Self> {
@@ -103,6 +109,7 @@ impl AllowRule {
         }
         let when = problems.take(Condition::compile_all(&document.when, &place.key("when")));
         let bindings = problems.take(bindings(document.binding.as_ref(), &place.key("binding")));
+        let budgets = Budgets::compile(&document.id, &document.limits, origin, &place.key("limits"), problems);
         let headers = problems.take(HeaderActions::compile(&document.headers, &place.key("headers")));
         let parameters = Parameter::compile_all(document.parameters.as_ref(), &place.key("parameters"));
         let parameters = problems.take(parameters);
@@ -126,12 +133,14 @@ impl AllowRule {
             paths: paths?,
             when: when?,
             limits: Limits::from(&document.limits),
+            budgets: Arc::new(budgets),
             headers: headers?,
             parameters: parameters?,
             treatments: treatments?,
             expires: document.expires.map(|moment| moment.end()),
             mode: document.mode,
             bindings: bindings?,
+            exception: document.exception.as_ref().map(|exception| exception.ticket.as_str().into()),
         })
     }
 }

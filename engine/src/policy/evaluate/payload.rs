@@ -8,6 +8,7 @@ use super::super::limits::{Dimension, Excess, Holding, Limits, Measured, StatedB
 use super::super::names::NameLimits;
 use super::super::parameter::Parameter;
 use super::super::rule::AllowRule;
+use super::charge::Pay;
 use super::content::Demands;
 use super::firmness::{Firmness, Modes};
 use super::{Refusal, Refusals};
@@ -90,7 +91,7 @@ pub(super) struct Candidate {
 /// What a rule lets go, and how.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    candidate: Candidate,
+    pub(super) candidate: Candidate,
     removals: BTreeSet<String>,
 }
 
@@ -196,6 +197,11 @@ impl Candidates {
     /// Judges what the request carries. Never less is allowed for more bytes left out: a body that is read only in part
     /// may be judged by what was read, to refuse early.
     pub fn judge_payload(&self, payload: &Payload<'_>) -> Verdict {
+        self.judge(payload, &mut |_, _| Ok(()))
+    }
+
+    /// Judges it, and asks of each rule that fits whole, the closest first, whether it pays.
+    pub(super) fn judge(&self, payload: &Payload<'_>, pay: &mut Pay<'_>) -> Verdict {
         // What refuses whatever rule allows it comes first.
         let firm = self.judge_content(payload);
         if let Some(refusal) = firm.enforced {
@@ -206,7 +212,11 @@ impl Candidates {
         let mut refusals = Refusals::default();
         let mut observable = false;
         for candidate in &self.candidates {
-            let objections = self.objections(Some(candidate), payload, &limits);
+            let mut objections = self.objections(Some(candidate), payload, &limits);
+            // What leaves against the rules is charged to none.
+            if objections.is_empty() && head.is_none() {
+                objections.extend(self.unpaid(candidate, payload, pay));
+            }
             let Some(first) = objections.first() else {
                 if head.is_some() {
                     observable = true;
@@ -237,13 +247,27 @@ impl Candidates {
         Verdict::Refused(refusal.unwrap_or_else(|| self.undecided()))
     }
 
-    /// All that speaks against a candidate, or, without one, against a request that is only observed.
-    fn objections(&self, candidate: Option<&Candidate>, payload: &Payload<'_>, limits: &[&Limits]) -> Vec<Objection> {
-        let goes_on = |name: &str| match candidate {
+    /// Whether a header goes on under a candidate, or, without one, with a request that is only observed.
+    fn goes_on(&self, candidate: Option<&Candidate>, name: &str) -> bool {
+        match candidate {
             Some(candidate) => candidate.keeps(name, &self.removals),
             None => !headers::is_reserved(name),
-        };
-        let kept = || payload.fields.iter().filter(|(name, _)| goes_on(name));
+        }
+    }
+
+    /// What sizes and budgets count.
+    pub(super) fn measured(&self, candidate: Option<&Candidate>, payload: &Payload<'_>) -> Measured {
+        let kept = payload.fields.iter().filter(|(name, _)| self.goes_on(candidate, name));
+        let set = candidate.iter().flat_map(|candidate| &candidate.set).filter_map(|(_, value)| value.as_ref());
+        let bytes = kept.map(|(_, value)| value.len()).chain(set.map(String::len));
+        let headers = bytes.fold(0_u64, |sum, bytes| sum.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX)));
+        Measured { url: payload.url, headers, body: payload.body }
+    }
+
+    /// All that speaks against a candidate, or, without one, against a request that is only observed.
+    fn objections(&self, candidate: Option<&Candidate>, payload: &Payload<'_>, limits: &[&Limits]) -> Vec<Objection> {
+        let kept = || payload.fields.iter().filter(|(name, _)| self.goes_on(candidate, name));
+        let measured = self.measured(candidate, payload);
         let mut objections = Vec::new();
         if let Some((candidate, credentials)) =
             candidate.and_then(|candidate| Some((candidate, candidate.destination.credentials()?)))
@@ -255,10 +279,6 @@ impl Candidates {
                 mode: self.modes.of(Firmness::Platform),
             }));
         }
-        let set = candidate.iter().flat_map(|candidate| &candidate.set).filter_map(|(_, value)| value.as_ref());
-        let bytes = kept().map(|(_, value)| value.len()).chain(set.map(String::len));
-        let headers = bytes.fold(0_u64, |sum, bytes| sum.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX)));
-        let measured = Measured { url: payload.url, headers, body: payload.body };
         let excesses = self.holding(candidate.map(|c| &c.rule.limits), limits).excesses(measured, &self.sources);
         objections.extend(excesses.into_iter().map(|excess| self.size_objection(excess)));
         objections.extend(candidate.and_then(|candidate| self.parameter_objection(candidate, payload)));
