@@ -599,7 +599,10 @@ fn wrong_conditions_are_refused_with_place_and_remedy() {
     };
     for (value, expected) in [
         (json!([]), "@/parameters: an empty list demands nothing; write 1 to 32 conditions, or leave the key out"),
-        (json!({}), "@/parameters: expected a list, found a map; write a list"),
+        (
+            json!({}),
+            "@/parameters: expected a list, found a map; begin each entry with `- `, or put brackets around it",
+        ),
         (json!([{}]), r#"@/parameters/0: the key "at" is missing; add "at""#),
         (
             json!([{"at": "/a"}]),

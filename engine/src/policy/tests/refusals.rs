@@ -575,11 +575,6 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
             "policy: /ceilings/limits/hosts: a budget belongs to an allow rule; write it under limits of the rules, or once under defaults/limits (a request is charged to the one rule that lets it go)",
         ),
         (
-            "@/exception",
-            json!({}),
-            "policy: @/exception: not supported yet; remove this key, and with it whatever should only be allowed under it",
-        ),
-        (
             "/environments",
             json!({}),
             "policy: /environments: a gateway reads the policy of one environment; give it what `exeat policy compile --env NAME` writes, which has these overlays in their places",
