@@ -5,6 +5,7 @@
 
 mod arms;
 mod bodies;
+mod budgets;
 mod bytes;
 mod curve;
 mod request;

@@ -2,6 +2,7 @@
 
 mod budgets;
 mod content;
+mod exceptions;
 mod leaks;
 mod names;
 mod session;

@@ -11,6 +11,8 @@ pub mod names;
 pub mod parameter;
 pub mod policy;
 pub mod rule;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod token;
 pub mod values;
 
