@@ -1,8 +1,6 @@
 //! Files of a policy: how it is spread over them changes nothing, and a team's file changes nothing for another team. On policies
 //! of several teams as `exeat policy generate` makes them, with requests made of what stands in them.
 
-#![cfg(test)]
-
 use exeat_cli::policy::generate::{Generated, Shape, generate};
 use exeat_cli::policy::load::{Loaded, load};
 use exeat_engine::context::AgentContext;
