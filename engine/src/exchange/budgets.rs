@@ -9,7 +9,7 @@ use super::stream::Stream;
 use super::{Exchange, Surroundings};
 use crate::decision::Reason;
 use crate::ledger::budgets::Charged;
-use crate::policy::{Budgets, Candidates, Mode, Spending, Unpaid, Verdict};
+use crate::policy::{Budgets, Candidates, Mode, Refusal, Spending, Unpaid, Verdict};
 use std::sync::Arc;
 
 impl Exchange {
@@ -35,6 +35,19 @@ impl Exchange {
             _ if matches!(verdict, Verdict::Allowed(_)) => judge(around, request, candidates, body, false),
             _ => verdict,
         }
+    }
+}
+
+/// What refuses a request already whose body, of so many bytes at least, is still to come. It charges nothing.
+pub(super) fn foresee(
+    around: &mut Surroundings<'_>,
+    request: &Examined,
+    candidates: &Candidates,
+    body: u64,
+) -> Option<Refusal> {
+    match candidates.have_budgets().then(|| judge(around, request, candidates, body, true))? {
+        Verdict::Refused(refusal) if refusal.mode == Mode::Enforce => Some(refusal),
+        _ => None,
     }
 }
 
