@@ -4,7 +4,8 @@ use super::properties::shuffled;
 use super::{Request, accept, edited, gateway, policy};
 use crate::ledger::budgets::Charged;
 use crate::ledger::{Ledger, MemoryLedger, SessionName, Share};
-use crate::policy::{Configuration, HeadVerdict, Payload, Refusal, Spending, Unpaid, Verdict};
+use crate::payload::Content;
+use crate::policy::{Configuration, HeadVerdict, Refusal, Spending, Unpaid, Verdict};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -47,7 +48,8 @@ fn play(configuration: &Configuration, requests: &[(usize, u8)]) -> Vec<String> 
             HeadVerdict::Open(candidates) => candidates,
             HeadVerdict::Refused(refusal) => return format!("deny {}", refusal.reason),
         };
-        let payload = Payload { body: 0, url: request.target.len() as u64, fields: &request.fields };
+        let reading = candidates.read(&request.fields, b"");
+        let payload = request.payload(Content::Known(&reading));
         let verdict = candidates.judge_and_charge(&payload, &mut |budgets, bytes| {
             let session = SessionName { tenant: Some("globex"), agent: "ops", session: &session };
             let spending = Spending { requests: 1, bytes, host: Some("status.example"), ask: false };
