@@ -132,6 +132,9 @@ impl Exchange {
                 }
                 // Url, headers and an announced length may refuse it already; nothing of the body need then be read.
                 let announced = held.request.content_length().unwrap_or(0);
+                if let Some(refusal) = budgets::foresee(around, &held.request, &held.candidates, announced) {
+                    return self.refuse(around, Denial::policy(&refusal, &held.request, None));
+                }
                 self.next_piece(around, held, announced)
             }
         }
