@@ -7,6 +7,7 @@ use exeat_engine::context::AgentContext;
 use exeat_engine::destination::{CanonicalDestination, PathOpenings, Scheme};
 use exeat_engine::evidence::record::Binding;
 use exeat_engine::facts::Timestamp;
+use exeat_engine::payload::{Content, Reading};
 use exeat_engine::policy::{HeadVerdict, Mode, Payload, Subject, Verdict};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -135,6 +136,8 @@ fn decide(Policy { loaded, document }: &Policy, request: &Request) -> String {
             body: request.body,
             url: request.target.len().try_into().unwrap(),
             fields: &[],
+            query: request.target.split_once('?').map(|(_, query)| query),
+            content: Content::Known(&Reading::Empty),
         }),
     };
     match verdict {
