@@ -7,7 +7,9 @@ pub mod diagnostic;
 pub mod folder;
 pub mod load;
 pub mod merge;
+pub mod rehearsal;
 mod suffix;
+mod test;
 pub mod yaml;
 
 use anyhow::{Context, bail};
@@ -44,12 +46,15 @@ enum PolicyCommand {
         #[arg(short, long)]
         output: Option<PathBuf>,
     },
+    /// Send the requests of test files through the policy, and say what comes out otherwise than they expect.
+    Test(test::TestArgs),
 }
 
 /// Runs `exeat policy`.
 pub fn run(args: PolicyArgs) -> anyhow::Result<()> {
     match args.command {
         PolicyCommand::Check { folder, gateway } => check(&folder, gateway.as_deref()),
+        PolicyCommand::Test(args) => test::run(&args),
         PolicyCommand::Compile { folder, gateway, output } => compile(&folder, &gateway, output.as_deref()),
     }
 }

@@ -42,6 +42,11 @@ impl Files {
 }
 
 impl Loaded {
+    /// Where something in the merged policy was written, by its JSON pointer.
+    pub fn locate(&self, pointer: &str) -> Location {
+        self.files.merged.locate(pointer, &self.files.sources)
+    }
+
     /// What is accepted but should be looked at: dates that have passed, ceilings that hold nothing back.
     pub fn warnings(&self, now: Timestamp) -> Vec<Diagnostic> {
         let policy = self.document.get("policy");
