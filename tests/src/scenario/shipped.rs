@@ -88,7 +88,8 @@ impl Shipped {
                 let host = host(&sending.request.authority);
                 harness.resolve(host, address_of(&document, destination.as_deref())?);
             }
-            outcomes.push((case.name.clone(), play(case, harness, &keys, None)));
+            let sent = play(case, harness, &keys, None);
+            outcomes.push((case.name.clone(), sent.and_then(|sent| observed(sent, harness))));
         }
         Ok(outcomes)
     }
@@ -101,7 +102,9 @@ impl Shipped {
         towards(&mut document, port).context("the destinations cannot be led to the upstream")?;
         let mut envoy = RealEnvoy::start_with(self.gateway(&document)?, upstream, workers)?;
         let cases = self.cases.iter().filter(|case| Self::plays_anywhere(case));
-        Ok(cases.map(|case| (case.name.clone(), play(case, &mut envoy, &keys, Some(port)))).collect())
+        let sent: Vec<_> = cases.map(|case| (case.name.clone(), play(case, &mut envoy, &keys, Some(port)))).collect();
+        // Only then: a record takes its time to arrive.
+        Ok(sent.into_iter().map(|(name, sent)| (name, sent.and_then(|sent| observed(sent, &mut envoy)))).collect())
     }
 
     fn gateway(&self, document: &Node) -> Result<Gateway> {
@@ -109,8 +112,15 @@ impl Shipped {
     }
 }
 
+/// A case that was sent, before its record was read.
+struct Sent {
+    decision: String,
+    status: u16,
+    upstream: Option<Upstream>,
+}
+
 /// Plays a case. `port`: where requests go that name none.
-fn play(case: &Case, subject: &mut dyn Subject, keys: &[StandIn], port: Option<u16>) -> Result<Observed> {
+fn play(case: &Case, subject: &mut dyn Subject, keys: &[StandIn], port: Option<u16>) -> Result<Sent> {
     for (sending, times) in &case.before {
         for _ in 0..*times {
             send(sending, subject, keys, port)?;
@@ -119,7 +129,7 @@ fn play(case: &Case, subject: &mut dyn Subject, keys: &[StandIn], port: Option<u
     send(&case.sending, subject, keys, port)
 }
 
-fn send(sending: &Sending, subject: &mut dyn Subject, keys: &[StandIn], port: Option<u16>) -> Result<Observed> {
+fn send(sending: &Sending, subject: &mut dyn Subject, keys: &[StandIn], port: Option<u16>) -> Result<Sent> {
     let mut sending = sending.clone();
     if let Some(port) = port.filter(|_| !sending.request.authority.contains(':')) {
         sending.request.authority = format!("{}:{port}", sending.request.authority);
@@ -128,17 +138,22 @@ fn send(sending: &Sending, subject: &mut dyn Subject, keys: &[StandIn], port: Op
     sending.request.scheme = "http".to_owned();
     let proof = sign(&sending, keys, Timestamp::from_seconds(subject.now()))?;
     let reply = subject.send(&WireRequest::new(&sending.request, &proof.fields))?;
-    let arrived = subject.arrived()?;
-    let id = reply.header("exeat-decision").context("the answer names no decision")?.to_owned();
-    let records = subject.records(&id)?;
-    let record = records.iter().find(|record| record["kind"] == "decision" && record["id"] == id.as_str());
-    let observed = Observed::of_record(record.with_context(|| format!("no record of decision {id}"))?);
-    let upstream = match arrived.as_slice() {
+    let decision = reply.header("exeat-decision").context("the answer names no decision")?.to_owned();
+    let upstream = match subject.arrived()?.as_slice() {
         [] => None,
         [request] => Some(upstream(request)),
         more => anyhow::bail!("{} requests arrived upstream", more.len()),
     };
-    let status = (observed.outcome == "deny").then_some(reply.status);
+    Ok(Sent { decision, status: reply.status, upstream })
+}
+
+/// What the record says of it, and what was seen of it.
+fn observed(sent: Sent, subject: &mut dyn Subject) -> Result<Observed> {
+    let Sent { decision, status, upstream } = sent;
+    let records = subject.records(&decision)?;
+    let record = records.iter().find(|record| record["kind"] == "decision" && record["id"] == decision.as_str());
+    let observed = Observed::of_record(record.with_context(|| format!("no record of decision {decision}"))?);
+    let status = (observed.outcome == "deny").then_some(status);
     Ok(Observed { status, upstream, ..observed })
 }
 

@@ -208,6 +208,6 @@ cases:
     let rehearsal = Rehearsal::new(&policy()).unwrap();
     let proof = sign(&case.sending, rehearsal.keys(), NOW).unwrap();
     let line = proof.fields.iter().find(|(name, _)| name == "agent-context").map(|(_, value)| value).unwrap();
-    assert_eq!(line, r#"agent="a", session="case-0", roles=("y" "z"), scope=(crm), ticket="T-1", level=3, urgent"#);
+    assert_eq!(line, r#"agent="a", session="case-0", roles=("y" "z"), scope=(crm), ticket="T-1", level=3, urgent=?1"#);
     assert!(AgentContext::parse(line.as_bytes()).is_ok());
 }
