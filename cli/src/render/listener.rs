@@ -45,7 +45,7 @@ impl Settings<'_> {
                     "routes": self.routes(),
                 }],
             },
-            "http_filters": [self.exeat_filter(), forward_proxy_filter(), router()],
+            "http_filters": self.http_filters(),
         });
         let mut chain = json!({
             "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
@@ -112,6 +112,11 @@ impl Settings<'_> {
         // A route like the others, for what Envoy holds of a body it takes from the first that fits.
         routes.push(json!({"match": {"prefix": "/"}, "route": {"cluster": NOWHERE}}));
         Value::Array(routes)
+    }
+
+    fn http_filters(&self) -> Value {
+        let before = [self.exeat_filter()].into_iter().chain(self.injectors());
+        before.chain([forward_proxy_filter(), router()]).collect()
     }
 
     fn exeat_filter(&self) -> Value {

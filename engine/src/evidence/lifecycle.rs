@@ -243,6 +243,7 @@ mod tests {
             forwarded_bytes: 0,
             forwarded_digest: some(),
             attempts: Some(0),
+            guard: None,
             upstream: some(),
             status: Some(0),
             response_bytes: 0,

@@ -22,7 +22,7 @@ pub use step::{Decision, End, Step, Surroundings, Verdict, Wait};
 
 use crate::decision::{Reason, answer::answer};
 use crate::destination::Exit;
-use crate::evidence::record::{Binding, CompletionRecord, Ending, Outcome, Released};
+use crate::evidence::record::{Binding, CompletionRecord, Ending, GuardVerdict, Outcome, Released};
 use crate::facts::{Facts, Timestamp};
 use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
 use crate::policy::{Candidates, Configuration, Destination, Feedback, Grant, Mode, Refusal, Verdict as PolicyVerdict};
@@ -188,13 +188,14 @@ impl Exchange {
         let Stage::Released(mut flight) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
         self.end_stream(around, &mut flight);
         let cut = flight.aborted || flight.rest.is_some();
-        let refused = flight.refused || end.refused;
+        let kept_back = matches!(end.guard, Some(GuardVerdict::Refused { .. }));
+        let refused = flight.refused || kept_back;
         let Flight { rest, mut received, mut forwarded, .. } = *flight;
         if let Some(rest) = rest {
             received = Passed::of(&rest.hasher.finish());
             forwarded = received.clone();
         }
-        if !end.sent || end.refused {
+        if !end.sent || kept_back {
             forwarded = Passed::default();
         }
         let record = CompletionRecord {
@@ -205,6 +206,7 @@ impl Exchange {
             forwarded_bytes: forwarded.bytes,
             forwarded_digest: forwarded.digest,
             attempts: end.attempts,
+            guard: end.guard,
             upstream: end.upstream,
             status: end.status,
             response_bytes: end.response_bytes,
@@ -343,7 +345,9 @@ impl Exchange {
             who: Who::Request(request),
             payload: Some(digest).filter(|_| !stream),
         };
-        self.release(around, &report, request, forward, flight)
+        // Envoy ends the CONNECT itself: what is in its head goes nowhere.
+        let credentials = grant.injects().filter(|_| request.exit != Exit::Tunnel);
+        self.release(around, &report, request, forward, flight, credentials)
     }
 
     /// The policy refuses it, but monitor mode lets it go with its own headers, less the reserved ones.
@@ -368,10 +372,11 @@ impl Exchange {
             who: Who::Request(request),
             payload: digest,
         };
-        self.release(around, &report, request, forward, flight)
+        self.release(around, &report, request, forward, flight, None)
     }
 
-    /// Records, then releases; without a record nothing goes.
+    /// Records, then releases; without a record nothing goes. `credentials` names the destination whose credentials the
+    /// gateway adds.
     fn release(
         &mut self,
         around: &mut Surroundings<'_>,
@@ -379,6 +384,7 @@ impl Exchange {
         request: &Examined,
         forward: Vec<(String, Vec<u8>)>,
         flight: Flight,
+        credentials: Option<&str>,
     ) -> Step {
         if let Who::Request(request) = report.who {
             self.meet(around, request);
@@ -404,16 +410,22 @@ impl Exchange {
             reason: report.reason,
             first_seen: self.first_seen == Some(true),
             verdict: Verdict::Forward(forward),
-            clearance: Some(Box::new(self.clearance(request, report.destination.clone()))),
+            clearance: Some(Box::new(self.clearance(request, report.destination.clone(), credentials))),
         }))
     }
 
-    fn clearance(&self, request: &Examined, destination: Option<Arc<Destination>>) -> Clearance {
+    fn clearance(
+        &self,
+        request: &Examined,
+        destination: Option<Arc<Destination>>,
+        credentials: Option<&str>,
+    ) -> Clearance {
         let context = request.verified.context();
         Clearance {
             pass: request.pass(),
             decision: self.id.clone(),
             host: request.exit.dialled_as(&request.destination.host),
+            credentials: credentials.map(str::to_owned),
             configuration: Arc::clone(&self.configuration),
             destination,
             binding: request.verified.binding(),
