@@ -4,6 +4,7 @@
 //! same code as the gateway does. What it says of a place in that document is brought back to file, line and column.
 
 pub mod diagnostic;
+mod explain;
 pub mod folder;
 pub mod load;
 pub mod merge;
@@ -48,6 +49,8 @@ enum PolicyCommand {
     },
     /// Send the requests of test files through the policy, and say what comes out otherwise than they expect.
     Test(test::TestArgs),
+    /// Say what becomes of one request, and why: what each rule of its agent makes of it.
+    Explain(Box<explain::ExplainArgs>),
 }
 
 /// Runs `exeat policy`.
@@ -55,6 +58,7 @@ pub fn run(args: PolicyArgs) -> anyhow::Result<()> {
     match args.command {
         PolicyCommand::Check { folder, gateway } => check(&folder, gateway.as_deref()),
         PolicyCommand::Test(args) => test::run(&args),
+        PolicyCommand::Explain(args) => explain::run(*args),
         PolicyCommand::Compile { folder, gateway, output } => compile(&folder, &gateway, output.as_deref()),
     }
 }

@@ -163,6 +163,8 @@ fn upstream(request: &Arrived) -> Upstream {
 
 /// What is decided, without what the way to the upstream changes.
 pub fn decided(mut observed: Observed) -> Observed {
+    observed.port = None;
+    observed.host = observed.host.map(|authority| host(&authority).to_owned());
     if let Some(upstream) = &mut observed.upstream {
         upstream.authority = host(&upstream.authority).to_owned();
         upstream.fields.retain(|(name, _)| !OF_THE_WAY.contains(&name.as_str()));

@@ -29,6 +29,10 @@ pub struct Observed {
     pub condition: Option<String>,
     /// Id of the destination.
     pub destination: Option<String>,
+    /// Host as it was read.
+    pub host: Option<String>,
+    /// Port, where it was read.
+    pub port: Option<u16>,
     /// Status of a refusal.
     pub status: Option<u16>,
     /// What goes on, where something does.

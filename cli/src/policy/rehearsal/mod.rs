@@ -9,6 +9,7 @@ pub mod coverage;
 mod document;
 pub mod expect;
 pub mod keys;
+pub mod probe;
 pub mod stage;
 mod token;
 
@@ -16,6 +17,7 @@ pub use case::{By, Case, Sending, read_cases};
 pub use coverage::Coverage;
 pub use expect::{Expectation, Observed, Upstream};
 pub use keys::{StandIn, stand_in};
+pub use probe::{Findings, find};
 pub use stage::{Proof, Rehearsal, sign};
 
 #[cfg(test)]

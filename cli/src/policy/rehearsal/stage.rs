@@ -13,7 +13,8 @@ use exeat_engine::evidence::{Capacity, GatewayKey, GenesisRecord, Journal, Modul
 use exeat_engine::exchange::{Decision, End, Exchange, Step, Surroundings, Verdict};
 use exeat_engine::facts::{Facts, Timestamp};
 use exeat_engine::ledger::MemoryLedger;
-use exeat_engine::policy::Configuration;
+use exeat_engine::policy::node::Node;
+use exeat_engine::policy::{Configuration, Dimension};
 use exeat_engine::request::RequestHead;
 use serde_json::Value;
 use std::sync::Arc;
@@ -26,8 +27,9 @@ const PIECE: usize = 16 * 1024;
 
 /// A policy whose signers' keys are at hand.
 pub struct Rehearsal {
+    document: Node,
     configuration: Arc<Configuration>,
-    keys: Vec<StandIn>,
+    keys: Arc<Vec<StandIn>>,
 }
 
 impl Rehearsal {
@@ -37,9 +39,30 @@ impl Rehearsal {
     /// The operating system gives no randomness.
     pub fn new(loaded: &Loaded) -> anyhow::Result<Self> {
         let (document, keys) = stand_in(&loaded.document)?;
-        let json = serde_json::to_vec(&document)?;
-        let configuration = Configuration::accept(&json).context("with other keys the policy is refused")?;
-        Ok(Self { configuration: Arc::new(configuration), keys })
+        Self::of(document, Arc::new(keys)).context("with other keys the policy is refused")
+    }
+
+    fn of(document: Node, keys: Arc<Vec<StandIn>>) -> anyhow::Result<Self> {
+        let configuration = Configuration::accept(&serde_json::to_vec(&document)?)?;
+        Ok(Self { document, configuration: Arc::new(configuration), keys })
+    }
+
+    /// The same keys before another policy.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn with(&self, document: Node) -> anyhow::Result<Self> {
+        Self::of(document, Arc::clone(&self.keys))
+    }
+
+    /// The plugin configuration.
+    pub fn document(&self) -> &Node {
+        &self.document
+    }
+
+    /// What the gateway holds.
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
     }
 
     /// The keys that stand in for those of the policy.
@@ -62,7 +85,33 @@ impl Rehearsal {
         self.send(&mut gateway, &case.sending, now)
     }
 
+    /// Plays one request in a gateway of its own.
+    ///
+    /// # Errors
+    /// As [`Rehearsal::play`].
+    pub fn play_one(&self, sending: &Sending, now: Timestamp) -> anyhow::Result<Observed> {
+        self.send(&mut Gateway::new(now)?, sending, now)
+    }
+
+    /// The sizes that hold for the closest rule that fits but for what the request carries.
+    ///
+    /// # Errors
+    /// As [`Rehearsal::play`].
+    pub fn limits(&self, sending: &Sending, now: Timestamp) -> anyhow::Result<Vec<(Dimension, u64)>> {
+        let (mut exchange, head) = self.begin(sending, now)?;
+        let mut gateway = Gateway::new(now)?;
+        let mut around = Surroundings { now, ledger: &mut gateway.ledger, journal: &mut gateway.journal };
+        // The end is left open, so that there is something to wait for.
+        let _awaited = exchange.head(&mut around, Ok(head), false);
+        Ok(Dimension::ALL.into_iter().filter_map(|each| Some((each, exchange.limit(each)?))).collect())
+    }
+
     fn send(&self, gateway: &mut Gateway, sending: &Sending, now: Timestamp) -> anyhow::Result<Observed> {
+        let (exchange, head) = self.begin(sending, now)?;
+        gateway.exchange(exchange, head, sending.request.body.as_deref().unwrap_or_default())
+    }
+
+    fn begin(&self, sending: &Sending, now: Timestamp) -> anyhow::Result<(Exchange, RequestHead)> {
         let Proof { fields, by } = sign(sending, &self.keys, now)?;
         let head = sending.request.head_with(&fields)?;
         let peer = sending.peer.clone().or_else(|| by?.spiffe.clone());
@@ -70,8 +119,7 @@ impl Rehearsal {
         getrandom::fill(&mut random).context("the operating system gives no randomness")?;
         let started = Timestamp(now.millis().saturating_sub(RUNNING));
         let facts = Facts { now, started, random, peer, ..Facts::default() };
-        let exchange = Exchange::new(Arc::clone(&self.configuration), facts);
-        gateway.exchange(exchange, head, sending.request.body.as_deref().unwrap_or_default())
+        Ok((Exchange::new(Arc::clone(&self.configuration), facts), head))
     }
 }
 
@@ -160,7 +208,7 @@ impl Gateway {
             attempts: Some(1),
             upstream: None,
             sent: true,
-            refused: false,
+            guard: None,
             ending: Ending::Complete,
         };
         exchange.end(&mut around, end);
@@ -224,6 +272,8 @@ impl Observed {
             rule: text("/rule"),
             condition: text("/condition"),
             destination: text("/destination/id"),
+            host: text("/destination/host"),
+            port: record.pointer("/destination/port").and_then(Value::as_u64).and_then(|port| port.try_into().ok()),
             status: None,
             upstream: None,
         }

@@ -211,3 +211,43 @@ cases:
     assert_eq!(line, r#"agent="a", session="case-0", roles=("y" "z"), scope=(crm), ticket="T-1", level=3, urgent=?1"#);
     assert!(AgentContext::parse(line.as_bytes()).is_ok());
 }
+
+/// Of every case of every policy that ships, the findings fit the decision that they explain.
+#[test]
+fn findings_agree_with_decisions() {
+    use super::probe::{Findings, find};
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
+    let mut explained = 0;
+    for folder in std::fs::read_dir(policies).unwrap().map(|entry| entry.unwrap().path()) {
+        let tests = folder.join("tests.yaml");
+        if !tests.exists() {
+            continue;
+        }
+        let loaded = load(&folder.join("policy"), Some(&folder.join("gateway.yaml"))).unwrap();
+        let rehearsal = Rehearsal::new(&loaded).unwrap();
+        for case in super::read_cases(&tests).unwrap() {
+            let now = case.now.unwrap_or(NOW);
+            let Findings { decision, standing, deny, allow, .. } = find(&rehearsal, &case.sending, now).unwrap();
+            let what = format!("{}: {}: {}", folder.display(), case.name, decision.line());
+            let fitting = |rules: &[super::probe::RuleFinding]| -> Vec<String> {
+                rules.iter().filter(|rule| rule.misses.is_none()).map(|rule| rule.name.clone()).collect()
+            };
+            let (deny, allow) = (fitting(&deny), fitting(&allow));
+            let rule = decision.rule.clone().unwrap_or_default();
+            match decision.outcome.as_str() {
+                "allow" => {
+                    assert!(
+                        allow.contains(&rule) && deny.is_empty() && standing.is_none(),
+                        "{what}: {allow:?} {deny:?}"
+                    );
+                }
+                _ if decision.reason == "rule-denied" => assert!(deny.contains(&rule), "{what}: {deny:?}"),
+                // Nothing but what stands above the rules can refuse what a rule allows.
+                "deny" => assert!(allow.is_empty() || standing.is_some(), "{what}: {allow:?}"),
+                _ => assert!(allow.is_empty(), "{what}: {allow:?}"),
+            }
+            explained += 1;
+        }
+    }
+    assert!(explained > 100, "{explained}");
+}
