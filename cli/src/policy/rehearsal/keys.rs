@@ -85,7 +85,8 @@ fn replace(document: &mut Node, publics: &mut impl Iterator<Item = (String, Stri
     Some(())
 }
 
-fn entry<'n>(node: &'n mut Node, name: &str) -> Option<&'n mut Node> {
+/// The value of a key, to be changed.
+pub(super) fn entry<'n>(node: &'n mut Node, name: &str) -> Option<&'n mut Node> {
     match node {
         Node::Map(entries) => entries.iter_mut().find(|(key, _)| key == name).map(|(_, value)| value),
         _ => None,

@@ -3,6 +3,7 @@
 
 use super::case::Sending;
 use super::expect::Observed;
+use super::keys::entry;
 use super::stage::Rehearsal;
 use anyhow::Context as _;
 use exeat_engine::facts::Timestamp;
@@ -269,11 +270,4 @@ fn text(node: Option<&Node>) -> Option<&str> {
 
 fn map(entries: Vec<(&str, Node)>) -> Node {
     Node::Map(entries.into_iter().map(|(key, node)| (key.to_owned(), node)).collect())
-}
-
-fn entry<'n>(node: &'n mut Node, name: &str) -> Option<&'n mut Node> {
-    match node {
-        Node::Map(entries) => entries.iter_mut().find(|(key, _)| key == name).map(|(_, value)| value),
-        _ => None,
-    }
 }
