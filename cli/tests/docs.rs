@@ -211,7 +211,7 @@ fn case(header: &[String], row: &[String]) -> String {
                 let mut words = cell.splitn(3, ' ');
                 let outcome = words.next().unwrap().replace('-', "_");
                 let what = words.next().unwrap_or_default();
-                write!(text, "    {outcome}: {what}\n").and_then(|()| {
+                writeln!(text, "    {outcome}: {what}").and_then(|()| {
                     words.next().map_or(Ok(()), |condition| writeln!(text, "    condition: {condition:?}"))
                 })
             }
