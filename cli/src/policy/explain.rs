@@ -33,6 +33,9 @@ pub(super) struct ExplainArgs {
     /// The gateway document; gateway.yaml beside the folder unless given.
     #[arg(long)]
     gateway: Option<PathBuf>,
+    /// The environment; without it, that which the gateway document names.
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
     /// Method; POST when there is a body.
     #[arg(long)]
     method: Option<String>,
@@ -84,7 +87,7 @@ struct Explanation {
 /// Runs `exeat policy explain`. Whatever is decided is no error.
 pub(super) fn run(args: ExplainArgs) -> anyhow::Result<()> {
     let gateway = args.gateway.clone().or_else(|| beside(&args.folder, "gateway.yaml"));
-    let loaded = load_or_explain(&args.folder, gateway.as_deref())?;
+    let loaded = load_or_explain(&args.folder, gateway.as_deref(), args.env.as_deref())?;
     let now = args.now.unwrap_or_else(super::now);
     let json = args.json;
     let sending = sending(args)?;
@@ -238,7 +241,7 @@ impl Explanation {
 
 /// What a rule writes at a condition of its own, where it does.
 fn asked(loaded: &Loaded, rule: &RuleFinding, condition: &str) -> String {
-    let rule = loaded.document.get("policy").and_then(|policy| at(policy, &rule.pointer));
+    let rule = at(&loaded.policy, &rule.pointer);
     let written = rule.filter(|_| !condition.is_empty()).and_then(|rule| at(rule, &format!("/{condition}")));
     match written.map(serde_json::to_string) {
         Some(Ok(text)) => format!(", where it says {}", text.escape_debug().to_string().replace("\\\"", "\"")),

@@ -23,6 +23,9 @@ pub(super) struct TestArgs {
     /// The gateway document; gateway.yaml beside the folder unless given.
     #[arg(long)]
     gateway: Option<PathBuf>,
+    /// The environment; without it, that which the gateway document names.
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
     /// Test file; repeat for more. tests.yaml and *.test.yaml beside the folder unless given.
     #[arg(long, value_name = "FILE")]
     tests: Vec<PathBuf>,
@@ -52,7 +55,7 @@ struct Played {
 /// Runs `exeat policy test`; an error where a case does not come out as it says.
 pub(super) fn run(args: &TestArgs) -> anyhow::Result<()> {
     let gateway = args.gateway.clone().or_else(|| beside(&args.folder, "gateway.yaml"));
-    let loaded = load_or_explain(&args.folder, gateway.as_deref())?;
+    let loaded = load_or_explain(&args.folder, gateway.as_deref(), args.env.as_deref())?;
     let mut cases = read_all(&test_files(args)?)?;
     let all = cases.len();
     if let Some(filter) = &args.filter {

@@ -92,14 +92,18 @@ fn compile_agent(
     let uses = place.key("use");
     for (i, profile) in agent.profiles.iter().enumerate() {
         let place = uses.index(i);
-        let Some((_, rules)) = profiles.get(profile.as_str()) else {
-            let mut known: Vec<&str> = profiles.keys().copied().collect();
-            known.sort_unstable();
-            let remedy = did_you_mean(profile, known.into_iter())
-                .unwrap_or_else(|| "add it to profiles, or remove it here".to_owned());
-            problems.note(place.error(format!("no profile {}", quoted(profile)), remedy, ""));
+        let Some((of, rules)) = profiles.get(profile.as_str()) else {
+            problems.note(no_profile(profile, team, profiles, &place));
             continue;
         };
+        if let Some(of) = of.filter(|of| Some(*of) != team) {
+            problems.note(place.error(
+                format!("the profile {} is of the team {}", quoted(profile), quoted(of)),
+                "write its rules here, or ask the platform for a profile that all can use",
+                "whoever may change it could change what this agent may do",
+            ));
+            continue;
+        }
         let closed = rules.sets().flat_map(DestinationSet::ids).find_map(|id| closed_to(*id, team, around));
         if let Some(id) = closed {
             problems.note(not_open(&place, &id, team));
@@ -120,6 +124,23 @@ fn compile_agent(
     allow.extend(own.allow);
     deny.extend(own.deny);
     Agent { team: agent.team.clone(), mode: agent.mode, allow, deny }
+}
+
+fn no_profile(
+    profile: &str,
+    team: Option<&str>,
+    profiles: &HashMap<&str, (Option<&str>, Rules)>,
+    place: &Place<'_>,
+) -> PolicyError {
+    let mut known: Vec<&str> = profiles.keys().copied().collect();
+    known.sort_unstable();
+    let own = team.map(|team| format!("{team}/{profile}")).filter(|own| known.contains(&own.as_str()));
+    let remedy = match own {
+        Some(own) => format!("write {}: a team's profiles are known by its name, too", quoted(&own)),
+        None => did_you_mean(profile, known.into_iter())
+            .unwrap_or_else(|| "add it to profiles, or remove it here".to_owned()),
+    };
+    place.error(format!("no profile {}", quoted(profile)), remedy, "")
 }
 
 /// `ids` are those that are taken already.
@@ -208,6 +229,9 @@ fn check_team(name: &str, team: Option<&str>, place: &Place<'_>) -> Result<(), P
 
 /// Contexts name an agent by a structured-field string: printable ASCII.
 fn agent_name(name: &str, place: &Place<'_>) -> Result<(), PolicyError> {
+    if name == "ceilings" {
+        return Err(place.error("no agent can be called ceilings", "give it another name", "records name ceilings so"));
+    }
     if (1..=256).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic()) && !name.contains('*') {
         return Ok(());
     }

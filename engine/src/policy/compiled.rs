@@ -5,6 +5,7 @@ use super::agent::{self, Agent, Surroundings};
 use super::destination::{Credentials, Destination, DestinationSource, DestinationSurroundings, Destinations};
 use super::document::PolicyDocument;
 use super::error::{Document, Place, PolicyErrors, Problems, quoted};
+use super::exception;
 use super::gateway::Gateway;
 use super::limits::{self, Limits};
 use super::names::{NameLimits, Releases};
@@ -170,6 +171,7 @@ impl CompiledPolicy {
             signer::compile(&document.signers, gateway.prepared_keys(), &root.key("signers"), &mut problems);
         token::check_apart(document, &mut problems);
         token::check_kept_by_rules(document, &tokens, &mut problems);
+        exception::check(document, &mut problems);
         let mut directory = Directory::default();
         let tenant_names: Option<Vec<&str>> =
             document.tenants.as_ref().map(|tenants| tenants.iter().map(|(name, _)| name).collect());

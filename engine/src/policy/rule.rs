@@ -27,6 +27,8 @@ pub(crate) struct AllowRule {
     expires: Option<Timestamp>,
     pub(crate) mode: Option<Mode>,
     bindings: Vec<Binding>,
+    /// Ticket of the exception that it is.
+    pub(crate) exception: Option<Box<str>>,
 }
 
 /// A compiled deny rule.
@@ -109,6 +111,7 @@ impl AllowRule {
             expires: document.expires.map(|moment| moment.end()),
             mode: document.mode,
             bindings: bindings?,
+            exception: document.exception.as_ref().map(|exception| exception.ticket.as_str().into()),
         })
     }
 }

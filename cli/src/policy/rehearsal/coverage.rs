@@ -39,7 +39,7 @@ impl Coverage {
 
 /// All rules, in the order of the document.
 pub fn rules(loaded: &Loaded) -> Vec<WrittenRule> {
-    let Some(policy) = loaded.document.get("policy") else { return Vec::new() };
+    let policy = &loaded.policy;
     let mut rules = Vec::new();
     let mut add = |holder: &Node, pointer: &str, name: &str, names: &dyn Fn(&str) -> Vec<String>| {
         for list in ["allow", "deny"] {

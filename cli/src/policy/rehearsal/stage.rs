@@ -38,7 +38,7 @@ impl Rehearsal {
     /// # Errors
     /// The operating system gives no randomness.
     pub fn new(loaded: &Loaded) -> anyhow::Result<Self> {
-        let (mut document, keys) = stand_in(&loaded.document)?;
+        let (mut document, keys) = stand_in(&loaded.whole())?;
         without_tables(&mut document);
         Self::of(document, Arc::new(keys)).context("with other keys the policy is refused")
     }

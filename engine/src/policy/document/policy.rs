@@ -1,5 +1,7 @@
 //! The merged policy: one document, whatever folder of files it came from.
 
+use super::environment::Unresolved;
+use super::exception::ExceptionCeilingDocument;
 use super::names::{NamesDocument, QuarantineDocument};
 use super::rule::{AllowDocument, CeilingDenyDocument, DenyDocument, LimitsDocument, Selector, SizesDocument};
 use super::token::JwtDocument;
@@ -45,10 +47,8 @@ pub struct PolicyDocument {
     /// Sessions that are let out of quarantine.
     #[serde(default)]
     pub quarantine: QuarantineDocument,
-    /// Overlays for environments.
-    pub environments: Option<NotYet>,
-    /// Exceptions with an end.
-    pub exceptions: Option<NotYet>,
+    /// What differs between environments. Tools put it in its place; a gateway's policy has none.
+    pub environments: Option<Unresolved>,
 }
 
 /// One signer and what it may speak for.
@@ -145,6 +145,9 @@ pub struct CeilingsDocument {
     /// Sizes nobody may exceed.
     #[serde(default)]
     pub limits: LimitsDocument,
+    /// How long exceptions may live.
+    #[serde(default)]
+    pub exceptions: ExceptionCeilingDocument,
 }
 
 /// One tenant.

@@ -1,8 +1,11 @@
 //! Rules: what they name and what they demand.
 
+use super::exception::ExceptionDocument;
 use super::values::{ByteSize, Moment, Named, NotYet, OneOrMany};
 use crate::context::Provenance;
 use crate::policy::Mode;
+use crate::policy::error::quoted;
+use crate::policy::read::list_of;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
@@ -40,7 +43,7 @@ pub struct AllowDocument {
     /// Places of the body that are replaced by tokens.
     pub tokenize: Option<NotYet>,
     /// An approved deviation.
-    pub exception: Option<NotYet>,
+    pub exception: Option<ExceptionDocument>,
 }
 
 /// A deny rule. Every key must fit; an absent key fits everything.
@@ -124,6 +127,10 @@ impl<'de> Deserialize<'de> for Selector {
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of destinations such as [crm], or a map such as {category: crm}")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Selector, E> {
+                let (found, list) = (quoted(text), list_of(text));
+                Err(E::custom(format_args!("expected a list of destinations, found the text {found}\nwrite {list}")))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Selector, A::Error> {
                 let ids = OneOrMany::deserialize(de::value::SeqAccessDeserializer::new(items))?;

@@ -10,7 +10,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/destinatons",
             json!({}),
-            r#"policy: /destinatons: unknown key "destinatons"; did you mean "destinations"? Known here: schema, revision, change, mode, signers, defaults, ceilings, tenants, destinations, profiles, agents, quarantine, environments, exceptions (a key that nobody reads would be taken for one that holds)"#,
+            r#"policy: /destinatons: unknown key "destinatons"; did you mean "destinations"? Known here: schema, revision, change, mode, signers, defaults, ceilings, tenants, destinations, profiles, agents, quarantine, environments (a key that nobody reads would be taken for one that holds)"#,
         ),
         (
             "@/limits/bdy",
@@ -40,7 +40,11 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
             json!("monitr"),
             r#"policy: /mode: unknown value "monitr"; did you mean "monitor"? Known here: enforce, monitor"#,
         ),
-        ("/signers", json!({}), "policy: /signers: expected a list, found a map; write a list"),
+        (
+            "/signers",
+            json!({}),
+            "policy: /signers: expected a list, found a map; begin each entry with `- `, or put brackets around it",
+        ),
         ("/agents", json!([]), "policy: /agents: expected a map, found a list; write a map"),
         ("@/paths", Value::Null, r#"policy: @: the key "paths" is missing; add "paths""#),
         ("@/paths", json!([]), "policy: @/paths: an empty list fits nothing; name at least one, or leave the key out"),
@@ -132,7 +136,11 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
             json!("64KB"),
             r#"policy: @/limits/body: "64KB" is not a size; write a whole number and B, KiB, MiB or GiB, such as 0B, 512B, 64KiB"#,
         ),
-        ("@/limits/body", json!(65_536), "policy: @/limits/body: expected text, found a number; put it in quotes"),
+        (
+            "@/limits/body",
+            json!(65_536),
+            "policy: @/limits/body: expected a size such as 64KiB, found the number 65536; write a size such as 64KiB",
+        ),
         (
             "@/limits/provenance/3rd-party",
             json!({}),
@@ -258,7 +266,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/destinations/crm/ports",
             json!([70_000]),
-            "policy: /destinations/crm/ports/0: expected a whole number from 0 to 65535, found a number; write a whole number from 0 to 65535",
+            "policy: /destinations/crm/ports/0: expected a whole number from 0 to 65535, found 70000; write a whole number from 0 to 65535",
         ),
         (
             "/destinations/crm/category",
@@ -318,12 +326,12 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/destinations/crm/life",
             json!("5m"),
-            "policy: /destinations/crm/life: nothing lasts 300000 ms here; add `tunnel: true` or `upgrade: [websocket]`, or remove this key",
+            "policy: /destinations/crm/life: there is no tunnel and no upgrade whose life this could bound; add `tunnel: true` or `upgrade: [websocket]`, or remove this key",
         ),
         (
             "/destinations/crm/tunnel",
             json!("no"),
-            "policy: /destinations/crm/tunnel: expected a boolean, found the text \"no\"; write a boolean",
+            "policy: /destinations/crm/tunnel: expected true or false, found the text \"no\"; write true or false",
         ),
         (
             "/destinations/openai/credentials/sha256",
@@ -473,7 +481,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/environments",
             json!({}),
-            "policy: /environments: not supported yet; remove this key, and with it whatever should only be allowed under it",
+            "policy: /environments: a gateway reads the policy of one environment; give it what `exeat policy compile --env NAME` writes, which has these overlays in their places",
         ),
         (
             "@/when/reason",
