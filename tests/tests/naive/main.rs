@@ -18,7 +18,7 @@ use exeat_cli::policy::load::load;
 use exeat_engine::policy::Configuration;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A policy in both forms.
 struct Both {
@@ -82,11 +82,14 @@ fn compare_all(both: &Both, requests: usize) -> BTreeMap<String, usize> {
 fn agree_on_three_hundred_agents_with_two_thousand_rules() {
     let both = Both::generated(Shape::FORTY_TEAMS);
     let text = serde_json::to_vec(&both.document).unwrap();
-    let start = Instant::now();
-    Configuration::accept(&text).unwrap();
-    let compiled = start.elapsed();
-    // Of a build without optimisation on a machine with other work; docs/performance.md has the figures that count.
-    assert!(compiled.as_secs() < 20, "compiled in {compiled:?}");
+    // The best of three: other work on the machine is not what is measured.
+    let compile = || {
+        let start = Instant::now();
+        Configuration::accept(&text).unwrap();
+        start.elapsed()
+    };
+    let compiled = (0..3).map(|_| compile()).min().unwrap();
+    assert!(compiled < Duration::from_secs(1), "compiled in {compiled:?}");
     let start = Instant::now();
     let reasons = compare_all(&both, 100_000);
     eprintln!("compiled in {compiled:?}; 100,000 requests in {:?}: {reasons:#?}", start.elapsed());
