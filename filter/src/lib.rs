@@ -8,10 +8,13 @@
 //! - [`passes`]: what the filter let go and the guard lets out
 //! - [`nonces`]: which of it remembers spent nonces
 //! - [`sessions`]: and what sessions did
+//! - [`budgets`]: and what was spent
+//! - [`together`]: several shared values changed at once
 //! - [`host`]: host calls that never panic
 //! - [`verify`]: signatures that the host verifies
 //! - [`wasi`]: randomness and environment variables
 
+mod budgets;
 mod guard;
 mod host;
 mod http;
@@ -20,6 +23,7 @@ mod passes;
 mod root;
 mod sessions;
 mod shared;
+mod together;
 mod verify;
 mod vm;
 mod wasi;

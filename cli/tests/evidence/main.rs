@@ -22,4 +22,6 @@ mod retention;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
+mod schema;
+#[cfg(test)]
 mod support;

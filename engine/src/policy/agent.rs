@@ -1,6 +1,7 @@
 //! Agents: their own rules and those of the profiles they use.
 
 use super::Mode;
+use super::budgets::{self, Origin};
 use super::destination::Destinations;
 use super::document::policy::{AgentDocument, PolicyDocument, ProfileDocument};
 use super::document::rule::{AllowDocument, DenyDocument};
@@ -40,6 +41,8 @@ impl Rules {
 pub(crate) struct Surroundings<'a> {
     pub(crate) directory: &'a Directory,
     pub(crate) destinations: &'a Destinations,
+    /// Budgets of rules that state none.
+    pub(crate) budgets: &'a budgets::Defaults,
 }
 
 /// All agents, by the name they are known by.
@@ -74,7 +77,8 @@ fn compile_profile(
 ) -> Rules {
     problems.take(check_id(name, "a profile", place));
     problems.take(check_team(name, profile.team.as_deref(), place));
-    compile_rules(&profile.allow, &profile.deny, profile.team.as_deref(), HashSet::new(), around, place, problems)
+    let origin = Origin { list: "profiles", name, team: profile.team.as_deref(), defaults: around.budgets };
+    compile_rules(&profile.allow, &profile.deny, &origin, HashSet::new(), around, place, problems)
 }
 
 fn compile_agent(
@@ -120,7 +124,8 @@ fn compile_agent(
         allow.extend(rules.allow.iter().cloned());
         deny.extend(rules.deny.iter().cloned());
     }
-    let own = compile_rules(&agent.allow, &agent.deny, team, ids, around, place, problems);
+    let origin = Origin { list: "agents", name, team, defaults: around.budgets };
+    let own = compile_rules(&agent.allow, &agent.deny, &origin, ids, around, place, problems);
     allow.extend(own.allow);
     deny.extend(own.deny);
     Agent { team: agent.team.clone(), mode: agent.mode, allow, deny }
@@ -147,7 +152,7 @@ fn no_profile(
 fn compile_rules<'a>(
     allow: &'a [AllowDocument],
     deny: &'a [DenyDocument],
-    team: Option<&str>,
+    origin: &Origin<'_>,
     mut ids: HashSet<&'a str>,
     around: &Surroundings<'_>,
     place: &Place<'_>,
@@ -167,8 +172,8 @@ fn compile_rules<'a>(
     for (i, document) in allow.iter().enumerate() {
         let place = allow_place.index(i);
         own(&document.id, &place, problems);
-        if let Some(rule) = AllowRule::compile(document, around.directory, &place, problems) {
-            check_open(&document.to, &rule.to, team, around, &place, problems);
+        if let Some(rule) = AllowRule::compile(document, around.directory, origin, &place, problems) {
+            check_open(&document.to, &rule.to, origin.team, around, &place, problems);
             rules.allow.push(Arc::new(rule));
         }
     }
@@ -176,7 +181,7 @@ fn compile_rules<'a>(
         let place = deny_place.index(i);
         own(&document.id, &place, problems);
         if let Some(rule) = DenyRule::compile(document, around.directory, &place, problems) {
-            check_open(&document.to, &rule.to, team, around, &place, problems);
+            check_open(&document.to, &rule.to, origin.team, around, &place, problems);
             rules.deny.push(Arc::new(rule));
         }
     }

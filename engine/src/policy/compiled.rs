@@ -2,6 +2,7 @@
 
 use super::Mode;
 use super::agent::{self, Agent, Surroundings};
+use super::budgets;
 use super::destination::{Credentials, Destination, DestinationSource, DestinationSurroundings, Destinations};
 use super::document::PolicyDocument;
 use super::error::{Document, Place, PolicyErrors, Problems, quoted};
@@ -188,7 +189,8 @@ impl CompiledPolicy {
         };
         let destinations = Destinations::compile(destinations, &around, &mut directory, &mut problems);
         let tenants = compile_tenants(document, &directory, &mut problems);
-        let around = Surroundings { directory: &directory, destinations: &destinations };
+        let budgets = budgets::Defaults::compile(&document.defaults.limits, &mut problems);
+        let around = Surroundings { directory: &directory, destinations: &destinations, budgets: &budgets };
         let agents = agent::compile(document, &around, &mut problems);
         let quarantine = root.key("quarantine");
         let releases = Releases::compile(&document.quarantine.release, &quarantine.key("release"), &mut problems);
@@ -246,5 +248,6 @@ fn compile_ceilings(document: &PolicyDocument, directory: &mut Directory, proble
         }
         deny.extend(DenyRule::compile_ceiling(rule, directory, &place, problems));
     }
+    problems.take(budgets::refuse(&document.ceilings.limits, &ceilings.key("limits")));
     Ceilings { deny, limits: Limits::from(&document.ceilings.limits) }
 }

@@ -4,6 +4,7 @@
 //! refuses what it does not understand with the place and a remedy, and compiles the rest to immutable data.
 
 mod agent;
+pub mod budgets;
 mod canonical;
 pub mod compiled;
 mod condition;
@@ -30,12 +31,13 @@ mod signer;
 mod token;
 mod warnings;
 
+pub use budgets::{Budgets, Spending};
 pub use compiled::CompiledPolicy;
 pub use configuration::{Configuration, GuardConfiguration, PluginConfiguration, Role};
 pub use destination::{Credentials, Destination};
 pub use document::gateway::Feedback;
 pub use error::{Document, PolicyError};
-pub use evaluate::{Candidates, Grant, HeadVerdict, Payload, Refusal, Scrutiny, Subject, Verdict};
+pub use evaluate::{Candidates, Grant, HeadVerdict, Payload, Refusal, Scrutiny, Subject, Unpaid, Verdict};
 pub use gateway::{Collector, Gateway};
 pub use limits::Dimension;
 pub use names::NameLimits;

@@ -326,7 +326,7 @@ impl<'a> Case<'a> {
                 || ask.tenant.as_ref().is_some_and(|tenant| many(&fit.value["tenants"]).contains(&tenant.as_str()));
             let may = match &ask.tenant {
                 _ if self.policy["tenants"].is_null() => true,
-                None => true,
+                None => false,
                 Some(tenant) => {
                     let selector = &self.policy["tenants"][tenant]["destinations"];
                     !selector.is_null() && selects(selector, fit.id, fit.value)

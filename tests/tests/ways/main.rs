@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
+mod budgets;
 mod scene;
 #[cfg(test)]
 mod schemes;

@@ -3,7 +3,9 @@
 use super::environment::Unresolved;
 use super::exception::ExceptionCeilingDocument;
 use super::names::{NamesDocument, QuarantineDocument};
-use super::rule::{AllowDocument, CeilingDenyDocument, DenyDocument, LimitsDocument, Selector, SizesDocument};
+use super::rule::{
+    AllowDocument, CeilingDenyDocument, DefaultLimitsDocument, DenyDocument, LimitsDocument, Selector, SizesDocument,
+};
 use super::token::JwtDocument;
 use super::values::{Duration, Moment, Named, NotYet, OneOrMany};
 use crate::context::{DataClass, Provenance};
@@ -124,9 +126,9 @@ impl<'de> Deserialize<'de> for PublicText {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DefaultsDocument {
-    /// Sizes where neither rule nor destination states one.
+    /// Sizes where neither rule nor destination states one, budgets where the rule states none.
     #[serde(default)]
-    pub limits: SizesDocument,
+    pub limits: DefaultLimitsDocument,
     /// Sizes by source, likewise.
     #[serde(default)]
     pub provenance: Named<SizesDocument, Provenance>,

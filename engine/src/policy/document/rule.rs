@@ -1,5 +1,6 @@
 //! Rules: what they name and what they demand.
 
+use super::budget::{BudgetList, Bytes, Hosts, Requests};
 use super::exception::ExceptionDocument;
 use super::values::{ByteSize, Moment, Named, NotYet, OneOrMany};
 use crate::context::Provenance;
@@ -184,11 +185,38 @@ pub struct LimitsDocument {
     #[serde(default)]
     pub provenance: Named<SizesDocument, Provenance>,
     /// Budget of requests.
-    pub requests: Option<NotYet>,
+    pub requests: Option<BudgetList<Requests>>,
     /// Budget of bytes.
-    pub bytes: Option<NotYet>,
+    pub bytes: Option<BudgetList<Bytes>>,
     /// Budget of distinct hosts.
-    pub hosts: Option<NotYet>,
+    pub hosts: Option<BudgetList<Hosts>>,
+}
+
+/// Sizes and budgets where nothing nearer is said.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DefaultLimitsDocument {
+    /// Body.
+    pub body: Option<ByteSize>,
+    /// Path and query.
+    pub url: Option<ByteSize>,
+    /// All header values that go on.
+    pub headers: Option<ByteSize>,
+    /// Path, query, headers that go on and body together.
+    pub total: Option<ByteSize>,
+    /// Budget of requests of each rule that states none.
+    pub requests: Option<BudgetList<Requests>>,
+    /// Budget of bytes, likewise.
+    pub bytes: Option<BudgetList<Bytes>>,
+    /// Budget of distinct hosts, likewise.
+    pub hosts: Option<BudgetList<Hosts>>,
+}
+
+impl DefaultLimitsDocument {
+    /// The sizes alone.
+    pub fn sizes(&self) -> SizesDocument {
+        SizesDocument { body: self.body, url: self.url, headers: self.headers, total: self.total }
+    }
 }
 
 impl LimitsDocument {
