@@ -2,7 +2,6 @@
 
 use crate::scene::{Scene, TLS, upgrader};
 use crate::websockets::upgrading;
-use exeat_e2e::scenario::subject::Subject;
 use exeat_e2e::scenario::wire::WireRequest;
 use exeat_e2e::stage::tls::speak_over;
 use exeat_e2e::stage::upstream::Upstream;

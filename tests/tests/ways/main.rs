@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod budgets;
+#[cfg(test)]
 mod scene;
 #[cfg(test)]
 mod schemes;
