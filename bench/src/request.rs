@@ -19,6 +19,7 @@ use exeat_engine::evidence::{
 };
 use exeat_engine::exchange::{End, Exchange, Step, Surroundings};
 use exeat_engine::facts::{Facts, Timestamp};
+use exeat_engine::ledger::budgets;
 use exeat_engine::ledger::names::{Charge, Charged, Mark};
 use exeat_engine::ledger::{Ledger, NonceFingerprint, SessionName, Share, Spend, Unavailable};
 use exeat_engine::policy::{Configuration, HeadVerdict, Mode, Payload, Subject, Verdict};
@@ -224,6 +225,10 @@ impl Ledger for AlwaysFresh {
 
     fn charge_names(&mut self, _: &Charge<'_>, _: Timestamp) -> Charged {
         Charged::Within
+    }
+
+    fn charge_budgets(&mut self, _: &budgets::Charge<'_>, _: Timestamp) -> budgets::Charged {
+        budgets::Charged::Within
     }
 
     fn quarantined(&mut self, _: &SessionName<'_>, _: Timestamp) -> Result<Option<Timestamp>, Unavailable> {

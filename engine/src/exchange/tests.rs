@@ -1,6 +1,7 @@
 //! Whole exchanges through the engine alone: signed request in, decision and records out.
 
 mod budgets;
+mod exceptions;
 mod leaks;
 mod names;
 mod session;

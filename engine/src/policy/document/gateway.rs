@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 /// Below the key `gateway`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GatewayDocument {
     /// Name of the gateway: audience of contexts, name of its evidence key, start of its logs' origins.
@@ -38,6 +39,7 @@ pub struct GatewayDocument {
 
 /// `key`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct KeyDocument {
     /// Environment variable of the gateway process: base64 of the 32-byte seed.
@@ -46,6 +48,7 @@ pub struct KeyDocument {
 
 /// `collector`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CollectorDocument {
     /// Envoy cluster.
@@ -58,6 +61,7 @@ pub struct CollectorDocument {
 
 /// `audit`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AuditDocument {
     /// When evidence is delivered. Default: async.
@@ -70,6 +74,7 @@ pub struct AuditDocument {
 
 /// `audit.delivery`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Delivery {
     /// After the request was let go, in batches, at least once.
@@ -80,6 +85,7 @@ pub enum Delivery {
 
 /// `audit.when_full`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
     /// Refuse requests.
@@ -90,6 +96,7 @@ pub enum WhenFull {
 
 /// `upstream`.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamDocument {
     /// Scheme towards upstreams. Default: https.
@@ -98,6 +105,7 @@ pub struct UpstreamDocument {
 
 /// `context`.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ContextDocument {
     /// Longest age of a signature. Default: 60 s.
@@ -110,6 +118,7 @@ pub struct ContextDocument {
 
 /// `feedback`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Feedback {
     /// The reason and what to do.

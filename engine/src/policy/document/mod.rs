@@ -10,6 +10,8 @@ pub mod gateway;
 pub mod names;
 pub mod policy;
 pub mod rule;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod token;
 pub mod values;
 

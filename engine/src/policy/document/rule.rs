@@ -12,6 +12,7 @@ use std::fmt;
 
 /// An allow rule. Every key must fit; the values of a key are alternatives.
 #[derive(Clone, Debug, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AllowDocument {
     /// Name within the agent.
@@ -49,6 +50,7 @@ pub struct AllowDocument {
 
 /// A deny rule. Every key must fit; an absent key fits everything.
 #[derive(Clone, Debug, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DenyDocument {
     /// Name within the agent.
@@ -72,6 +74,7 @@ pub struct DenyDocument {
 
 /// A deny rule of the ceilings: it has no mode and no end.
 #[derive(Clone, Debug, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CeilingDenyDocument {
     /// Name within the ceilings.
@@ -89,6 +92,7 @@ pub struct CeilingDenyDocument {
 
 /// How a context may be bound, as a rule names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum BindingName {
     /// Signed with the request.
@@ -157,6 +161,7 @@ impl<'de> Deserialize<'de> for Selector {
 
 /// Sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SizesDocument {
     /// Body.
@@ -171,6 +176,7 @@ pub struct SizesDocument {
 
 /// Sizes, sizes by source, budgets.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LimitsDocument {
     /// Body.
@@ -194,6 +200,7 @@ pub struct LimitsDocument {
 
 /// Sizes and budgets where nothing nearer is said.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DefaultLimitsDocument {
     /// Body.
@@ -228,6 +235,7 @@ impl LimitsDocument {
 
 /// Headers of an allow rule.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HeadersDocument {
     /// Headers of the request that go on besides the built-in ones.
