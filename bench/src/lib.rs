@@ -4,6 +4,7 @@
 //! logs one line of JSON at the end.
 
 mod arms;
+mod bodies;
 mod budgets;
 mod bytes;
 mod curve;

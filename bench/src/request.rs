@@ -22,6 +22,7 @@ use exeat_engine::facts::{Facts, Timestamp};
 use exeat_engine::ledger::budgets;
 use exeat_engine::ledger::names::{Charge, Charged, Mark};
 use exeat_engine::ledger::{Ledger, NonceFingerprint, SessionName, Share, Spend, Unavailable};
+use exeat_engine::payload::{Content, Reading};
 use exeat_engine::policy::{Configuration, HeadVerdict, Mode, Payload, Subject, Verdict};
 use exeat_engine::request::RequestHead;
 use serde_json::json;
@@ -209,7 +210,13 @@ pub(crate) fn judgement() -> Result<Vec<Arm>, String> {
         Arm::new("judgement", "destination made canonical", move || read().is_ok()),
         Arm::new("judgement", "policy: head", move || matches!(judge(), HeadVerdict::Open(_))),
         Arm::new("judgement", "policy: payload", move || {
-            let payload = Payload { body: 0, url: PATH.len() as u64, fields: black_box(&fields) };
+            let payload = Payload {
+                body: 0,
+                url: PATH.len() as u64,
+                fields: black_box(&fields),
+                query: None,
+                content: Content::Known(&Reading::Empty),
+            };
             matches!(candidates.judge_payload(&payload), Verdict::Allowed(_))
         }),
     ])

@@ -216,6 +216,7 @@ fn case(header: &[String], row: &[String]) -> String {
                 })
             }
             "goes on with" => write!(upstream, "has: {{{cell}}}, "),
+            "goes on as" => write!(upstream, "json: {cell}, "),
             "goes on without" => write!(upstream, "lacks: [{cell}], "),
             "headers" | "context" => writeln!(text, "    {key}: {{{cell}}}"),
             "after" => writeln!(text, "    before: [{{{cell}}}]"),

@@ -158,7 +158,13 @@ fn observed(sent: Sent, subject: &mut dyn Subject) -> Result<Observed> {
 }
 
 fn upstream(request: &Arrived) -> Upstream {
-    Upstream { authority: request.authority.clone(), path: request.path.clone(), fields: request.headers.clone() }
+    Upstream {
+        authority: request.authority.clone(),
+        path: request.path.clone(),
+        fields: request.headers.clone(),
+        body_bytes: request.body_bytes,
+        json: None,
+    }
 }
 
 /// What is decided, without what the way to the upstream changes.
@@ -169,6 +175,8 @@ pub fn decided(mut observed: Observed) -> Observed {
         upstream.authority = host(&upstream.authority).to_owned();
         upstream.fields.retain(|(name, _)| !OF_THE_WAY.contains(&name.as_str()));
         upstream.fields.sort();
+        // Only its length is known of what arrived.
+        upstream.json = None;
     }
     observed
 }

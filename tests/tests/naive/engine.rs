@@ -7,6 +7,7 @@ use exeat_engine::context::sign::ContextFields;
 use exeat_engine::destination::{Authority, CanonicalDestination};
 use exeat_engine::evidence::record::Binding;
 use exeat_engine::facts::Timestamp;
+use exeat_engine::payload::Content;
 use exeat_engine::policy::{Configuration, HeadVerdict, Mode, Payload, Refusal, Subject, Verdict};
 use serde::de::DeserializeOwned;
 
@@ -32,7 +33,9 @@ pub(crate) fn decide(configuration: &Configuration, ask: &Ask) -> Decision {
         HeadVerdict::Refused(refusal) => Verdict::Refused(refusal),
         HeadVerdict::Open(candidates) => {
             let (body, url) = (ask.body.len() as u64, target.len() as u64);
-            candidates.judge_payload(&Payload { body, url, fields: &fields })
+            let reading = candidates.read(&fields, ask.body.as_bytes());
+            let (query, content) = (destination.query.as_deref(), Content::Known(&reading));
+            candidates.judge_payload(&Payload { body, url, fields: &fields, query, content })
         }
     };
     match verdict {

@@ -85,6 +85,8 @@ pub(super) struct BeforeDocument {
 pub(super) struct UpstreamDocument {
     pub(super) authority: Option<String>,
     pub(super) path: Option<String>,
+    /// The body, as JSON.
+    pub(super) json: Option<Node>,
     #[serde(default)]
     pub(super) has: Named<String>,
     #[serde(default)]

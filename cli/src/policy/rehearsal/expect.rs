@@ -3,6 +3,7 @@
 use super::document::{CaseDocument, UpstreamDocument};
 use exeat_engine::evidence::record::Outcome;
 use exeat_engine::policy::{Document, PolicyError};
+use serde_json::Value;
 
 /// What must come of a request.
 #[derive(Clone, Debug)]
@@ -48,6 +49,10 @@ pub struct Upstream {
     pub path: String,
     /// Fields in order, names in lower case.
     pub fields: Vec<(String, String)>,
+    /// Bytes of the body.
+    pub body_bytes: u64,
+    /// The body, where it was seen and is JSON.
+    pub json: Option<Value>,
 }
 
 impl Expectation {
@@ -124,6 +129,12 @@ impl Expectation {
             {
                 if let Some(expected) = expected.as_ref().filter(|expected| *expected != got) {
                     differ(what, expected, Some(got));
+                }
+            }
+            if let Some(expected) = &upstream.json {
+                let expected = serde_json::to_value(expected).unwrap_or_default();
+                if went.json.as_ref() != Some(&expected) {
+                    differ("body", &expected.to_string(), went.json.as_ref().map(Value::to_string).as_deref());
                 }
             }
             for (name, expected) in upstream.has.iter() {

@@ -226,11 +226,11 @@ impl Gateway {
             ending: Ending::Complete,
         };
         exchange.end(&mut around, end);
-        self.observed(&decision)
+        self.observed(&decision, body)
     }
 
     /// The decision, with what only its record says.
-    fn observed(&mut self, decision: &Decision) -> anyhow::Result<Observed> {
+    fn observed(&mut self, decision: &Decision, body: &[u8]) -> anyhow::Result<Observed> {
         let mut record = Value::Null;
         while let Some(batch) = self.journal.next_batch(self.now, 1 << 16, 1 << 26, &[]) {
             let text = std::str::from_utf8(batch.bytes()).context("a batch that is not text")?;
@@ -246,7 +246,7 @@ impl Gateway {
             self.journal.acknowledged(&head)?;
         }
         let (status, upstream) = match &decision.verdict {
-            Verdict::Forward(fields) => (None, Some(Upstream::of(fields))),
+            Verdict::Forward(fields) => (None, Some(Upstream::of(fields, decision.body.as_deref().unwrap_or(body)))),
             Verdict::Refuse(answer) => (Some(answer.status), None),
         };
         Ok(Observed {
@@ -260,13 +260,15 @@ impl Gateway {
 }
 
 impl Upstream {
-    fn of(fields: &[(String, Vec<u8>)]) -> Self {
+    fn of(fields: &[(String, Vec<u8>)], body: &[u8]) -> Self {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         let pseudo =
             |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, value)| text(value)).unwrap_or_default();
         Self {
             authority: pseudo(":authority"),
             path: pseudo(":path"),
+            body_bytes: body.len() as u64,
+            json: serde_json::from_slice(body).ok(),
             fields: fields
                 .iter()
                 .filter(|(name, _)| !name.starts_with(':'))

@@ -8,6 +8,7 @@ pub mod environment;
 pub mod exception;
 pub mod gateway;
 pub mod names;
+pub mod parameter;
 pub mod policy;
 pub mod rule;
 #[cfg(feature = "schema")]

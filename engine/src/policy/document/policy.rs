@@ -7,7 +7,7 @@ use super::rule::{
     AllowDocument, CeilingDenyDocument, DefaultLimitsDocument, DenyDocument, LimitsDocument, Selector, SizesDocument,
 };
 use super::token::JwtDocument;
-use super::values::{Duration, Moment, Named, NotYet, OneOrMany};
+use super::values::{Duration, Moment, Named, OneOrMany};
 use crate::context::{DataClass, Provenance};
 use crate::destination::{PathOpening, Scheme};
 use crate::policy::Mode;
@@ -202,7 +202,7 @@ pub struct DestinationDocument {
     /// Credentials that agents may send there.
     pub credentials: Option<CredentialsDocument>,
     /// Models that may be named.
-    pub models: Option<NotYet>,
+    pub models: Option<OneOrMany<String>>,
     /// Addresses its names may resolve to although they are closed.
     pub addresses: Option<OneOrMany<String>>,
     /// Scheme towards it. Absent: that of the gateway.

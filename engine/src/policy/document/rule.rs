@@ -2,7 +2,8 @@
 
 use super::budget::{BudgetList, Bytes, Hosts, Requests};
 use super::exception::ExceptionDocument;
-use super::values::{ByteSize, Moment, Named, NotYet, OneOrMany};
+use super::parameter::ParameterDocument;
+use super::values::{ByteSize, Moment, Named, OneOrMany};
 use crate::context::Provenance;
 use crate::policy::Mode;
 use crate::policy::error::quoted;
@@ -39,11 +40,11 @@ pub struct AllowDocument {
     /// Whether refusals of what this rule covers are enforced.
     pub mode: Option<Mode>,
     /// Values that parameters must have.
-    pub parameters: Option<NotYet>,
+    pub parameters: Option<Vec<ParameterDocument>>,
     /// Places of the body that are blanked.
-    pub redact: Option<NotYet>,
+    pub redact: Option<OneOrMany<String>>,
     /// Places of the body that are replaced by tokens.
-    pub tokenize: Option<NotYet>,
+    pub tokenize: Option<OneOrMany<String>>,
     /// An approved deviation.
     pub exception: Option<ExceptionDocument>,
 }
@@ -69,7 +70,7 @@ pub struct DenyDocument {
     /// Whether it is enforced.
     pub mode: Option<Mode>,
     /// Values that parameters must have.
-    pub parameters: Option<NotYet>,
+    pub parameters: Option<Vec<ParameterDocument>>,
 }
 
 /// A deny rule of the ceilings: it has no mode and no end.
@@ -88,6 +89,8 @@ pub struct CeilingDenyDocument {
     /// Members of the context.
     #[serde(default)]
     pub when: Named<OneOrMany<String>>,
+    /// Values that parameters must have.
+    pub parameters: Option<Vec<ParameterDocument>>,
 }
 
 /// How a context may be bound, as a rule names it.

@@ -6,6 +6,7 @@
 use super::GatewayDocument;
 use super::budget::{BudgetList, Counted, Per};
 use super::environment::Unresolved;
+use super::parameter::{ParameterDocument, Scalar};
 use super::policy::{AgentDocument, PolicyDocument, ProfileDocument, PublicText};
 use super::rule::Selector;
 use super::values::{ByteSize, Duration, Moment, Named, NotYet, OneOrMany};
@@ -178,6 +179,37 @@ schema_of!(Selector, "Selector", |generator| {
                 "minProperties": 1,
             },
         ],
+    })
+});
+schema_of!(Scalar, "Value", |_generator| json_schema!({
+    "anyOf": [
+        {"description": "Text, or a member of the context such as $user.", "type": "string"},
+        {"type": "number"},
+        {"type": "boolean"},
+    ],
+}));
+schema_of!(ParameterDocument, "Parameter", |generator| {
+    let value = generator.subschema_for::<Scalar>();
+    json_schema!({
+        "description": "What a value in the body or the query must be.",
+        "type": "object",
+        "properties": {
+            "at": {
+                "description": "A JSON pointer into the body, * for every element of an array; or ?key of the query.",
+                "type": "string",
+                "pattern": "^[/?]",
+                "examples": ["/customer_id", "/messages/*/role", "?limit"],
+            },
+            "equals": value,
+            "one_of": {"type": "array", "items": value, "minItems": 1},
+            "max": {"description": "A number from 0 to this one.", "type": "number", "minimum": 0},
+            "prefix": {"description": "A text that begins with this one.", "type": "string", "minLength": 1},
+            "absent": {"description": "It is not there.", "const": true},
+        },
+        "required": ["at"],
+        "additionalProperties": false,
+        "minProperties": 2,
+        "maxProperties": 2,
     })
 });
 schema_of!(Mode, "Mode", |_generator| json_schema!({

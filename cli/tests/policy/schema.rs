@@ -1,8 +1,6 @@
 //! The JSON Schemas that ship: they are those of the types, they accept every policy there is, and they refuse what has not the
 //! shape of one.
 
-#![cfg(test)]
-
 use exeat_cli::policy::yaml::Source;
 use exeat_engine::policy::document::schema::SchemaKind;
 use serde_json::Value;
@@ -46,7 +44,7 @@ fn every_policy_of_the_repository_fits() {
     let (gateway, policy, team) =
         (validator(SchemaKind::Gateway), validator(SchemaKind::Policy), validator(SchemaKind::Team));
     let mut seen = [0; 3];
-    for root in ["policies", "tests/policies", "cli/tests/errors/base"] {
+    for root in ["policies", "tests/policies", "cli/tests/policy/base"] {
         let mut files = Vec::new();
         below(&repository().join(root), &mut files);
         for file in files {

@@ -1,14 +1,13 @@
 //! Files of a policy: how it is spread over them changes nothing, and a team's file changes nothing for another team. On policies
 //! of several teams as `exeat policy generate` makes them, with requests made of what stands in them.
 
-#![cfg(test)]
-
 use exeat_cli::policy::generate::{Generated, Shape, generate};
 use exeat_cli::policy::load::{Loaded, load};
 use exeat_engine::context::AgentContext;
 use exeat_engine::destination::{CanonicalDestination, PathOpenings, Scheme};
 use exeat_engine::evidence::record::Binding;
 use exeat_engine::facts::Timestamp;
+use exeat_engine::payload::{Content, Reading};
 use exeat_engine::policy::{HeadVerdict, Mode, Payload, Subject, Verdict};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -137,6 +136,8 @@ fn decide(Policy { loaded, document }: &Policy, request: &Request) -> String {
             body: request.body,
             url: request.target.len().try_into().unwrap(),
             fields: &[],
+            query: request.target.split_once('?').map(|(_, query)| query),
+            content: Content::Known(&Reading::Empty),
         }),
     };
     match verdict {
