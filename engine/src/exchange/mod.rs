@@ -28,7 +28,9 @@ use crate::evidence::record::{Binding, CompletionRecord, Ending, GuardVerdict, O
 use crate::facts::{Facts, Timestamp};
 use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
 use crate::payload::{Content, Reading, Unreadable};
-use crate::policy::{Candidates, Configuration, Destination, Feedback, Grant, Mode, Refusal, Verdict as PolicyVerdict};
+use crate::policy::{
+    Candidates, Configuration, Destination, Dimension, Feedback, Grant, Mode, Refusal, Verdict as PolicyVerdict,
+};
 use crate::request::{MalformedHead, RequestHead};
 use content::Looked;
 use examine::Examined;
@@ -97,6 +99,14 @@ impl Exchange {
     /// The decision id, 32 hex digits; known from the start.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// While the body is awaited: the smallest size that holds for the closest rule; `None`: any, or nothing is awaited.
+    pub fn limit(&self, dimension: Dimension) -> Option<u64> {
+        match &self.stage {
+            Stage::Body(held) => held.candidates.limit(dimension),
+            _ => None,
+        }
     }
 
     /// The head of the request. `end` says that nothing follows it.

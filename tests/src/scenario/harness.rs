@@ -2,7 +2,7 @@
 //! checks what it takes.
 
 use super::document::Protocol;
-use super::gateway::{GATEWAY, Gateway};
+use super::gateway::Gateway;
 use super::subject::{Arrived, Reply, Subject};
 use super::token;
 use super::wire::WireRequest;
@@ -28,7 +28,7 @@ pub const UPSTREAM_PORT: u16 = 18_080;
 /// What Envoy reads of a connection at once, at least.
 const READ: usize = 16 * 1024;
 
-/// When the virtual clock starts: 2027-01-15T08:00:00Z.
+/// When the virtual clock starts unless told otherwise: 2027-01-15T08:00:00Z. Any day does.
 const START: u64 = 1_800_000_000;
 
 /// One worker VM of a gateway.
@@ -60,8 +60,13 @@ impl Harness {
 
     /// Starts the module under a configuration that was prepared.
     pub fn start_with(gateway: Gateway) -> Result<Self> {
-        // A clock that moves only when it is told to; any day does.
-        let clock = Clock::at(START);
+        Self::start_at(gateway, START)
+    }
+
+    /// As [`Harness::start_with`], at that time: seconds since the Unix epoch.
+    pub fn start_at(gateway: Gateway, start: u64) -> Result<Self> {
+        // A clock that moves only when it is told to.
+        let clock = Clock::at(start);
         let host = Host::builder()
             .module_file(artefacts::module()?)
             .clock(&clock)
@@ -77,7 +82,7 @@ impl Harness {
             .foreign("set_envoy_filter_state", |_| Ok(Vec::new()))
             .build()?;
         let worker = guarded_worker(&host)?;
-        let keys = vec![CheckpointKey::parse(GATEWAY, &gateway.evidence_public).map_err(anyhow::Error::msg)?];
+        let keys = vec![CheckpointKey::parse(&gateway.id, &gateway.evidence_public).map_err(anyhow::Error::msg)?];
         let collector = Arc::new(Mutex::new(Collector { keys, ..Collector::default() }));
         let taking = Arc::clone(&collector);
         worker.on_callout(move |callout| lock(&taking).answer(callout));
