@@ -35,7 +35,7 @@ pub(crate) fn host(pattern: &str, host: &str) -> Option<(u8, usize)> {
         }
     };
     let (network, address) = (binary(network), binary(address?));
-    (network.len() == address.len() && network[..bits] == address[..bits]).then_some((1, bits))
+    (network.len() == address.len() && network.as_bytes()[..bits] == address.as_bytes()[..bits]).then_some((1, bits))
 }
 
 /// The segments of a path, decoded.
@@ -103,7 +103,7 @@ pub(crate) fn selects(selector: &Value, id: &str, destination: &Value) -> bool {
 /// Whether a date, where there is one, has passed: milliseconds since 1970.
 pub(crate) fn passed(date: &Value, now: u64) -> bool {
     let Some(text) = date.as_str() else { return false };
-    let number = |range: std::ops::Range<usize>| text[range].parse::<u64>().unwrap();
+    let number = |range: std::ops::Range<usize>| text.get(range).unwrap().parse::<u64>().unwrap();
     let (year, month, day) = (number(0..4), number(5..7), number(8..10));
     let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut days = day - 1;

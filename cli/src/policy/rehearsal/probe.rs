@@ -26,7 +26,7 @@ pub enum Miss {
     /// A key of the rule.
     Key(String),
     /// The engine's reason and the first condition that failed.
-    Refused(Observed),
+    Refused(Box<Observed>),
 }
 
 /// Everything that was found out about a request.
@@ -245,7 +245,7 @@ impl Probe<'_> {
             return Ok(None);
         }
         if observed.reason != "destination-unlisted" || observed.condition.is_some() {
-            return Ok(Some(Miss::Refused(observed)));
+            return Ok(Some(Miss::Refused(Box::new(observed))));
         }
         let Node::Map(entries) = rule else { return Ok(None) };
         let lasting = Node::Map(entries.iter().filter(|(key, _)| key != "expires").cloned().collect());
