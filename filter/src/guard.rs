@@ -73,6 +73,7 @@ impl Guard {
                 let gateway = configuration.gateway();
                 let refusal = guard::refuse(gateway, &mut log.journal, now, &random, clearance, leaving, objection);
                 log.publish();
+                vm.counts.guard_refusals = vm.counts.guard_refusals.saturating_add(1);
                 // A second use takes nothing from the first one, which may be on its way.
                 if clearance.is_some() {
                     vm.passes.refuse(decision, refusal.id.clone());

@@ -63,6 +63,11 @@ impl Timeline {
         (self.begun, self.previous) = (Some(time), previous);
     }
 
+    /// What a leaf after the genesis says of the boot before; the genesis comes first.
+    pub(super) fn follow(&mut self, previous: LastHeads) {
+        self.previous.get_or_insert(previous);
+    }
+
     pub(super) fn close(&mut self, time: u64) {
         self.closed = Some(time);
     }

@@ -2,7 +2,7 @@
 //! every byte, and a name server that sends every name there.
 
 use super::document::Protocol;
-use super::gateway::{GATEWAY, Gateway, exeat};
+use super::gateway::{COLLECTOR_TOKEN, GATEWAY, Gateway, exeat};
 use super::subject::{Arrived, Reply, Subject};
 use super::wire::WireRequest;
 use crate::stage::client::{Connection, Http2, Request, Response};
@@ -41,8 +41,24 @@ pub struct RealEnvoy {
     collector_address: SocketAddr,
     /// Bytes that the upstream had received when it was last looked at.
     received: u64,
+    /// Where the gateway sends evidence.
+    evidence: SocketAddr,
+    around: Around,
+}
+
+/// What is otherwise than usual around a gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
     /// Further arguments of `exeat render envoy`.
-    rendering: Vec<String>,
+    pub rendering: Vec<String>,
+    /// Further arguments of `exeat collect`.
+    pub collector: Vec<String>,
+    /// Where the gateway sends evidence, where that is not the collector itself.
+    pub evidence: Option<SocketAddr>,
+    /// Another module.
+    pub module: Option<PathBuf>,
+    /// Whether there is no collector yet.
+    pub alone: bool,
 }
 
 impl RealEnvoy {
@@ -71,32 +87,45 @@ impl RealEnvoy {
         rendering: &[&str],
         edit: impl FnOnce(&mut Value),
     ) -> Result<Self> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
-        let collector = start_collector(&gateway, address)?;
-        Self::start_beside((collector, address), gateway, upstream, workers, rendering, edit)
+        let rendering = rendering.iter().map(|argument| (*argument).to_owned()).collect();
+        Self::start_amid(gateway, upstream, workers, Around { rendering, ..Around::default() }, edit)
     }
 
     /// As [`RealEnvoy::start_with`], but nobody listens where the collector should; see [`RealEnvoy::restart_collector`].
     pub fn start_without_collector(gateway: Gateway, upstream: Upstream, workers: u32) -> Result<Self> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
-        let collector = start_collector(&gateway, address)?;
-        collector.stop(GRACE)?;
-        Self::start_beside((collector, address), gateway, upstream, workers, &[], |_| ())
+        Self::start_amid(gateway, upstream, workers, Around { alone: true, ..Around::default() }, |_| ())
     }
 
-    fn start_beside(
-        (collector, collector_address): (Process, SocketAddr),
+    /// Starts everything with other things around it than usual, after a change to the bootstrap that was rendered.
+    pub fn start_amid(
         gateway: Gateway,
         upstream: Upstream,
         workers: u32,
-        rendering: &[&str],
+        around: Around,
         edit: impl FnOnce(&mut Value),
     ) -> Result<Self> {
-        let rendering: Vec<String> = rendering.iter().map(|argument| (*argument).to_owned()).collect();
+        let collector_address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
+        Self::start_with_collector_at(collector_address, gateway, upstream, workers, around, edit)
+    }
+
+    /// As [`RealEnvoy::start_amid`], with the collector at this address.
+    pub fn start_with_collector_at(
+        collector_address: SocketAddr,
+        gateway: Gateway,
+        upstream: Upstream,
+        workers: u32,
+        around: Around,
+        edit: impl FnOnce(&mut Value),
+    ) -> Result<Self> {
+        let collector = start_collector(&gateway, collector_address, &around.collector)?;
+        if around.alone {
+            collector.stop(GRACE)?;
+        }
+        let evidence = around.evidence.unwrap_or(collector_address);
         let dns = Dns::start()?;
         dns.set_others([IpAddr::from(Ipv4Addr::LOCALHOST)]);
         let listener = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
-        let (bootstrap, listeners) = render(&gateway, listener, collector_address, dns.address(), &rendering)?;
+        let (bootstrap, listeners) = render(&gateway, listener, evidence, dns.address(), &around)?;
         let mut document: Value = serde_saphyr::from_str(&bootstrap).context("the rendered bootstrap is no YAML")?;
         edit(&mut document);
         let envoy = Setup::new(document.to_string())
@@ -104,6 +133,7 @@ impl RealEnvoy {
             .listener(listener.port())
             .concurrency(workers)
             .env("EXEAT_GATEWAY_KEY", &gateway.evidence_key)
+            .env(COLLECTOR_TOKEN.0, COLLECTOR_TOKEN.1)
             .start()?;
         // What was signed before the process started, or in that very second, is refused.
         std::thread::sleep(Duration::from_millis(1100));
@@ -116,7 +146,8 @@ impl RealEnvoy {
             dns,
             collector,
             collector_address,
-            rendering,
+            evidence,
+            around,
             received: 0,
         })
     }
@@ -128,8 +159,8 @@ impl RealEnvoy {
 
     /// The listener as it was rendered, for tests that break it.
     pub fn rendered_listener(&self) -> Result<String> {
-        let Self { gateway, listener, collector_address, dns, rendering, .. } = self;
-        Ok(render(gateway, *listener, *collector_address, dns.address(), rendering)?.1)
+        let Self { gateway, listener, evidence, dns, around, .. } = self;
+        Ok(render(gateway, *listener, *evidence, dns.address(), around)?.1)
     }
 
     /// The collector's database.
@@ -149,7 +180,7 @@ impl RealEnvoy {
 
     /// Starts a collector again that was stopped.
     pub fn restart_collector(&mut self) -> Result<()> {
-        self.collector = start_collector(&self.gateway, self.collector_address)?;
+        self.collector = start_collector(&self.gateway, self.collector_address, &self.around.collector)?;
         Ok(())
     }
 
@@ -332,12 +363,13 @@ fn keyring(gateway: &Gateway) -> String {
     format!("{GATEWAY}={}", gateway.evidence_public)
 }
 
-fn start_collector(gateway: &Gateway, address: SocketAddr) -> Result<Process> {
+fn start_collector(gateway: &Gateway, address: SocketAddr, more: &[String]) -> Result<Process> {
     let ready = gateway.file("collector.ready");
     let _ = std::fs::remove_file(&ready);
     let mut command = Command::new(artefacts::cli()?);
     command.args(["collect", "--listen", &address.to_string(), "--key", &keyring(gateway), "--ready-file"]);
-    command.arg(&ready).arg("--db").arg(gateway.file("evidence.db"));
+    command.arg(&ready).arg("--db").arg(gateway.file("evidence.db")).args(more);
+    command.env(COLLECTOR_TOKEN.0, COLLECTOR_TOKEN.1);
     let process = Process::spawn("exeat collect", &command, &gateway.file("collector.log"))?;
     process.wait_until("the collector takes requests", LIMIT, || ready.exists().then_some(()))?;
     Ok(process)
@@ -349,16 +381,16 @@ fn render(
     listener: SocketAddr,
     collector: SocketAddr,
     resolver: SocketAddr,
-    more: &[String],
+    around: &Around,
 ) -> Result<(String, String)> {
     let listeners = gateway.file("listener.yaml");
     let bootstrap = exeat(&["render", "envoy"], |command| {
         command.arg("--gateway").arg(gateway.document()).arg("--policy").arg(gateway.policy());
-        command.arg("--module").arg(artefacts::module().unwrap_or_default());
+        command.arg("--module").arg(around.module.clone().or(artefacts::module().ok()).unwrap_or_default());
         command.args(["--listen", &listener.to_string(), "--admin", "127.0.0.1:0"]);
         command.args(["--collector", &collector.to_string(), "--resolver", &resolver.to_string()]);
         command.arg("--access-log").arg(gateway.file("access.log"));
-        command.arg("--dynamic-listener").arg(&listeners).args(more);
+        command.arg("--dynamic-listener").arg(&listeners).args(&around.rendering);
     })?;
     let text = std::fs::read_to_string(&listeners).context("the rendered listener cannot be read")?;
     // The stage hands listeners to Envoy itself, so that it sees whether Envoy takes them.

@@ -10,7 +10,7 @@ use crate::evidence::key::CheckpointKey;
 use crate::evidence::lifecycle::ModuleReference;
 use crate::evidence::merkle::proof;
 use crate::evidence::record::{Binding, DestinationReference, Ending, Outcome, PayloadReference, Released as Let};
-use crate::policy::Mode;
+use crate::policy::{Delivery, Mode, WhenFull};
 use std::collections::BTreeMap;
 
 fn key() -> GatewayKey {
@@ -368,6 +368,8 @@ fn control_records_are_bounded_too() {
         plugin: "exeat".into(),
         role: "filter".into(),
         mode: Mode::Enforce,
+        delivery: Delivery::Async,
+        when_full: WhenFull::Deny,
         revision: None,
         policy: None,
     };
