@@ -216,7 +216,9 @@ fn tls_socket(ca: &str, host: Option<&str>, own: Option<&(String, String)>) -> V
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         "common_tls_context": common,
     });
-    if let (Some(host), Some(fields)) = (host, context.as_object_mut()) {
+    // RFC 6066 section 3: an address is no name for SNI.
+    let name = host.filter(|host| host.parse::<std::net::IpAddr>().is_err());
+    if let (Some(host), Some(fields)) = (name, context.as_object_mut()) {
         fields.insert("sni".to_owned(), json!(host));
     }
     json!({"name": "envoy.transport_sockets.tls", "typed_config": context})

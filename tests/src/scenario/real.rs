@@ -29,6 +29,7 @@ pub struct RealEnvoy {
     gateway: Gateway,
     /// The proxy.
     pub envoy: Envoy,
+    setup: Setup,
     /// Where agents send their requests to.
     pub listener: SocketAddr,
     /// Where scenarios send theirs: the listener, or a tunnel to it.
@@ -128,18 +129,18 @@ impl RealEnvoy {
         let (bootstrap, listeners) = render(&gateway, listener, evidence, dns.address(), &around)?;
         let mut document: Value = serde_saphyr::from_str(&bootstrap).context("the rendered bootstrap is no YAML")?;
         edit(&mut document);
-        let envoy = Setup::new(document.to_string())
+        let setup = Setup::new(document.to_string())
             .listeners(listeners)
             .listener(listener.port())
             .concurrency(workers)
             .env("EXEAT_GATEWAY_KEY", &gateway.evidence_key)
-            .env(COLLECTOR_TOKEN.0, COLLECTOR_TOKEN.1)
-            .start()?;
-        // What was signed before the process started, or in that very second, is refused.
-        std::thread::sleep(Duration::from_millis(1100));
+            .env(COLLECTOR_TOKEN.0, COLLECTOR_TOKEN.1);
+        let envoy = setup.start()?;
+        past_the_first_second();
         Ok(Self {
             gateway,
             envoy,
+            setup,
             listener,
             entrance: listener,
             upstream,
@@ -150,6 +151,13 @@ impl RealEnvoy {
             around,
             received: 0,
         })
+    }
+
+    /// Starts the proxy again, after it ended.
+    pub fn restart_envoy(&mut self) -> Result<()> {
+        self.envoy = self.setup.start()?;
+        past_the_first_second();
+        Ok(())
     }
 
     /// Writes the documents anew, compiles them and hands the listener to Envoy. What Envoy says when it refuses them.
@@ -290,6 +298,11 @@ impl Subject for RealEnvoy {
             })
         })
     }
+}
+
+/// What was signed before the process started, or in that very second, is refused.
+fn past_the_first_second() {
+    std::thread::sleep(Duration::from_millis(1100));
 }
 
 /// Sends on a connection of its own, and reads the answer.

@@ -3,4 +3,8 @@
 
 #![cfg(test)]
 
+mod collector;
 mod harness;
+mod scene;
+mod statistics;
+mod write_ahead;
