@@ -14,7 +14,7 @@ use crate::stage::{artefacts, ports};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -192,10 +192,20 @@ impl RealEnvoy {
         Ok(())
     }
 
+    /// A file beside the gateway's documents.
+    pub fn gateway_file(&self, name: &str) -> PathBuf {
+        self.gateway.file(name)
+    }
+
     /// `exeat audit verify` over everything that is stored.
     pub fn verify(&self) -> Result<String> {
+        self.verify_store(&self.database())
+    }
+
+    /// As [`RealEnvoy::verify`], of another store.
+    pub fn verify_store(&self, store: &Path) -> Result<String> {
         exeat(&["audit", "verify"], |command| {
-            command.arg("--db").arg(self.database()).arg("--key").arg(keyring(&self.gateway));
+            command.arg("--db").arg(store).arg("--key").arg(keyring(&self.gateway));
         })
     }
 

@@ -3,8 +3,10 @@
 
 #![cfg(test)]
 
+mod accounting;
 mod collector;
 mod harness;
 mod scene;
 mod statistics;
+mod trap;
 mod write_ahead;
