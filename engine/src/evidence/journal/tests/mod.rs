@@ -269,7 +269,7 @@ fn whoever_was_let_go_has_room_for_a_completion() {
     assert_eq!(collector.kinds()[11..], ["summary"]);
     assert_eq!(
         collector.leaves[11],
-        r#"{"kind":"summary","time":3000,"from":1006,"to":1006,"unverified":{},"verified":{"signature-invalid":1}}"#
+        r#"{"kind":"summary","time":3000,"from":1006,"to":1006,"unverified":{},"verified":{"signature-invalid":1},"dropped":{}}"#
     );
 }
 
@@ -310,7 +310,7 @@ fn unverified_denials_take_a_quarter_and_all_denials_three() {
         collector.leaves[31],
         concat!(
             r#"{"kind":"summary","time":9000,"from":1010,"to":2999,"unverified":{"signature-invalid":990},"#,
-            r#""verified":{"signature-invalid":980}}"#
+            r#""verified":{"signature-invalid":980},"dropped":{}}"#
         )
     );
     assert_eq!(journal.stats(Timestamp(9_000)).folded, 1_970);
