@@ -8,10 +8,10 @@ use exeat_engine::context::{
     AgentContext, DataClass, Expectations, Freshness, KeyRing, Provenance, SessionType, VerifiedContext, verify,
 };
 use exeat_engine::decision::Reason;
-use exeat_engine::destination::{CanonicalDestination, PathOpenings, Scheme};
+use exeat_engine::destination::{AddressClass, CanonicalDestination, PathOpenings, Scheme};
 use exeat_engine::evidence::key::GatewayKey;
 use exeat_engine::evidence::record::{
-    Binding, DestinationReference, Ending, Outcome, PayloadReference, PolicyReference, Released,
+    Binding, DestinationReference, Ending, GuardVerdict, Outcome, PayloadReference, PolicyReference, Released,
 };
 use exeat_engine::evidence::{
     Capacity, Commitment, CompletionRecord, DecisionRecord, FieldOpening, GenesisRecord, Journal, ModuleReference,
@@ -301,7 +301,7 @@ pub(crate) fn exchange_under(
         }
         let Step::Decided(decision) = step else { return false };
         let end = End {
-            refused: false,
+            guard: Some(passed()),
             status: Some(200),
             response_bytes: 512,
             attempts: Some(1),
@@ -393,6 +393,10 @@ fn decision() -> (DecisionRecord, Vec<FieldOpening>) {
     (record, vec![user.opening, stated_reason.opening])
 }
 
+fn passed() -> GuardVerdict {
+    GuardVerdict::Passed { address: "192.0.2.7:443".to_owned(), class: AddressClass::Documentation }
+}
+
 fn completion() -> CompletionRecord {
     CompletionRecord {
         decision: String::new(),
@@ -402,6 +406,7 @@ fn completion() -> CompletionRecord {
         forwarded_bytes: 0,
         forwarded_digest: None,
         attempts: Some(1),
+        guard: Some(passed()),
         upstream: Some("192.0.2.7:443".to_owned()),
         status: Some(200),
         response_bytes: 512,

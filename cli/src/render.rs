@@ -1,6 +1,7 @@
 //! `exeat render`: configurations for gateways.
 
 pub mod envoy;
+pub mod inject;
 pub mod listener;
 pub mod upstream;
 pub mod yaml;
@@ -67,6 +68,10 @@ pub struct EnvoyArgs {
     /// Certificate authorities for upstreams: a PEM file where Envoy finds it.
     #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
     ca: String,
+    /// The folder of the secrets that the policy names under `credentials.inject`, where Envoy finds it: a file each, whose
+    /// whole content is the value of the header.
+    #[arg(long, value_name = "DIR")]
+    secrets: Option<String>,
     /// Certificate of the listener, which then speaks TLS: a PEM file where Envoy finds it.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<String>,
@@ -117,6 +122,13 @@ fn envoy_configuration(args: EnvoyArgs) -> anyhow::Result<()> {
             "gateway.collector.cluster is {cluster:?}, a name that the configuration has for another cluster; choose another"
         );
     }
+    let injected = configuration.policy().injected().next();
+    if let (Some((destination, header, secret)), None) = (injected, &args.secrets) {
+        bail!(
+            "the destination {destination:?} gets {header} from the secret {secret:?}, and nothing says where secrets are; give \
+             --secrets DIR, a folder with a file {secret} whose whole content is the value of the header"
+        );
+    }
     let document: serde_json::Value = serde_json::from_str(&plugin).context("the configuration is no JSON")?;
     let settings = Settings {
         configuration: &configuration,
@@ -131,6 +143,7 @@ fn envoy_configuration(args: EnvoyArgs) -> anyhow::Result<()> {
         resolvers: &args.resolver,
         ca: &args.ca,
         access_log: args.access_log.as_deref(),
+        secrets: args.secrets.as_deref(),
         tls: args.tls_cert.as_deref().zip(args.tls_key.as_deref()).map(|(certificate, key)| ListenerTls {
             certificate,
             key,

@@ -8,6 +8,7 @@ use crate::{host, wasi};
 use exeat_engine::decision::Reason;
 use exeat_engine::decision::answer::{Answer, answer};
 use exeat_engine::destination::{Leaving, Objection};
+use exeat_engine::evidence::record::GuardVerdict;
 use exeat_engine::exchange::{Verdict, guard};
 use exeat_engine::policy::GuardConfiguration;
 use proxy_wasm::hostcalls;
@@ -49,7 +50,11 @@ impl Guard {
         let taken = vm::with(|vm| vm.passes.take(&decision));
         let (objection, clearance) = match taken {
             Ok(clearance) => match clearance.admit(&leaving) {
-                Ok(_) => return Ok(()),
+                Ok(class) => {
+                    let address = upstream.unwrap_or_default();
+                    vm::with(|vm| vm.passes.judged(&decision, GuardVerdict::Passed { address, class }));
+                    return Ok(());
+                }
                 Err(objection) => (objection, Some(clearance)),
             },
             Err(objection) => (objection, None),
@@ -76,7 +81,7 @@ impl Guard {
                 vm.counts.guard_refusals = vm.counts.guard_refusals.saturating_add(1);
                 // A second use takes nothing from the first one, which may be on its way.
                 if clearance.is_some() {
-                    vm.passes.refuse(decision, refusal.id.clone());
+                    vm.passes.judged(decision, GuardVerdict::Refused { decision: refusal.id.clone() });
                 }
                 Some(refusal)
             })

@@ -5,12 +5,11 @@
 
 use crate::guard::DECISION;
 use crate::nonces::SharedLedger;
-use crate::passes::Guarded;
 use crate::vm::{self, Plugin};
 use crate::{host, wasi};
 use exeat_engine::decision::Reason;
 use exeat_engine::decision::answer::{Answer, answer};
-use exeat_engine::evidence::record::Ending;
+use exeat_engine::evidence::record::{Ending, GuardVerdict};
 use exeat_engine::exchange::{Clearance, End, Exchange, Step, Surroundings, Verdict, Wait};
 use exeat_engine::facts::{Facts, Timestamp};
 use exeat_engine::request::RequestHead;
@@ -218,10 +217,10 @@ impl Http {
         Action::Pause
     }
 
-    /// What the guard did with the request; where it never saw an answer's, that went out by a way that has none.
-    fn guarded(&self) -> Guarded {
-        let Some(exchange) = self.exchange.as_ref().filter(|_| self.decided) else { return Guarded::Unseen };
-        vm::with(|vm| vm.passes.look(exchange.id()))
+    /// What the guard decided of the request; where it never saw an answer's, that went out by a way that has none.
+    fn guarded(&self) -> Option<GuardVerdict> {
+        let exchange = self.exchange.as_ref().filter(|_| self.decided)?;
+        vm::with(|vm| vm.passes.verdict(exchange.id()).cloned())
     }
 
     /// The bytes of the body that the exchange has not seen.
@@ -236,9 +235,9 @@ impl Http {
         (chunk.len() == length).then_some(chunk)
     }
 
-    /// Takes what was let go out of the VM's memory; what the guard had done with it.
-    fn forget(&self) -> Guarded {
-        let Some(exchange) = &self.exchange else { return Guarded::Unseen };
+    /// Takes what was let go out of the VM's memory; what the guard had decided of it.
+    fn forget(&self) -> Option<GuardVerdict> {
+        let exchange = self.exchange.as_ref()?;
         vm::with(|vm| {
             vm.streams.remove(&self.context);
             vm.passes.close(exchange.id())
@@ -246,7 +245,7 @@ impl Http {
     }
 
     fn end(&mut self, now: Timestamp) {
-        let guarded = self.forget();
+        let guard = self.forget();
         let Some(mut exchange) = self.exchange.take() else { return };
         let via_upstream = host::property(&["response", "code_details"]).is_some_and(|d| d == b"via_upstream");
         let ending = match (self.response_ended, via_upstream) {
@@ -261,7 +260,7 @@ impl Http {
             upstream: host::text_property(&["upstream", "address"]),
             // An address is chosen before there is a connection to it; our end of one tells that there was.
             sent: via_upstream || host::property(&["upstream", "local_address"]).is_some(),
-            refused: matches!(guarded, Guarded::Refused(_)),
+            guard,
             ending,
         };
         vm::with(|vm| {
@@ -279,8 +278,10 @@ fn release(decision: &str, map: Vec<(String, Vec<u8>)>, clearance: Option<Box<Cl
     let clearance = clearance.ok_or("there is no pass for it")?;
     let exit = clearance.pass.exit;
     let spelling = clearance.host().map(|host| (host, clearance.pass.port));
+    let credentials = clearance.credentials().map(str::to_owned);
+    let now = host::now().ok_or("the host has no clock")?;
     vm::with(|vm| {
-        if !vm.is_guarded(exit) {
+        if !vm.is_guarded(exit, now) {
             return Err(format!("no guard of this vm_id stands in the way out {:?}", exit.word()));
         }
         vm.passes.issue(clearance);
@@ -291,6 +292,11 @@ fn release(decision: &str, map: Vec<(String, Vec<u8>)>, clearance: Option<Box<Cl
         if let Some((host, port)) = &spelling {
             host::set_filter_state("envoy.upstream.dynamic_host", host)?;
             host::set_filter_state("envoy.upstream.dynamic_port", &port.to_string())?;
+        }
+        // The host's injectors ask for it: the secret is never in this VM.
+        if let Some(destination) = &credentials {
+            hostcalls::set_property(vec!["exeat.credentials"], Some(destination.as_bytes()))
+                .map_err(|status| format!("whose credentials it gets cannot be named: {status:?}"))?;
         }
         // Routes of the host ask for it, so that nothing leaves but by this line.
         hostcalls::set_property(vec!["exeat.released"], Some(exit.word().as_bytes()))
@@ -360,14 +366,15 @@ impl HttpContext for Http {
         let Some(exchange) = self.exchange.as_ref().filter(|_| self.decided) else { return Action::Continue };
         let (decision, refused) = match self.guarded() {
             // The guard's own answer. Nothing of an upstream can be in it.
-            Guarded::Refused(refusal) => (refusal, true),
-            Guarded::Unseen if host::property(&["response", "code_details"]).is_some_and(|d| d == b"via_upstream") => {
+            Some(GuardVerdict::Refused { decision }) => (decision, true),
+            None if host::property(&["response", "code_details"]).is_some_and(|d| d == b"via_upstream") => {
                 let why = "no guard stands in the way out; render the configuration again, or give filter and guard one vm_id";
                 host::log(LogLevel::Error, &format!("exeat: a request left unguarded: {why}"));
+                vm::with(|vm| vm.unguarded = true);
                 let id = exchange.id().to_owned();
                 return self.refuse(&answer(Reason::InternalError, &id, None, None));
             }
-            Guarded::Unseen | Guarded::Passed => (exchange.id().to_owned(), false),
+            None | Some(GuardVerdict::Passed { .. }) => (exchange.id().to_owned(), false),
         };
         let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, "exeat-decision", Some(&decision));
         if refused {

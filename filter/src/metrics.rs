@@ -15,6 +15,9 @@ const EVERY: u64 = 1_000;
 /// Milliseconds after which a VM that says nothing no longer counts.
 const FORGOTTEN: u64 = 10_000;
 
+/// Milliseconds of silence after which a VM is taken for dead, for it says something every second.
+const DEAD: u64 = 3_000;
+
 const COUNTERS: [&str; 8] = [
     "exeat.decisions_allow",
     "exeat.decisions_deny",
@@ -97,20 +100,28 @@ pub(crate) fn update(vm: &mut Vm, now: Timestamp) {
 fn exchange(log: &crate::vm::Log, own: Status, now: Timestamp) -> Status {
     let bytes: Vec<u8> = own.iter().flat_map(|value| value.to_le_bytes()).collect();
     let _ = log.shared.publish_status(log.number, &bytes);
-    let heard = |number| {
-        let bytes = log.shared.status(number).ok().flatten()?;
-        let (values, _) = bytes.as_chunks::<8>();
-        let status: Status =
-            values.iter().map(|value| u64::from_le_bytes(*value)).collect::<Vec<_>>().try_into().ok()?;
-        (now.millis().abs_diff(status[0]) <= FORGOTTEN).then_some(status)
-    };
-    let count = log.shared.vms().unwrap_or(0);
-    let others = (1..=count).filter(|number| *number != log.number).filter_map(heard);
-    others.fold(own, |[at, records, bytes, waiting, oldest], other| {
+    let heard = |status: &Status| now.millis().abs_diff(status[0]) <= FORGOTTEN;
+    others(log).filter(heard).fold(own, |[at, records, bytes, waiting, oldest], other| {
         let earlier = if oldest == 0 || (other[4] > 0 && other[4] < oldest) { other[4] } else { oldest };
         let sum = |a: u64, b: u64| a.saturating_add(b);
         [at, sum(records, other[1]), sum(bytes, other[2]), sum(waiting, other[3]), earlier]
     })
+}
+
+/// Whether some other VM of this process has died.
+pub(crate) fn has_dead(log: &crate::vm::Log, now: Timestamp) -> bool {
+    others(log).any(|status| now.millis().saturating_sub(status[0]) > DEAD)
+}
+
+/// How the other VMs said that they stand.
+fn others(log: &crate::vm::Log) -> impl Iterator<Item = Status> {
+    let said = |number| {
+        let bytes = log.shared.status(number).ok().flatten()?;
+        let (values, _) = bytes.as_chunks::<8>();
+        values.iter().map(|value| u64::from_le_bytes(*value)).collect::<Vec<_>>().try_into().ok()
+    };
+    let count = log.shared.vms().unwrap_or(0);
+    (1..=count).filter(|number| *number != log.number).filter_map(said)
 }
 
 fn count(metrics: &mut Metrics, values: [u64; COUNTERS.len()]) {

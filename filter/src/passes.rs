@@ -8,6 +8,7 @@
 //! more of them than requests under way.
 
 use exeat_engine::destination::Objection;
+use exeat_engine::evidence::record::GuardVerdict;
 use exeat_engine::exchange::Clearance;
 use std::collections::HashMap;
 
@@ -15,26 +16,15 @@ use std::collections::HashMap;
 enum State {
     /// The request has not left yet.
     Fresh(Box<Clearance>),
-    /// It was let out.
-    Used,
-    /// The guard refused it, by a decision of this id.
-    Refused(String),
+    /// The guard has it in hand, and has not decided.
+    Taken,
+    /// The guard decided.
+    Judged(GuardVerdict),
 }
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Passes(HashMap<String, State>);
-
-/// What the guard did, as the filter finds it afterwards.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Guarded {
-    /// It never saw the request.
-    Unseen,
-    /// It let it out.
-    Passed,
-    /// It refused it, by a decision of this id.
-    Refused(String),
-}
 
 impl Passes {
     /// A request was let go.
@@ -46,34 +36,34 @@ impl Passes {
     pub(crate) fn take(&mut self, decision: &str) -> Result<Box<Clearance>, Objection> {
         match self.0.get_mut(decision) {
             None => Err(Objection::Undecided),
-            Some(state @ State::Fresh(_)) => match std::mem::replace(state, State::Used) {
+            Some(state @ State::Fresh(_)) => match std::mem::replace(state, State::Taken) {
                 State::Fresh(clearance) => Ok(clearance),
-                State::Used | State::Refused(_) => Err(Objection::Used),
+                State::Taken | State::Judged(_) => Err(Objection::Used),
             },
-            Some(State::Used | State::Refused(_)) => Err(Objection::Used),
+            Some(State::Taken | State::Judged(_)) => Err(Objection::Used),
         }
     }
 
-    /// The guard refused what it took.
-    pub(crate) fn refuse(&mut self, decision: &str, refusal: String) {
+    /// The guard decided of what it took.
+    pub(crate) fn judged(&mut self, decision: &str, verdict: GuardVerdict) {
         if let Some(state) = self.0.get_mut(decision) {
-            *state = State::Refused(refusal);
+            *state = State::Judged(verdict);
         }
     }
 
-    /// What the guard did.
-    pub(crate) fn look(&self, decision: &str) -> Guarded {
+    /// What the guard decided; `None` where it never saw the request.
+    pub(crate) fn verdict(&self, decision: &str) -> Option<&GuardVerdict> {
         match self.0.get(decision) {
-            Some(State::Used) => Guarded::Passed,
-            Some(State::Refused(refusal)) => Guarded::Refused(refusal.clone()),
-            Some(State::Fresh(_)) | None => Guarded::Unseen,
+            Some(State::Judged(verdict)) => Some(verdict),
+            Some(State::Fresh(_) | State::Taken) | None => None,
         }
     }
 
     /// The exchange is over.
-    pub(crate) fn close(&mut self, decision: &str) -> Guarded {
-        let guarded = self.look(decision);
-        self.0.remove(decision);
-        guarded
+    pub(crate) fn close(&mut self, decision: &str) -> Option<GuardVerdict> {
+        match self.0.remove(decision) {
+            Some(State::Judged(verdict)) => Some(verdict),
+            Some(State::Fresh(_) | State::Taken) | None => None,
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! it stands under and its content: what does not authenticate counts as unavailable, and the request is refused. A
 //! plugin that puts an older value back, or deletes one, is not detected; docs/threat-model.md says so.
 //!
-//! The host never forgets a key, so the set of keys is bounded: one for the boot, one counter, two a VM, and the shards of
+//! The host never forgets a key, so the set of keys is bounded: one for the boot, one counter, one a way out, two a VM, and the shards of
 //! `nonces.rs` and `sessions.rs`.
 
 use exeat_engine::facts::Timestamp;
@@ -174,6 +174,16 @@ impl SharedData {
             .split_first_chunk::<8>()
             .and_then(|(size, root)| Some((u64::from_le_bytes(*size), <[u8; 32]>::try_from(root).ok()?)));
         parsed.map(Some).ok_or(SharedError::NotAuthentic)
+    }
+
+    /// Says that a guard stands in a way out.
+    pub(crate) fn publish_guarded(&self, exit: &str) -> Result<(), SharedError> {
+        self.write(&format!("{}guarded/{exit}", self.prefix), b"1", None).map(|_| ())
+    }
+
+    /// Whether some VM said that a guard stands in a way out.
+    pub(crate) fn guarded(&self, exit: &str) -> Result<bool, SharedError> {
+        Ok(self.value(&format!("{}guarded/{exit}", self.prefix))?.is_some())
     }
 
     /// Publishes how a VM stands.

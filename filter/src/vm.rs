@@ -48,6 +48,8 @@ pub(crate) struct Vm {
     /// That of the configuration that came last of them all.
     newest: Option<Arc<Gateway>>,
     pub(crate) passes: Passes,
+    /// Whether a request left that no guard saw.
+    pub(crate) unguarded: bool,
     /// Tunnels and WebSockets by their context, and when each must end.
     pub(crate) streams: HashMap<u32, Timestamp>,
     /// Valid in themselves, and not in use yet.
@@ -195,7 +197,14 @@ impl Vm {
         self.token.clone_from(&offer.secrets.token);
         match &offer.part {
             Part::Filter(configuration) => _ = self.configurations.insert(plugin.clone(), Arc::clone(configuration)),
-            Part::Guard(configuration) => _ = self.guards.insert(plugin.clone(), Arc::clone(configuration)),
+            Part::Guard(configuration) => {
+                for exit in configuration.exits() {
+                    if let Some(identity) = &self.identity {
+                        let _ = identity.shared.publish_guarded(exit.word());
+                    }
+                }
+                self.guards.insert(plugin.clone(), Arc::clone(configuration));
+            }
         }
         Ok(())
     }
@@ -237,8 +246,18 @@ impl Vm {
     }
 
     /// Whether a guard of this VM stands in a way out. One that Envoy left out, or could not configure, is not here.
-    pub(crate) fn is_guarded(&self, exit: Exit) -> bool {
-        self.guards.values().any(|guard| guard.exits().contains(&exit))
+    ///
+    /// Envoy builds a VM that died anew for the plugin whose request finds it dead, and brings each other plugin into it with the
+    /// next request that meets that one: for the guard, where the request leaves. So in a VM that took a dead one's place, the
+    /// guard that the dead one had is as good as its own: it comes with the request, or Envoy answers in its stead. Should a
+    /// request leave without one all the same, it is the last.
+    pub(crate) fn is_guarded(&mut self, exit: Exit, now: Timestamp) -> bool {
+        if self.guards.values().any(|guard| guard.exits().contains(&exit)) {
+            return true;
+        }
+        let unguarded = self.unguarded;
+        let Some(log) = self.begun_log().filter(|_| !unguarded) else { return false };
+        log.shared.guarded(exit.word()).unwrap_or(false) && crate::metrics::has_dead(log, now)
     }
 
     /// The gateway as the newest configuration of any plugin says it, for what concerns the VM as a whole.

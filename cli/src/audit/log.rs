@@ -214,7 +214,11 @@ impl Checker<'_> {
                 totals.summarised = totals.summarised.saturating_add(summary.denials());
                 self.dropped = self.dropped.saturating_add(summary.dropped());
             }
-            RecordView::Previous(previous) => self.timeline.follow(previous.previous),
+            RecordView::Previous(previous) => {
+                if !self.timeline.follow(previous.previous) {
+                    self.find(Some(index), "says a second time where the boot before ended");
+                }
+            }
             RecordView::Closed(closed) => {
                 self.timeline.close(closed.time);
                 self.closed = Some((index, closed));

@@ -5,6 +5,7 @@ use super::list::Row;
 use super::prove::find;
 use super::store::EvidenceStore;
 use super::time;
+use exeat_engine::decision::Reason;
 use exeat_engine::evidence::UnverifiedCheckpoint;
 use exeat_engine::evidence::line::{display, to_pretty};
 use std::io::Write as _;
@@ -34,6 +35,10 @@ fn print(store: &EvidenceStore, row: &Row) -> anyhow::Result<()> {
     writeln!(out, "leaf        {}", row.index)?;
     writeln!(out, "checkpoint  {}", checkpoint(store, row)?)?;
     writeln!(out, "decision    {}", pretty(&row.leaf)?)?;
+    let reason = Reason::ALL.iter().find(|reason| reason.code() == row.decision.reason);
+    if let Some(hint) = reason.map(|reason| reason.look_at()).filter(|hint| !hint.is_empty()) {
+        writeln!(out, "look at     {hint}")?;
+    }
     match &row.completion_leaf {
         Some(leaf) => writeln!(out, "completion  {}", pretty(leaf)?)?,
         None if row.decision.let_go() => writeln!(out, "completion  none is stored: the exchange is open")?,

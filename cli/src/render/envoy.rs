@@ -34,6 +34,8 @@ pub struct Settings<'a> {
     pub ca: &'a str,
     /// File of the access log; none: standard output.
     pub access_log: Option<&'a str>,
+    /// Folder of the secrets that are injected, where Envoy finds it.
+    pub secrets: Option<&'a str>,
     /// TLS of the listener; none: plain.
     pub tls: Option<ListenerTls<'a>>,
 }
@@ -102,13 +104,17 @@ const MAX_CONNECTIONS: u64 = 10_000;
 impl Settings<'_> {
     /// The whole bootstrap.
     pub fn bootstrap(&self) -> Value {
-        self.bootstrap_with(json!({"clusters": self.clusters(), "listeners": [self.listener()]}), None)
+        self.bootstrap_with(
+            json!({"clusters": self.clusters(), "secrets": self.secrets(), "listeners": [self.listener()]}),
+            None,
+        )
     }
 
     /// The bootstrap of an Envoy that reads its listener from a file, and again whenever that is replaced.
     pub fn bootstrap_with_listener_file(&self, path: &str) -> Value {
         let source = json!({"resource_api_version": "V3", "path_config_source": {"path": path}});
-        self.bootstrap_with(json!({"clusters": self.clusters()}), Some(json!({"lds_config": source})))
+        let resources = json!({"clusters": self.clusters(), "secrets": self.secrets()});
+        self.bootstrap_with(resources, Some(json!({"lds_config": source})))
     }
 
     /// The content of that file.

@@ -45,7 +45,7 @@ impl Settings<'_> {
                     "routes": self.routes(),
                 }],
             },
-            "http_filters": [self.exeat_filter(), forward_proxy_filter(), router()],
+            "http_filters": self.http_filters(),
         });
         let mut chain = json!({
             "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
@@ -114,12 +114,17 @@ impl Settings<'_> {
         Value::Array(routes)
     }
 
+    fn http_filters(&self) -> Value {
+        let before = [self.exeat_filter()].into_iter().chain(self.injectors());
+        before.chain([forward_proxy_filter(), router()]).collect()
+    }
+
     fn exeat_filter(&self) -> Value {
         self.module_filter("exeat", self.plugin)
     }
 
     /// Environment variables that the module reads. Filter and guards get the same: they share a VM.
-    fn secrets(&self) -> Value {
+    fn module_variables(&self) -> Value {
         let gateway = self.configuration.gateway();
         let names = std::iter::once(gateway.key_env()).chain(gateway.collector().token_env.as_deref());
         names.map(Value::from).collect()
@@ -142,7 +147,7 @@ impl Settings<'_> {
                     "vm_config": {
                         "vm_id": self.vm_id,
                         "runtime": "envoy.wasm.runtime.v8",
-                        "environment_variables": {"host_env_keys": self.secrets()},
+                        "environment_variables": {"host_env_keys": self.module_variables()},
                         "code": {"local": {"filename": self.module}},
                     },
                     "configuration": {

@@ -43,6 +43,7 @@ fn with_settings<T>(scheme: &str, module: &str, ca: &str, then: impl FnOnce(&Set
         resolvers: &resolvers,
         ca,
         access_log: None,
+        secrets: None,
         tls: None,
     })
 }

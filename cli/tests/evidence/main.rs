@@ -8,6 +8,8 @@ mod beyond;
 #[cfg(test)]
 mod bundles;
 #[cfg(test)]
+mod chain;
+#[cfg(test)]
 mod collect;
 #[cfg(test)]
 mod erase;
@@ -21,5 +23,7 @@ mod relay;
 mod retention;
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod support;

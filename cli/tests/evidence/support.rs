@@ -1,9 +1,11 @@
 //! What the tests of collector and audit share: a gateway that writes evidence, the real binary, and a small HTTP client.
 
 use exeat_engine::decision::Reason;
+use exeat_engine::destination::AddressClass;
 use exeat_engine::evidence::lifecycle::{ConfigRecord, ModuleReference};
 use exeat_engine::evidence::record::{
-    Binding, CompletionRecord, DecisionRecord, DestinationReference, Ending, Outcome, PayloadReference, Released,
+    Binding, CompletionRecord, DecisionRecord, DestinationReference, Ending, GuardVerdict, Outcome, PayloadReference,
+    Released,
 };
 use exeat_engine::evidence::{
     Appended, Batch, Capacity, Commitment, FieldOpening, GatewayKey, GenesisRecord, Journal, LastHeads, LogHead, Origin,
@@ -156,6 +158,7 @@ impl Vm {
             forwarded_bytes: 100,
             forwarded_digest: None,
             attempts: Some(1),
+            guard: Some(GuardVerdict::Passed { address: "10.20.0.7:443".into(), class: AddressClass::Private }),
             upstream: Some("10.20.0.7:443".into()),
             status: Some(200),
             response_bytes: 2048,

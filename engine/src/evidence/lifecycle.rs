@@ -205,6 +205,16 @@ mod tests {
     fn the_page_names_every_member_of_every_record() {
         use super::super::record::*;
         let page = include_str!("../../../docs/evidence.md");
+        let mapping = include_str!("../../../docs/evidence-mapping.md");
+        let schema: serde_json::Value = serde_json::from_str(include_str!("../../../docs/schema/record.json")).unwrap();
+        let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        assert_eq!(schema["$defs"]["reason"]["enum"], serde_json::json!(reasons), "docs/schema/record.json: reasons");
+        let classes: Vec<&str> = crate::destination::AddressClass::ALL.iter().map(|class| class.code()).collect();
+        assert_eq!(
+            schema["$defs"]["addressClass"]["enum"],
+            serde_json::json!(classes),
+            "docs/schema/record.json: classes"
+        );
         let some = || Some(String::new());
         let finding = Finding { detector: String::new(), at: String::new() };
         let decision = DecisionRecord {
@@ -254,7 +264,7 @@ mod tests {
             parameters: vec![InspectedParameter { at: String::new(), hash: String::new() }],
             payload: PayloadReference { bytes: 0, digest: some(), findings: vec![finding] },
             first_seen: Some(true),
-            quarantined_until: None,
+            quarantined_until: Some(Timestamp(0)),
             request_id: some(),
             traceparent: some(),
             signature_base: some(),
@@ -267,6 +277,7 @@ mod tests {
             forwarded_bytes: 0,
             forwarded_digest: some(),
             attempts: Some(0),
+            guard: Some(GuardVerdict::Refused { decision: String::new() }),
             upstream: some(),
             status: Some(0),
             response_bytes: 0,
@@ -310,6 +321,25 @@ mod tests {
             for name in names.iter().map(String::as_str).chain([kind]) {
                 assert!(page.contains(&format!("`{name}`")), "docs/evidence.md does not name {name:?} of {kind}");
             }
+            if matches!(kind, "decision" | "completion") {
+                // The page of the mapping has a row for each, under the heading of its kind.
+                let section = mapping.split("### ").find(|section| section.starts_with(kind)).unwrap();
+                let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+                let rows: std::collections::BTreeSet<&str> = rows.map(|(name, _)| name).collect();
+                let written = value.as_object().unwrap().keys().map(String::as_str);
+                let written = written.filter(|name| *name != "kind").collect();
+                assert_eq!(rows, written, "docs/evidence-mapping.md: {kind}");
+            }
+            // The schema closes each kind, so it must know them all; and knows none that no record has.
+            let described = &schema["$defs"][kind]["properties"];
+            let (described, written) = (described.as_object().unwrap(), value.as_object().unwrap());
+            let missing = |of: &serde_json::Map<String, serde_json::Value>, name: &String| !of.contains_key(name);
+            let unknown: Vec<_> = written.keys().filter(|name| missing(described, name)).collect();
+            let unwritten: Vec<_> = described.keys().filter(|name| missing(written, name)).collect();
+            assert!(
+                unknown.is_empty() && unwritten.is_empty(),
+                "docs/schema/record.json: {kind}: {unknown:?}, {unwritten:?}"
+            );
         }
     }
 

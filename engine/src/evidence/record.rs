@@ -4,6 +4,7 @@
 //! is absent is left out; lists and maps are always there, be they empty.
 
 use crate::decision::Reason;
+use crate::destination::AddressClass;
 use crate::facts::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -256,6 +257,24 @@ pub enum Ending {
     Refused,
 }
 
+/// What the guard decided of a request that was let go, at the address that was chosen for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "verdict")]
+pub enum GuardVerdict {
+    /// It left.
+    Passed {
+        /// Address and port, as the host wrote them.
+        address: String,
+        /// Class of that address.
+        class: AddressClass,
+    },
+    /// It did not.
+    Refused {
+        /// Id of the decision that says why.
+        decision: String,
+    },
+}
+
 /// `kind: completion`. One for each decision that let something go.
 #[derive(Clone, Debug, Serialize)]
 pub struct CompletionRecord {
@@ -276,6 +295,9 @@ pub struct CompletionRecord {
     /// Times the request was sent upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u64>,
+    /// What the guard decided; absent where the request never came to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<GuardVerdict>,
     /// Address it was sent to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,

@@ -22,6 +22,7 @@ pub struct Clearance {
     pub pass: Pass,
     pub(super) decision: String,
     pub(super) host: Option<String>,
+    pub(super) credentials: Option<String>,
     pub(super) configuration: Arc<Configuration>,
     pub(super) destination: Option<Arc<Destination>>,
     pub(super) binding: Binding,
@@ -39,6 +40,11 @@ impl Clearance {
     /// The spelling in which the host's name is dialled, where it is not the host's own.
     pub fn host(&self) -> Option<String> {
         self.host.clone()
+    }
+
+    /// Id of the destination whose credentials the gateway adds, where it does.
+    pub fn credentials(&self) -> Option<&str> {
+        self.credentials.as_deref()
     }
 
     /// Whether the request may leave; the class of its address then.

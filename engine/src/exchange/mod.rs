@@ -23,7 +23,7 @@ pub use step::{Decision, End, Step, Surroundings, Verdict, Wait};
 
 use crate::decision::{Reason, answer::answer};
 use crate::destination::Exit;
-use crate::evidence::record::{Binding, CompletionRecord, Ending, Outcome, Released};
+use crate::evidence::record::{Binding, CompletionRecord, Ending, GuardVerdict, Outcome, Released};
 use crate::evidence::{AppendError, Appended};
 use crate::facts::{Facts, Timestamp};
 use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
@@ -208,13 +208,14 @@ impl Exchange {
         };
         self.end_stream(around, &mut flight);
         let cut = flight.aborted || flight.rest.is_some();
-        let refused = flight.refused || end.refused;
+        let kept_back = matches!(end.guard, Some(GuardVerdict::Refused { .. }));
+        let refused = flight.refused || kept_back;
         let Flight { rest, mut received, mut forwarded, held_back, .. } = *flight;
         if let Some(rest) = rest {
             received = Passed::of(&rest.hasher.finish());
             forwarded = received.clone();
         }
-        if !end.sent || end.refused || held_back {
+        if !end.sent || kept_back || held_back {
             forwarded = Passed::default();
         }
         let record = CompletionRecord {
@@ -225,6 +226,7 @@ impl Exchange {
             forwarded_bytes: forwarded.bytes,
             forwarded_digest: forwarded.digest,
             attempts: end.attempts,
+            guard: end.guard,
             upstream: end.upstream,
             status: end.status,
             response_bytes: end.response_bytes,
@@ -363,7 +365,9 @@ impl Exchange {
             who: Who::Request(request),
             payload: Some(digest).filter(|_| !stream),
         };
-        self.release(around, &report, request, forward, flight)
+        // Envoy ends the CONNECT itself: what is in its head goes nowhere.
+        let credentials = grant.injects().filter(|_| request.exit != Exit::Tunnel);
+        self.release(around, &report, request, forward, flight, credentials)
     }
 
     /// The policy refuses it, but monitor mode lets it go with its own headers, less the reserved ones.
@@ -388,10 +392,11 @@ impl Exchange {
             who: Who::Request(request),
             payload: digest,
         };
-        self.release(around, &report, request, forward, flight)
+        self.release(around, &report, request, forward, flight, None)
     }
 
-    /// Records, then releases; without a record nothing goes.
+    /// Records, then releases; without a record nothing goes. `credentials` names the destination whose credentials the
+    /// gateway adds.
     fn release(
         &mut self,
         around: &mut Surroundings<'_>,
@@ -399,6 +404,7 @@ impl Exchange {
         request: &Examined,
         forward: Vec<(String, Vec<u8>)>,
         flight: Flight,
+        credentials: Option<&str>,
     ) -> Step {
         if let Who::Request(request) = report.who {
             self.meet(around, request);
@@ -438,7 +444,7 @@ impl Exchange {
             reason: report.reason,
             first_seen: self.first_seen == Some(true),
             verdict: Verdict::Forward(forward),
-            clearance: Some(Box::new(self.clearance(request, report.destination.clone()))),
+            clearance: Some(Box::new(self.clearance(request, report.destination.clone(), credentials))),
         });
         if let (Some(openings), Some(leaf)) = (ahead, leaf) {
             return self.wait(around, Box::new(flight), decision, (record, openings), leaf);
@@ -456,12 +462,18 @@ impl Exchange {
         }
     }
 
-    fn clearance(&self, request: &Examined, destination: Option<Arc<Destination>>) -> Clearance {
+    fn clearance(
+        &self,
+        request: &Examined,
+        destination: Option<Arc<Destination>>,
+        credentials: Option<&str>,
+    ) -> Clearance {
         let context = request.verified.context();
         Clearance {
             pass: request.pass(),
             decision: self.id.clone(),
             host: request.exit.dialled_as(&request.destination.host),
+            credentials: credentials.map(str::to_owned),
             configuration: Arc::clone(&self.configuration),
             destination,
             binding: request.verified.binding(),

@@ -3,7 +3,7 @@
 use super::guard::Clearance;
 use crate::decision::{Answer, Reason};
 use crate::evidence::Journal;
-use crate::evidence::record::{Ending, Outcome};
+use crate::evidence::record::{Ending, GuardVerdict, Outcome};
 use crate::facts::Timestamp;
 use crate::ledger::Ledger;
 
@@ -87,8 +87,8 @@ pub struct End {
     pub upstream: Option<String>,
     /// Whether it got as far as a connection to the upstream. Without one not a byte left, whatever was decided.
     pub sent: bool,
-    /// Whether the guard refused it where it would have left.
-    pub refused: bool,
+    /// What the guard decided where it was to leave.
+    pub guard: Option<GuardVerdict>,
     /// How it ended.
     pub ending: Ending,
 }

@@ -141,7 +141,7 @@ pub(super) fn end() -> End {
         attempts: Some(1),
         upstream: None,
         sent: true,
-        refused: false,
+        guard: None,
         ending: Ending::Complete,
     }
 }

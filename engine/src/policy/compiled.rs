@@ -2,7 +2,7 @@
 
 use super::Mode;
 use super::agent::{self, Agent, Surroundings};
-use super::destination::{Destination, DestinationSource, DestinationSurroundings, Destinations};
+use super::destination::{Credentials, Destination, DestinationSource, DestinationSurroundings, Destinations};
 use super::document::PolicyDocument;
 use super::error::{Document, Place, PolicyErrors, Problems, quoted};
 use super::gateway::Gateway;
@@ -104,6 +104,14 @@ impl CompiledPolicy {
     /// Whether some destination takes upgrades.
     pub fn takes_upgrades(&self) -> bool {
         self.destinations.iter().any(Destination::takes_upgrades)
+    }
+
+    /// Headers that the gateway adds: id of the destination, header, and the name of the secret that holds its value.
+    pub fn injected(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.destinations.iter().flat_map(|destination| {
+            let of = |(header, secret)| (destination.id(), header, secret);
+            destination.credentials().into_iter().flat_map(Credentials::injected).map(of)
+        })
     }
 
     /// Whether no quarantine holds this session.

@@ -140,7 +140,9 @@ impl Destination {
         let credentials = document
             .credentials
             .as_ref()
-            .map(|credentials| Credentials::compile(credentials, &place.key("credentials")))
+            .map(|credentials| {
+                Credentials::compile(credentials, document.open == Some(true), &place.key("credentials"))
+            })
             .transpose()?;
         let list = |texts: &Option<OneOrMany<String>>| texts.as_ref().map(|texts| texts.0.clone());
         let terms = Terms {
@@ -208,6 +210,8 @@ fn check_open(document: &DestinationDocument, place: &Place<'_>) -> Result<(), P
 pub struct Credentials {
     keep: Vec<String>,
     sha256: Option<Vec<[u8; 32]>>,
+    /// Header, and the name of the secret that holds its value.
+    inject: Vec<(String, String)>,
 }
 
 impl Credentials {
@@ -223,10 +227,51 @@ impl Credentials {
         self.sha256.as_ref().is_none_or(|pins| pins.contains(&sha2::Sha256::digest(value).into()))
     }
 
-    fn compile(document: &CredentialsDocument, place: &Place<'_>) -> Result<Self, PolicyError> {
+    /// Headers that the gateway adds, each with the name of the secret that holds its value.
+    pub fn injected(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.inject.iter().map(|(header, secret)| (header.as_str(), secret.as_str()))
+    }
+
+    /// Whether the gateway adds a header of this lower-case name, so that the agent's own never goes on.
+    pub fn injects(&self, name: &str) -> bool {
+        self.inject.iter().any(|(header, _)| header == name)
+    }
+
+    fn compile(document: &CredentialsDocument, open: bool, place: &Place<'_>) -> Result<Self, PolicyError> {
+        let kept = document.keep.as_ref().map(|list| list.0.as_slice()).unwrap_or_default();
         let keep = place.key("keep");
-        for (i, name) in document.keep.0.iter().enumerate() {
+        for (i, name) in kept.iter().enumerate() {
             headers::open_name(name, &keep.index(i))?;
+        }
+        let inject = place.key("inject");
+        for (name, secret) in document.inject.iter() {
+            let place = inject.key(name);
+            headers::open_name(name, &place)?;
+            if open {
+                return Err(place.error(
+                    "an open destination would get the secret whoever has the host",
+                    "name the host in a destination of its own",
+                    "",
+                ));
+            }
+            if headers::BUILT_IN.contains(&name) {
+                return Err(place.error(format!("{name} carries no credentials"), "remove it", ""));
+            }
+            if kept.iter().any(|kept| kept == name) {
+                let remedy = "keep the agent's own, or let the gateway add its own, not both";
+                return Err(place.error(format!("{name} is kept and injected"), remedy, ""));
+            }
+            secret_name(secret, &place)?;
+        }
+        if kept.is_empty() && document.inject.iter().next().is_none() {
+            return Err(place.error(
+                "neither keep nor inject names a header",
+                "add one of them, or remove this key",
+                "",
+            ));
+        }
+        if let (Some(_), true) = (&document.sha256, kept.is_empty()) {
+            return Err(place.key("sha256").error("nothing is kept that it could pin", "add keep, or remove it", ""));
         }
         let pins = place.key("sha256");
         let sha256 = document
@@ -234,8 +279,22 @@ impl Credentials {
             .as_ref()
             .map(|list| list.0.iter().enumerate().map(|(i, text)| pin(text, &pins.index(i))).collect())
             .transpose()?;
-        Ok(Self { keep: document.keep.0.clone(), sha256 })
+        let inject = document.inject.iter().map(|(name, secret)| (name.to_owned(), secret.clone())).collect();
+        Ok(Self { keep: kept.to_vec(), sha256, inject })
     }
+}
+
+/// Names a file in the folder of secrets. What else is written there may be the secret itself, so it is not repeated.
+fn secret_name(text: &str, place: &Place<'_>) -> Result<(), PolicyError> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_' || b == b'.';
+    if (1..=64).contains(&text.len()) && text.bytes().all(fits) && !text.starts_with('.') {
+        return Ok(());
+    }
+    Err(place.error(
+        "not the name of a secret",
+        "write 1 to 64 lower-case letters, digits, dots, hyphens or underscores, such as openai-key; the value stands in a file of that name",
+        "a policy is no place for secrets",
+    ))
 }
 
 /// Lower-case hex SHA-256 of a whole field value.
@@ -385,7 +444,7 @@ impl Destinations {
             let compiled = problems.take(compiled);
             if let Some(credentials) = &document.credentials {
                 token::check_kept(
-                    Some(&credentials.keep),
+                    credentials.keep.as_ref(),
                     around.tokens,
                     &place.key("credentials").key("keep"),
                     problems,

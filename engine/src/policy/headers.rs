@@ -171,7 +171,7 @@ impl HeaderActions {
             let place = set.key(name);
             open_name(name, &place)?;
             if is_credential(name) {
-                let remedy = "let the destination keep the agent's own, with its hash";
+                let remedy = "let the destination keep the agent's own, with its hash, or inject one";
                 return Err(place.error(
                     format!("{name} carries credentials"),
                     remedy,

@@ -11,6 +11,7 @@ pub mod harness;
 pub mod plain;
 pub mod real;
 pub mod run;
+pub mod schema;
 pub mod signed;
 pub mod subject;
 pub mod token;

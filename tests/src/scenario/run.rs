@@ -94,6 +94,7 @@ fn decided(
     let mut differences = Differences::default();
     compare(expect, reply, record, completions, &mut differences);
     compare_upstream(&expect.upstream, arrived, &mut differences);
+    differences.0.extend(records.iter().filter_map(|record| super::schema::objection(record).err()));
     Ok(StepReport {
         name: step.name.clone(),
         outcome: member(record, "outcome").to_owned(),

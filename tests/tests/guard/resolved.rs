@@ -32,6 +32,7 @@ fn no_byte_of_a_request_reaches_a_name_that_resolves_to_loopback() {
             assert_eq!((&refusal["agent"], &refusal["destination"]["port"]), (&WORKER.into(), &port.into()));
             assert_eq!((&completion["ending"], &completion["forwarded_bytes"]), (&"refused".into(), &0.into()));
             assert!(completion.get("forwarded_digest").is_none());
+            assert_eq!(completion["guard"], serde_json::json!({"verdict": "refused", "decision": refusal["id"]}));
         }
     }
     // In every mode: what monitor mode lets go of is judged here all the same.
@@ -82,6 +83,11 @@ fn a_name_that_moves_is_followed() {
     house.take();
     assert_eq!(get(&mut real, WORKER, &format!("b.house.example:{port}")), (200, String::new()));
     assert_eq!(house.take().len(), 1, "an allowed private range of an internal destination passes");
+    let passed = serde_json::json!({"verdict": "passed", "address": format!("127.0.0.2:{port}"), "class": "loopback"});
+    real.wait_for_records("both passes", |records| {
+        records.iter().filter(|record| record["kind"] == "completion" && record["guard"] == passed).count() >= 2
+    })
+    .unwrap();
 }
 
 #[test]

@@ -34,6 +34,7 @@ fn a_tunnel_carries_tls_for_its_host_and_is_counted() {
             (completion["forwarded_bytes"].as_u64().unwrap(), completion["response_bytes"].as_u64().unwrap());
         assert!(sent > 300 && received > 300, "{completion}");
         assert_eq!(completion["received_bytes"], sent);
+        assert_eq!(completion["guard"]["verdict"], "passed");
     }
     check(&mut scene);
 }

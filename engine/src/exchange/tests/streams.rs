@@ -383,7 +383,7 @@ fn the_guard_takes_what_was_let_go_and_its_refusal_is_a_record() {
         objection,
     );
     assert_eq!(problem(&refusal)["condition"], "guard: the name resolved to an address of class loopback");
-    exchange.end(&mut world.around(), End { refused: true, ..end() });
+    exchange.end(&mut world.around(), End { guard: Some(GuardVerdict::Refused { decision: "00ff".into() }), ..end() });
     let records = world.records();
     let record = records.iter().find(|record| record["id"] == refusal.id.as_str()).unwrap();
     assert_eq!(record["follows"], decision.id.as_str());

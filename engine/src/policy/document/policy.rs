@@ -223,10 +223,13 @@ pub enum UpgradeName {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialsDocument {
-    /// Headers that go on.
-    pub keep: OneOrMany<String>,
+    /// Headers of the agent's that go on.
+    pub keep: Option<OneOrMany<String>>,
     /// Lower-case hex SHA-256 of the values that go on. Absent: any.
     pub sha256: Option<OneOrMany<String>>,
+    /// Headers that the gateway adds, each with the name of the secret that holds its value.
+    #[serde(default)]
+    pub inject: Named<String>,
 }
 
 /// Rules that agents share.

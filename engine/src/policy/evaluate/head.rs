@@ -240,12 +240,11 @@ impl Trial<'_> {
             .tenants
             .as_ref()
             .is_none_or(|open| tenant.is_some_and(|tenant| open.iter().any(|named| named == tenant)));
-        let may = match (tenant, &self.policy.tenants) {
-            (Some(tenant), Some(tenants)) => {
-                tenants.get(tenant).and_then(Option::as_ref).is_some_and(|set| set.contains(destination.label))
-            }
-            _ => true,
-        };
+        // Where tenants are granted destinations, no tenant is granted none.
+        let may = self.policy.tenants.as_ref().is_none_or(|tenants| {
+            let grant = tenant.and_then(|tenant| tenants.get(tenant)?.as_ref());
+            grant.is_some_and(|set| set.contains(destination.label))
+        });
         open && may
     }
 

@@ -104,6 +104,12 @@ impl Grant {
         self.candidate.keeps(name, &self.removals)
     }
 
+    /// Whose credentials the gateway adds: the id of the destination.
+    pub fn injects(&self) -> Option<&str> {
+        let credentials = self.candidate.destination.credentials()?;
+        credentials.injected().next().map(|_| self.candidate.destination.id())
+    }
+
     /// Headers the gateway sets.
     pub fn set(&self) -> impl Iterator<Item = (&str, &str)> {
         self.candidate.set.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
@@ -115,7 +121,8 @@ impl Candidate {
         let kept = headers::BUILT_IN.contains(&name)
             || self.rule.headers.keep.iter().any(|kept| kept == name)
             || self.destination.credentials().is_some_and(|credentials| credentials.keeps(name));
-        let set = self.set.iter().any(|(set, _)| set == name);
+        let set = self.set.iter().any(|(set, _)| set == name)
+            || self.destination.credentials().is_some_and(|credentials| credentials.injects(name));
         kept && !set && !removals.contains(name) && !headers::is_reserved(name)
     }
 }

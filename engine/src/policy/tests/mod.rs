@@ -1,5 +1,6 @@
 //! Tests of the policy, with the documents that they share.
 
+mod credentials;
 mod documents;
 mod generate;
 mod lean;

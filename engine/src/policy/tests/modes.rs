@@ -49,14 +49,13 @@ fn monitor_of_a_team_lets_go_of_what_its_rules_decide() {
             Request { method: "POST", body: 70_000, ..get("/v1/search") },
             "would-deny payload-too-large support/summarizer/read-orders limits/body",
         ),
-        (
-            Request::get("status.example", "/", &GOOD.replace(", tenant=\"acme\"", "")),
-            "would-deny destination-unlisted",
-        ),
+        (Request::get("status.example", "/", &GOOD.replace("acme", "globex")), "would-deny destination-unlisted"),
         // Not the team's to open.
         (Request::get("attacker.example", "/", GOOD), "deny destination-unlisted"),
         (Request::get("paste.example", "/", GOOD), "deny rule-denied ceilings/relays"),
         (Request::get("status.example", "/", GOOD), "deny tenant-denied tenants"),
+        // Where tenants are granted destinations, no tenant is granted none.
+        (Request::get("status.example", "/", &GOOD.replace(", tenant=\"acme\"", "")), "deny tenant-denied tenants"),
         (Request::get(CRM, "/v1/x", &GOOD.replace("confidential", "restricted")), "deny class-denied accepts"),
         (Request::get(CRM, "/v1/orders/7", &GOOD.replace("u-1", "root")), "deny grant-denied signers/signer-eu/user"),
         (

@@ -27,13 +27,11 @@ pub(super) fn allows(policy: &Value, request: &Request) -> bool {
             let tenants = &value["tenants"];
             let open = tenants.is_null()
                 || context.tenant.as_ref().is_some_and(|tenant| texts(tenants).contains(&tenant.as_str()));
-            let may = match (&context.tenant, policy["tenants"].is_null()) {
-                (Some(tenant), false) => {
+            let may = policy["tenants"].is_null()
+                || context.tenant.as_ref().is_some_and(|tenant| {
                     let selector = &policy["tenants"][tenant]["destinations"];
                     !selector.is_null() && selects(selector, id, value)
-                }
-                _ => true,
-            };
+                });
             let scope = context.scope.as_ref().is_none_or(|scope| {
                 value["category"].as_str().is_some_and(|category| scope.iter().any(|word| word == category))
             });

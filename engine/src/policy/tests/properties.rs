@@ -57,6 +57,18 @@ pub(super) fn shuffled(value: &Value, seed: u64) -> String {
     }
 }
 
+fn without_modes(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(entries) => {
+            entries.remove("mode");
+            entries.values_mut().for_each(|value| *value = without_modes(value.take()));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|value| *value = without_modes(value.take())),
+        _ => {}
+    }
+    value
+}
+
 proptest! {
     #[test]
     fn a_naive_evaluator_agrees(policy in policy(), requests in prop::collection::vec(request(), 24)) {
@@ -124,6 +136,23 @@ proptest! {
             // What is not signed with the request leaves only where a rule names its binding.
             let bound = request.binding == Binding::Request;
             prop_assert!(!bound || leaves(&observed, &request), "{}", request.outcome(&observed));
+        }
+    }
+
+    #[test]
+    fn monitor_and_enforce_differ_in_outcome_only(policy in policy(), requests in prop::collection::vec(request(), 12)) {
+        // Where agents and rules say nothing of modes themselves.
+        let policy = without_modes(policy);
+        let mut observed = policy.clone();
+        observed["mode"] = json!("monitor");
+        let (enforced, observed) = (accept(&policy), accept(&observed));
+        for request in requests {
+            let (enforced, observed) = (request.outcome(&enforced), request.outcome(&observed));
+            match observed.strip_prefix("would-deny ") {
+                Some(said) => prop_assert_eq!(enforced, format!("deny {said}"), "{:?}", request),
+                // Allowed by both; or by what stays enforced in every mode, which is then what is said.
+                None => prop_assert_eq!(enforced.starts_with("allow"), observed.starts_with("allow"), "{:?}", request),
+            }
         }
     }
 

@@ -508,7 +508,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "@/headers/set/authorization",
             json!("Bearer x"),
-            "policy: @/headers/set/authorization: authorization carries credentials; let the destination keep the agent's own, with its hash (a policy is no place for secrets)",
+            "policy: @/headers/set/authorization: authorization carries credentials; let the destination keep the agent's own, with its hash, or inject one (a policy is no place for secrets)",
         ),
         (
             "@/headers/set/x-agent",

@@ -331,7 +331,10 @@ fn conditions_mean_what_they_should() {
         (json!({"roles": ["a"], "region": ["eu"]}), r#"roles=("a"), region="eu""#, true, true),
     ];
     for (when, members, allows, denies) in table {
-        let context = format!(r#"agent="ops", session="s"{}{members}"#, if members.is_empty() { "" } else { ", " });
+        let context = format!(
+            r#"agent="ops", session="s", tenant="globex"{}{members}"#,
+            if members.is_empty() { "" } else { ", " }
+        );
         let context = if members.contains("provenance") { context } else { format!("{context}, provenance=(user)") };
         let base = edited(policy(), "/destinations/crm/teams", Value::Null);
         let base = edited(base, "/destinations/status/hosts", json!(["status.example"]));

@@ -95,6 +95,7 @@ fn completion(n: u64) -> CompletionRecord {
         forwarded_bytes: 0,
         forwarded_digest: None,
         attempts: Some(1),
+        guard: None,
         upstream: None,
         status: Some(200),
         response_bytes: 0,
