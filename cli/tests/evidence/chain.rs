@@ -24,10 +24,7 @@ fn what_is_said_later_counts_like_the_genesis() {
     before.deliver(collector.address, 10);
     let mut after = Vm::after("b2", "w0", START + 1_000, None);
     after.exchange();
-    let heads = |size| LastHeads {
-        boot: Some("b1".into()),
-        logs: vec![LogHead { size, ..before.journal.head() }],
-    };
+    let heads = |size| LastHeads { boot: Some("b1".into()), logs: vec![LogHead { size, ..before.journal.head() }] };
     say(&mut after, heads(3));
     after.exchange();
     after.deliver(collector.address, 10);
