@@ -350,6 +350,7 @@ fn decision() -> (DecisionRecord, Vec<FieldOpening>) {
         outcome: Outcome::Allow,
         reason: Reason::Permitted,
         rule: text("support/summarizer/read"),
+        exception: None,
         condition: None,
         follows: None,
         released: Released::HeadAndBody,

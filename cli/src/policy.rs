@@ -4,7 +4,9 @@
 //! same code as the gateway does. What it says of a place in that document is brought back to file, line and column.
 
 pub mod diagnostic;
+mod environment;
 pub mod folder;
+pub mod generate;
 pub mod load;
 pub mod merge;
 mod suffix;
@@ -32,6 +34,9 @@ enum PolicyCommand {
         /// The gateway document. Without it the policy is checked for a gateway that speaks HTTPS.
         #[arg(long)]
         gateway: Option<PathBuf>,
+        /// The environment; without it, every one that the policy has.
+        #[arg(long, value_name = "NAME")]
+        env: Option<String>,
     },
     /// Make the one JSON document that the filter reads.
     Compile {
@@ -40,35 +45,69 @@ enum PolicyCommand {
         /// The gateway document.
         #[arg(long)]
         gateway: PathBuf,
+        /// The environment; without it, that which the gateway document names.
+        #[arg(long, value_name = "NAME")]
+        env: Option<String>,
         /// Where to write it; without this it is printed.
         #[arg(short, long)]
         output: Option<PathBuf>,
+    },
+    /// Make a policy of any size, to see what many teams look like and to measure a gateway with.
+    Generate {
+        /// Where to write it: gateway.yaml and the folder policy. Must be empty or absent.
+        folder: PathBuf,
+        /// Teams.
+        #[arg(long, default_value_t = generate::Shape::FORTY_TEAMS.teams)]
+        teams: usize,
+        /// Agents, over all teams.
+        #[arg(long, default_value_t = generate::Shape::FORTY_TEAMS.agents)]
+        agents: usize,
+        /// Rules, over all agents.
+        #[arg(long, default_value_t = generate::Shape::FORTY_TEAMS.rules)]
+        rules: usize,
+        /// Another seed, another policy of that size.
+        #[arg(long, default_value_t = generate::Shape::FORTY_TEAMS.seed)]
+        seed: u64,
     },
 }
 
 /// Runs `exeat policy`.
 pub fn run(args: PolicyArgs) -> anyhow::Result<()> {
     match args.command {
-        PolicyCommand::Check { folder, gateway } => check(&folder, gateway.as_deref()),
-        PolicyCommand::Compile { folder, gateway, output } => compile(&folder, &gateway, output.as_deref()),
+        PolicyCommand::Check { folder, gateway, env } => check(&folder, gateway.as_deref(), env.as_deref()),
+        PolicyCommand::Compile { folder, gateway, env, output } => {
+            compile(&folder, &gateway, env.as_deref(), output.as_deref())
+        }
+        PolicyCommand::Generate { folder, teams, agents, rules, seed } => {
+            generate::generate(generate::Shape { teams, agents, rules, seed }).write(&folder)
+        }
     }
 }
 
-fn check(folder: &Path, gateway: Option<&Path>) -> anyhow::Result<()> {
-    let loaded = load_or_explain(folder, gateway)?;
-    let policy = loaded.configuration.policy();
-    println!(
-        "ok: {} destinations, {} agents, {} rules, digest {}",
-        policy.destinations(),
-        policy.agents(),
-        policy.rules(),
-        policy.digest()
-    );
+fn check(folder: &Path, gateway: Option<&Path>, env: Option<&str>) -> anyhow::Result<()> {
+    let all = explain(match env {
+        Some(_) => load::load_for(folder, gateway, env).map(|loaded| vec![loaded]),
+        None => load::load_all(folder, gateway),
+    })?;
+    for loaded in all {
+        let (policy, environment) = (loaded.configuration.policy(), loaded.environment.as_deref());
+        println!(
+            "ok{}: {} destinations, {} agents, {} rules, digest {}",
+            environment.map(|name| format!(", {name}")).unwrap_or_default(),
+            policy.destinations(),
+            policy.agents(),
+            policy.rules(),
+            policy.digest()
+        );
+    }
     Ok(())
 }
 
-fn compile(folder: &Path, gateway: &Path, output: Option<&Path>) -> anyhow::Result<()> {
-    let loaded = load_or_explain(folder, Some(gateway))?;
+fn compile(folder: &Path, gateway: &Path, env: Option<&str>, output: Option<&Path>) -> anyhow::Result<()> {
+    let loaded = load_or_explain(folder, Some(gateway), env)?;
+    if !loaded.left_out.is_empty() {
+        eprintln!("left out, since no decision needs it: {}", loaded.left_out);
+    }
     let mut text = serde_json::to_string_pretty(&loaded.document)?;
     text.push('\n');
     match output {
@@ -77,11 +116,24 @@ fn compile(folder: &Path, gateway: &Path, output: Option<&Path>) -> anyhow::Resu
     }
 }
 
-/// Loads a policy; prints every warning, or every error.
-pub(crate) fn load_or_explain(folder: &Path, gateway: Option<&Path>) -> anyhow::Result<load::Loaded> {
-    match load::load(folder, gateway) {
+/// Loads a policy for one environment; prints every warning, or every error.
+pub(crate) fn load_or_explain(
+    folder: &Path,
+    gateway: Option<&Path>,
+    env: Option<&str>,
+) -> anyhow::Result<load::Loaded> {
+    let loaded = explain(load::load_for(folder, gateway, env).map(|loaded| vec![loaded]))?;
+    loaded.into_iter().next().context("no policy was loaded")
+}
+
+/// Prints every warning, each once, or every error.
+fn explain(loaded: Result<Vec<load::Loaded>, Vec<diagnostic::Diagnostic>>) -> anyhow::Result<Vec<load::Loaded>> {
+    match loaded {
         Ok(loaded) => {
-            for warning in loaded.warnings(now()) {
+            let mut warnings: Vec<_> = loaded.iter().flat_map(|loaded| loaded.warnings(now())).collect();
+            warnings.sort_by(|a, b| (&a.location, &a.message).cmp(&(&b.location, &b.message)));
+            warnings.dedup();
+            for warning in warnings {
                 eprintln!("warning: {warning}");
             }
             Ok(loaded)

@@ -37,6 +37,9 @@ pub struct EnvoyArgs {
     /// The policy folder.
     #[arg(long, requires = "gateway", conflicts_with = "config")]
     policy: Option<PathBuf>,
+    /// The environment, with --policy; without it, that which the gateway document names.
+    #[arg(long, value_name = "NAME", requires = "policy")]
+    env: Option<String>,
     /// What `exeat policy compile` wrote, in place of --gateway and --policy.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -110,7 +113,7 @@ fn envoy_configuration(args: EnvoyArgs) -> anyhow::Result<()> {
     let (configuration, plugin) = match (&args.config, &args.policy, &args.gateway) {
         (Some(file), _, _) => accepted(file)?,
         (None, Some(policy), Some(gateway)) => {
-            let loaded = load_or_explain(policy, Some(gateway))?;
+            let loaded = load_or_explain(policy, Some(gateway), args.env.as_deref())?;
             (loaded.configuration, serde_json::to_string_pretty(&loaded.document)?)
         }
         _ => bail!("name --gateway and --policy, or --config"),

@@ -1,8 +1,9 @@
-//! What outlives a request: nonces, names that sessions used, quarantine, first meetings.
+//! What outlives a request: nonces, budgets, names that sessions used, quarantine, first meetings.
 //!
 //! Rules for every implementation: state is made only after a signature verified; it is bounded; at the bound a new
 //! entry is refused and a live one never evicted; contents that others can write to are authenticated.
 
+pub mod budgets;
 pub mod names;
 pub mod quarantine;
 
@@ -47,6 +48,9 @@ pub trait Ledger {
     /// Adds the names of a request that is about to leave to those of its session.
     fn charge_names(&mut self, charge: &Charge<'_>, now: Timestamp) -> Charged;
 
+    /// Charges all the budgets of a rule for what is about to leave, or none of them; or only says which it would be.
+    fn charge_budgets(&mut self, charge: &budgets::Charge<'_>, now: Timestamp) -> budgets::Charged;
+
     /// Until when a session is quarantined; `Err` where that cannot be told.
     fn quarantined(&mut self, session: &SessionName<'_>, now: Timestamp) -> Result<Option<Timestamp>, Unavailable>;
 
@@ -80,7 +84,7 @@ impl SessionName<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unavailable;
 
-/// Bytes that the memory ledger gives to names, and to quarantine.
+/// Bytes that the memory ledger gives to names, to budgets, and to quarantine.
 const MEMORY_ROOM: usize = 1 << 20;
 
 /// A ledger in memory, for the command line and native tests: one process, no shares.
@@ -89,6 +93,7 @@ pub struct MemoryLedger {
     nonces: HashMap<NonceFingerprint, Timestamp>,
     capacity: usize,
     names: Vec<u8>,
+    budgets: Vec<u8>,
     quarantine: Vec<u8>,
     met: HashSet<Mark>,
 }
@@ -96,7 +101,14 @@ pub struct MemoryLedger {
 impl MemoryLedger {
     /// At most `capacity` live nonces.
     pub fn new(capacity: usize) -> Self {
-        Self { nonces: HashMap::new(), capacity, names: Vec::new(), quarantine: Vec::new(), met: HashSet::new() }
+        Self {
+            nonces: HashMap::new(),
+            capacity,
+            names: Vec::new(),
+            budgets: Vec::new(),
+            quarantine: Vec::new(),
+            met: HashSet::new(),
+        }
     }
 }
 
@@ -118,6 +130,14 @@ impl Ledger for MemoryLedger {
     fn charge_names(&mut self, charge: &Charge<'_>, now: Timestamp) -> Charged {
         let (content, charged) = names::charge(&self.names, charge, now, MEMORY_ROOM);
         self.names = content.unwrap_or(std::mem::take(&mut self.names));
+        charged
+    }
+
+    fn charge_budgets(&mut self, charge: &budgets::Charge<'_>, now: Timestamp) -> budgets::Charged {
+        let (content, charged) = budgets::charge(&self.budgets, charge.accounts.iter(), charge.share, now, MEMORY_ROOM);
+        if let Some(content) = content.filter(|_| !charge.ask) {
+            self.budgets = content;
+        }
         charged
     }
 

@@ -12,10 +12,13 @@
 //! - [`passes`]: what the filter let go and the guard lets out
 //! - [`nonces`]: which of it remembers spent nonces
 //! - [`sessions`]: and what sessions did
+//! - [`budgets`]: and what was spent
+//! - [`together`]: several shared values changed at once
 //! - [`host`]: host calls that never panic
 //! - [`verify`]: signatures that the host verifies
 //! - [`wasi`]: randomness and environment variables
 
+mod budgets;
 mod delivery;
 mod guard;
 mod host;
@@ -27,6 +30,7 @@ mod previous;
 mod root;
 mod sessions;
 mod shared;
+mod together;
 mod verify;
 mod vm;
 mod waiting;

@@ -24,9 +24,11 @@
 //! **What it costs.** One read and one write of a shard, each with a MAC over it: 0.2 us for each live entry in it as measured on
 //! wasmtime, so 1.5 us at 1,000 requests a second, and 11 us at 7,800.
 
+use crate::budgets;
 use crate::sessions::{self, Known};
 use crate::shared::SharedData;
 use exeat_engine::facts::Timestamp;
+use exeat_engine::ledger::budgets as spending;
 use exeat_engine::ledger::names::{Charge, Charged, Mark};
 use exeat_engine::ledger::{Ledger, NonceFingerprint, SessionName, Share, Spend, Unavailable};
 use sha2::{Digest, Sha256};
@@ -57,6 +59,10 @@ impl Ledger for SharedLedger<'_> {
 
     fn charge_names(&mut self, charge: &Charge<'_>, now: Timestamp) -> Charged {
         sessions::charge_names(self.0, self.1, charge, now)
+    }
+
+    fn charge_budgets(&mut self, charge: &spending::Charge<'_>, now: Timestamp) -> spending::Charged {
+        budgets::charge(self.0, self.1, charge, now)
     }
 
     fn quarantined(&mut self, session: &SessionName<'_>, now: Timestamp) -> Result<Option<Timestamp>, Unavailable> {

@@ -37,15 +37,23 @@ const SHARE: usize = 3;
 /// Marks that one worker knows besides, of each kind.
 const KNOWN: usize = 32 * 1024;
 
-/// What a worker knows without asking the others. Losing it costs time, nothing else.
-#[derive(Default)]
+/// What a worker knows without asking the others.
 pub(crate) struct Known {
-    /// Names that their sessions were charged for.
+    /// Number of the VM, which no other of the process has.
+    pub(crate) vm: u32,
+    /// Number of its latest change of several values.
+    pub(crate) latest_change: u64,
+    /// Names that their sessions were charged for. Losing these, or meetings, costs time, nothing else.
     names: HashSet<Mark>,
     meetings: HashSet<Mark>,
 }
 
 impl Known {
+    /// What the VM of this number knows at first.
+    pub(crate) fn new(vm: u32) -> Self {
+        Self { vm, latest_change: 0, names: HashSet::new(), meetings: HashSet::new() }
+    }
+
     fn add(set: &mut HashSet<Mark>, marks: impl IntoIterator<Item = Mark>) {
         if set.len() >= KNOWN {
             set.clear();

@@ -4,9 +4,10 @@
 //! it stands under and its content: what does not authenticate counts as unavailable, and the request is refused. A
 //! plugin that puts an older value back, or deletes one, is not detected; docs/threat-model.md says so.
 //!
-//! The host never forgets a key, so the set of keys is bounded: one for the boot, one counter, one a way out, two a VM, and the shards of
-//! `nonces.rs` and `sessions.rs`.
+//! The host never forgets a key, so the set of keys is bounded: one for the boot, one counter, one a way out, a few a VM, and
+//! the shards of `nonces.rs`, `sessions.rs` and `budgets.rs`.
 
+use crate::together::Values;
 use exeat_engine::facts::Timestamp;
 use hmac::{Hmac, KeyInit, Mac};
 use proxy_wasm::hostcalls;
@@ -19,7 +20,7 @@ const TAG: usize = 16;
 const CAS_ATTEMPTS: usize = 64;
 
 /// A compare-and-swap number that no stored value has: with it the host writes only where nothing stands yet.
-const ONLY_IF_ABSENT: u32 = u32::MAX;
+pub(crate) const ONLY_IF_ABSENT: u32 = u32::MAX;
 
 /// Where the boot stands. Not below a gateway's id: a process is that of one gateway, whatever a later configuration says.
 const BOOT: &str = "exeat/2/boot";
@@ -204,6 +205,20 @@ impl SharedData {
                 content.as_slice().try_into().map(u32::from_le_bytes).map_err(|_| SharedError::NotAuthentic)
             }
         }
+    }
+}
+
+impl Values for SharedData {
+    fn read(&self, name: &str) -> Result<Option<(Vec<u8>, u32)>, SharedError> {
+        Self::read(self, name)
+    }
+
+    fn write(&self, name: &str, value: &[u8], cas: Option<u32>) -> Result<bool, SharedError> {
+        Self::write(self, name, value, cas)
+    }
+
+    fn prefix(&self) -> &str {
+        Self::prefix(self)
     }
 }
 

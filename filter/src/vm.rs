@@ -314,7 +314,8 @@ impl Vm {
         let capacity = Capacity { records: u64::from(gateway.queue()), bytes: QUEUE_BYTES };
         let journal = Journal::new(&genesis, identity.key.clone(), capacity).map_err(|error| error.to_string())?;
         let started = identity.boot.started;
-        let mut log = Log { journal, shared, started, known: Known::default(), number, published: 0, witnessed: true };
+        let mut log =
+            Log { journal, shared, started, known: Known::new(number), number, published: 0, witnessed: true };
         for record in &self.unrecorded {
             log.record_config(record).map_err(|error| error.to_string())?;
         }

@@ -193,6 +193,7 @@ impl<'a> Event<'a> {
             ("exeat.reason", "/reason"),
             ("exeat.released", "/released"),
             ("exeat.rule", "/rule"),
+            ("exeat.exception", "/exception"),
             ("exeat.policy.digest", "/policy/digest"),
             ("exeat.tenant", "/tenant"),
             ("exeat.tool", "/tool"),

@@ -178,6 +178,7 @@ impl Incident<'_> {
         let key = |pointer: &str| text(pointer).unwrap_or_else(|| "nobody".to_owned());
         line("vouched for by", Some(format!("{}, key {}", key("/signer"), key("/key"))))?;
         line("rule", text("/rule"))?;
+        line("exception", text("/exception"))?;
         line("policy", text("/policy/digest").map(|digest| format!("{} {digest}", to("/policy/revision"))))?;
         line("findings", text("/payload/findings"))?;
         match completion {

@@ -139,11 +139,12 @@ fn value(
 
 /// Whom a policy names as owners, by destination.
 fn owners(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
-    let loaded = crate::policy::load::load(folder, None).map_err(|diagnostics| {
+    let loaded = crate::policy::load::load_all(folder, None).map_err(|diagnostics| {
         let first = diagnostics.first().map(ToString::to_string).unwrap_or_default();
         anyhow::anyhow!("the policy {} cannot be read; `exeat policy check` says more: {first}", folder.display())
     })?;
-    let destinations = loaded.document.get("policy").and_then(|policy| policy.get("destinations"));
+    // Of any environment: all have the same destinations.
+    let destinations = loaded.first().and_then(|loaded| loaded.policy.get("destinations"));
     let Some(Node::Map(destinations)) = destinations else { return Ok(BTreeMap::new()) };
     let owner = |(id, destination): &(String, Node)| match destination.get("owner") {
         Some(Node::Text(owner)) => Some((id.clone(), owner.clone())),

@@ -48,6 +48,12 @@ impl Diagnostic {
         };
         Self { location, message }
     }
+
+    /// The same, of the gateway document.
+    #[must_use]
+    pub fn of_gateway(self) -> Self {
+        Self { message: format!("gateway: {}", self.message), ..self }
+    }
 }
 
 impl fmt::Display for Diagnostic {

@@ -5,20 +5,34 @@
 
 use super::diagnostic::{Diagnostic, Location};
 use super::yaml::Source;
-use exeat_engine::policy::error::push_key;
+use exeat_engine::policy::error::{did_you_mean, push_key};
 use exeat_engine::policy::node::Node;
 use exeat_engine::policy::{Document, PolicyError};
 use std::collections::HashMap;
 
 /// Top-level keys of the policy, in the order in which they are written out.
-const KEYS: [&str; 10] =
-    ["schema", "revision", "change", "mode", "signers", "defaults", "ceilings", "tenants", "destinations", "profiles"];
+const KEYS: [&str; 14] = [
+    "schema",
+    "revision",
+    "change",
+    "mode",
+    "environments",
+    "signers",
+    "defaults",
+    "ceilings",
+    "tenants",
+    "destinations",
+    "quarantine",
+    "profiles",
+    "agents",
+    "team",
+];
 
 /// Keys whose entries may come from several files.
-const SHARED: [&str; 4] = ["tenants", "destinations", "profiles", "agents"];
+const SHARED: [&str; 5] = ["environments", "tenants", "destinations", "profiles", "agents"];
 
 /// Keys of a team's file.
-const OF_TEAMS: [&str; 3] = ["schema", "profiles", "agents"];
+const OF_TEAMS: [&str; 4] = ["schema", "team", "profiles", "agents"];
 
 /// The merged policy, and where each part of it was written.
 #[derive(Debug)]
@@ -108,6 +122,16 @@ impl Merge<'_> {
             let piece = whole(key);
             match key.as_str() {
                 "team" => {}
+                "exceptions" => {
+                    let remedy = "write exception: {ticket, approver, approved} and expires into the allow rule that it is about";
+                    self.refuse(&piece, "an exception stands at its rule", remedy);
+                }
+                key if !KEYS.contains(&key) => {
+                    let known = if team.is_some() { &OF_TEAMS[..] } else { &KEYS };
+                    let hint = did_you_mean(key, known.iter().copied()).map(|hint| hint + " ").unwrap_or_default();
+                    let remedy = format!("{hint}Known here: {}", known.join(", "));
+                    self.refuse(&piece, format!("unknown key {key:?}"), &remedy);
+                }
                 key if team.is_some() && !OF_TEAMS.contains(&key) => {
                     let remedy = "move it to a file of the platform; a team's file has team, agents and profiles";
                     self.refuse(&piece, format!("a team cannot define {key:?}"), remedy);
@@ -155,6 +179,12 @@ impl Merge<'_> {
             let (here, there) = (pointer(&piece.here, name), pointer(&piece.there, &full));
             let mut entry = entry.clone();
             if matches!(piece.key, "agents" | "profiles") {
+                if let (Some(team), Some((_, last))) = (team, name.rsplit_once('/')) {
+                    let remedy = format!("call it {last:?}; it is then known as {:?}", format!("{team}/{last}"));
+                    let piece = Piece { source: piece.source, here, there, key: &full };
+                    self.refuse(&piece, format!("{name:?} has a slash, and a name within a team has none"), &remedy);
+                    continue;
+                }
                 if entry.get("team").is_some() {
                     let (here, there) = (pointer(&here, "team"), pointer(&there, "team"));
                     let piece = Piece { source: piece.source, here, there, key: "team" };

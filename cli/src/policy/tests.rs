@@ -193,7 +193,10 @@ fn yaml_that_two_readers_may_read_differently_is_refused() {
             r#"x.yaml:3:3: /a/b: the key "b" occurs twice, first in line 2; keep one of the two"#,
         ),
         ("a: &x 1\n", "x.yaml:1:4: an anchor; remove it, or share rules by a profile"),
-        ("a: *x\n", "x.yaml:1:4: not YAML: while parsing node, found unknown anchor"),
+        (
+            "a: *x\n",
+            "x.yaml:1:4: not YAML: while parsing node, found unknown anchor; text that begins with `*` stands in quotes, such as \"*.example.com\"",
+        ),
         ("a: !secret b\n", "x.yaml:1:4: a tag; remove it, the schema knows the types"),
         ("a: !!str 5\n", "x.yaml:1:4: a tag; remove it, the schema knows the types"),
         ("<<: {a: 1}\n", "x.yaml:1:1: /<<: a merge key; write the keys out, or share rules by a profile"),
@@ -202,7 +205,10 @@ fn yaml_that_two_readers_may_read_differently_is_refused() {
         ("true: {}\n", "x.yaml:1:1: /true: a key that is not text; put it in quotes"),
         ("{a: 1}: b\n", "x.yaml:1:1: a key that is not text; put it in quotes"),
         ("a: .nan\n", "x.yaml:1:4: not a finite number; put it in quotes if it is text"),
-        ("a: [1, 2\n", "x.yaml:2:1: not YAML: while parsing a flow sequence, expected ',' or ']'"),
+        (
+            "a: [1, 2\n",
+            "x.yaml:2:1: not YAML: while parsing a flow sequence, expected ',' or ']'; look at quotes, brackets and indentation here and in the line before",
+        ),
         ("", "x.yaml: an empty file; remove it, or write a map of keys"),
         ("# nothing\n", "x.yaml: an empty file; remove it, or write a map of keys"),
     ] {
@@ -214,9 +220,12 @@ fn yaml_that_two_readers_may_read_differently_is_refused() {
     };
     assert_eq!(deep(64), ["x.yaml:1:67: nested deeper than 64 levels; no policy needs that"]);
     // Here the parser itself gives up.
-    assert_eq!(deep(100_000), ["x.yaml:1:259: not YAML: recursion limit exceeded"]);
+    assert_eq!(
+        deep(100_000),
+        ["x.yaml:1:259: not YAML: recursion limit exceeded; no policy needs lists and maps that deep"]
+    );
     let json = load_files(&[("x.json", "{\"a\": 1,}")]).err().unwrap();
-    assert_eq!(json, ["x.json:1:9: not JSON: key must be a string at line 1 column 9"]);
+    assert_eq!(json, ["x.json:1:9: not JSON: key must be a string; correct it here, or just before"]);
 }
 
 #[test]
@@ -272,7 +281,7 @@ fn a_gateway_document_is_one_key() {
         ),
         (
             good.replace("{cluster: c}", "{cluster: c, timeout: 2}"),
-            "gateway.yaml:4:27: gateway: /collector/timeout: expected text, found a number; put it in quotes",
+            "gateway.yaml:4:27: gateway: /collector/timeout: expected a duration such as 5m, found the number 2; write a duration such as 5m",
         ),
         (
             format!("{good}  upstream: {{sheme: http}}\n"),

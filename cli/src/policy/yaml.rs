@@ -46,17 +46,18 @@ impl Source {
         if file.extension().is_some_and(|ext| ext == "json")
             && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text)
         {
-            let position = (error.line() > 0).then(|| (error.line(), error.column()));
+            let position = (error.line() > 0).then(|| (error.line(), error.column().max(1)));
             let location = Location { file: file.to_owned(), position };
-            return Err(Diagnostic::new(location, "", format!("not JSON: {error}")));
+            // The position stands before the message already.
+            let text = error.to_string();
+            let problem = text.rsplit_once(" at line ").map_or(text.as_str(), |(problem, _)| problem);
+            let message = format!("not JSON: {problem}; correct it here, or just before");
+            return Err(Diagnostic::new(location, "", message));
         }
         let mut reader = Reader { file, open: Vec::new(), positions: HashMap::new(), root: None };
         let mut parser = Parser::new_from_str(text);
         while let Some(event) = parser.next_event() {
-            let (event, span) = event.map_err(|error| {
-                let what = format!("not YAML: {}", error.info().replace(char::is_control, " "));
-                reader.refuse(*error.marker(), "", what)
-            })?;
+            let (event, span) = event.map_err(|error| reader.refuse(*error.marker(), "", not_yaml(error.info())))?;
             reader.take(event, span.start)?;
         }
         let Some(node) = reader.root else {
@@ -79,6 +80,19 @@ impl Source {
             }
         }
     }
+}
+
+/// What the parser says, and what people usually meant.
+fn not_yaml(info: &str) -> String {
+    const REMEDIES: [(&str, &str); 4] = [
+        ("anchor", "text that begins with `*` stands in quotes, such as \"*.example.com\""),
+        ("tab", "indent by spaces"),
+        ("recursion", "no policy needs lists and maps that deep"),
+        ("mapping values are not allowed", "put text with a colon in quotes, and look at the indentation"),
+    ];
+    let remedy = REMEDIES.iter().find(|(what, _)| info.contains(what)).map(|(_, remedy)| *remedy);
+    let remedy = remedy.unwrap_or("look at quotes, brackets and indentation here and in the line before");
+    format!("not YAML: {}; {remedy}", info.replace(char::is_control, " "))
 }
 
 /// Builds the tree from the events of the parser. No recursion: the depth of a file is its author's.

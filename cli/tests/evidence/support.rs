@@ -82,6 +82,7 @@ impl Vm {
             outcome,
             reason: if outcome == Outcome::Allow { Reason::Permitted } else { Reason::PathDenied },
             rule: Some("support/summarizer/read-orders".into()),
+            exception: None,
             condition: None,
             follows: None,
             released: if outcome == Outcome::Deny { Released::None } else { Released::HeadAndBody },

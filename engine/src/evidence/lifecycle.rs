@@ -229,6 +229,7 @@ mod tests {
             outcome: Outcome::Allow,
             reason: Reason::Permitted,
             rule: some(),
+            exception: some(),
             condition: some(),
             follows: some(),
             released: Released::Head,

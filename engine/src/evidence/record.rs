@@ -159,6 +159,9 @@ pub struct DecisionRecord {
     /// The rule that decided, or the closest one: `<agent>/<rule id>`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// Ticket of the exception that this rule is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exception: Option<String>,
     /// The first condition that failed, for operators.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,

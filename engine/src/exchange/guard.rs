@@ -80,6 +80,7 @@ pub fn refuse(
         outcome: Outcome::Deny,
         reason,
         rule: None,
+        exception: None,
         condition: Some(objection.to_string()),
         follows: clearance.map(|clearance| clearance.decision.clone()),
         released: Released::None,

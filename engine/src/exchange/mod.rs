@@ -1,9 +1,10 @@
 //! The state machine that takes one request through every stage. The filter, the native harness and the command line
 //! drive this and nothing else, so that no two of them can disagree.
 //!
-//! Order: context, nonce, destination, form, policy, payload. A request whose signature did not verify is told and
+//! Order: context, nonce, destination, form, policy, payload, names, budgets. A request whose signature did not verify is told and
 //! recorded nothing of the policy; nothing is released before a record of it stands in the journal.
 
+mod budgets;
 mod examine;
 mod flight;
 pub mod guard;
@@ -289,15 +290,7 @@ impl Exchange {
             let why = "the body is not as long as content-length says".to_owned();
             return self.refuse(around, Denial::floor(Reason::RequestMalformed, why, &request, Some(&digest)));
         }
-        let verdict = candidates.judge_payload(&request.payload(bytes));
-        let leaves = !matches!(&verdict, PolicyVerdict::Refused(refusal) if enforced(refusal));
-        // Only what leaves is charged, and it leaves only once it is.
-        let verdict = match leaves.then(|| self.charge_names(around, &request, &candidates)).flatten() {
-            Some(refusal) if enforced(&refusal) || matches!(verdict, PolicyVerdict::Allowed(_)) => {
-                PolicyVerdict::Refused(refusal)
-            }
-            _ => verdict,
-        };
+        let verdict = self.judge_and_charge(around, &request, &candidates, bytes);
         match verdict {
             PolicyVerdict::Allowed(grant) if request.exit.is_stream() => {
                 self.open_stream(around, request, candidates, &grant, &digest)
@@ -332,6 +325,7 @@ impl Exchange {
             flight.stream = Some(Box::new(Stream {
                 until: around.now.plus_millis(life.unwrap_or(0)),
                 rule: grant.rule().to_owned(),
+                budgets: Arc::clone(grant.budgets()),
                 destination: Arc::clone(grant.destination()),
                 agreed: tunnel,
                 hello: tunnel.then(Vec::new),

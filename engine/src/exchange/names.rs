@@ -85,12 +85,12 @@ impl Exchange {
     }
 }
 
-fn session_name(identity: &Identity) -> SessionName<'_> {
+pub(super) fn session_name(identity: &Identity) -> SessionName<'_> {
     let context = identity.context();
     SessionName { tenant: context.tenant.as_deref(), agent: &context.agent, session: &context.session }
 }
 
-fn share(identity: &Identity) -> Share<'_> {
+pub(super) fn share(identity: &Identity) -> Share<'_> {
     Share { key: identity.key(), tenant: identity.context().tenant.as_deref() }
 }
 

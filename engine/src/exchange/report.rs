@@ -135,6 +135,7 @@ impl Report<'_> {
             outcome: self.outcome,
             reason: self.reason,
             rule: self.rule.clone(),
+            exception: self.rule.as_deref().and_then(|rule| policy.exception(rule)).map(str::to_owned),
             condition: self.condition.clone(),
             follows: None,
             released: self.released,

@@ -1,5 +1,5 @@
 //! What follows the head of a tunnel or a WebSocket: bytes without a known end. They are counted against the sizes that
-//! hold for bodies, have a longest life, and in a tunnel begin with a ClientHello for the host that was judged.
+//! hold for bodies, are charged to the budgets of the rule, have a longest life, and in a tunnel begin with a ClientHello for the host that was judged.
 
 use super::examine::Examined;
 use super::report::{Report, Who};
@@ -9,7 +9,7 @@ use crate::destination::Exit;
 use crate::destination::client_hello::check_hello;
 use crate::evidence::record::{Outcome, Released};
 use crate::facts::Timestamp;
-use crate::policy::{Candidates, Destination, Mode, Verdict};
+use crate::policy::{Budgets, Candidates, Destination, Mode, Verdict};
 use std::sync::Arc;
 
 /// A tunnel or an upgraded connection that was let go.
@@ -18,6 +18,8 @@ pub(super) struct Stream {
     pub(super) request: Examined,
     pub(super) candidates: Candidates,
     pub(super) rule: String,
+    /// Those of that rule: its bytes are charged to them.
+    pub(super) budgets: Arc<Budgets>,
     pub(super) destination: Arc<Destination>,
     /// The last moment at which a byte may pass.
     pub(super) until: Timestamp,
@@ -73,7 +75,15 @@ impl Exchange {
         end: bool,
     ) -> Step {
         flight.received.bytes = flight.received.bytes.saturating_add(chunk.len() as u64);
-        let step = match stream.judge(chunk, flight.received.bytes, around.now) {
+        let judged = match stream.judge(chunk, flight.received.bytes, around.now) {
+            // Charged before they go on, with those that were held before them.
+            Ok(true) => {
+                let piece = flight.received.bytes.saturating_sub(flight.forwarded.bytes);
+                super::budgets::charge_piece(around, &mut stream, flight.received.bytes, piece).map(|()| true)
+            }
+            other => other,
+        };
+        let step = match judged {
             Ok(true) => {
                 flight.forwarded.bytes = flight.received.bytes;
                 Step::Pass

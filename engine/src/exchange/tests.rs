@@ -1,5 +1,6 @@
 //! Whole exchanges through the engine alone: signed request in, decision and records out.
 
+mod budgets;
 mod leaks;
 mod names;
 mod session;

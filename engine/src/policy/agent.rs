@@ -1,6 +1,7 @@
 //! Agents: their own rules and those of the profiles they use.
 
 use super::Mode;
+use super::budgets::{self, Origin};
 use super::destination::Destinations;
 use super::document::policy::{AgentDocument, PolicyDocument, ProfileDocument};
 use super::document::rule::{AllowDocument, DenyDocument};
@@ -40,6 +41,8 @@ impl Rules {
 pub(crate) struct Surroundings<'a> {
     pub(crate) directory: &'a Directory,
     pub(crate) destinations: &'a Destinations,
+    /// Budgets of rules that state none.
+    pub(crate) budgets: &'a budgets::Defaults,
 }
 
 /// All agents, by the name they are known by.
@@ -74,7 +77,8 @@ fn compile_profile(
 ) -> Rules {
     problems.take(check_id(name, "a profile", place));
     problems.take(check_team(name, profile.team.as_deref(), place));
-    compile_rules(&profile.allow, &profile.deny, profile.team.as_deref(), HashSet::new(), around, place, problems)
+    let origin = Origin { list: "profiles", name, team: profile.team.as_deref(), defaults: around.budgets };
+    compile_rules(&profile.allow, &profile.deny, &origin, HashSet::new(), around, place, problems)
 }
 
 fn compile_agent(
@@ -92,14 +96,18 @@ fn compile_agent(
     let uses = place.key("use");
     for (i, profile) in agent.profiles.iter().enumerate() {
         let place = uses.index(i);
-        let Some((_, rules)) = profiles.get(profile.as_str()) else {
-            let mut known: Vec<&str> = profiles.keys().copied().collect();
-            known.sort_unstable();
-            let remedy = did_you_mean(profile, known.into_iter())
-                .unwrap_or_else(|| "add it to profiles, or remove it here".to_owned());
-            problems.note(place.error(format!("no profile {}", quoted(profile)), remedy, ""));
+        let Some((of, rules)) = profiles.get(profile.as_str()) else {
+            problems.note(no_profile(profile, team, profiles, &place));
             continue;
         };
+        if let Some(of) = of.filter(|of| Some(*of) != team) {
+            problems.note(place.error(
+                format!("the profile {} is of the team {}", quoted(profile), quoted(of)),
+                "write its rules here, or ask the platform for a profile that all can use",
+                "whoever may change it could change what this agent may do",
+            ));
+            continue;
+        }
         let closed = rules.sets().flat_map(DestinationSet::ids).find_map(|id| closed_to(*id, team, around));
         if let Some(id) = closed {
             problems.note(not_open(&place, &id, team));
@@ -116,17 +124,35 @@ fn compile_agent(
         allow.extend(rules.allow.iter().cloned());
         deny.extend(rules.deny.iter().cloned());
     }
-    let own = compile_rules(&agent.allow, &agent.deny, team, ids, around, place, problems);
+    let origin = Origin { list: "agents", name, team, defaults: around.budgets };
+    let own = compile_rules(&agent.allow, &agent.deny, &origin, ids, around, place, problems);
     allow.extend(own.allow);
     deny.extend(own.deny);
     Agent { team: agent.team.clone(), mode: agent.mode, allow, deny }
+}
+
+fn no_profile(
+    profile: &str,
+    team: Option<&str>,
+    profiles: &HashMap<&str, (Option<&str>, Rules)>,
+    place: &Place<'_>,
+) -> PolicyError {
+    let mut known: Vec<&str> = profiles.keys().copied().collect();
+    known.sort_unstable();
+    let own = team.map(|team| format!("{team}/{profile}")).filter(|own| known.contains(&own.as_str()));
+    let remedy = match own {
+        Some(own) => format!("write {}: a team's profiles are known by its name, too", quoted(&own)),
+        None => did_you_mean(profile, known.into_iter())
+            .unwrap_or_else(|| "add it to profiles, or remove it here".to_owned()),
+    };
+    place.error(format!("no profile {}", quoted(profile)), remedy, "")
 }
 
 /// `ids` are those that are taken already.
 fn compile_rules<'a>(
     allow: &'a [AllowDocument],
     deny: &'a [DenyDocument],
-    team: Option<&str>,
+    origin: &Origin<'_>,
     mut ids: HashSet<&'a str>,
     around: &Surroundings<'_>,
     place: &Place<'_>,
@@ -146,8 +172,8 @@ fn compile_rules<'a>(
     for (i, document) in allow.iter().enumerate() {
         let place = allow_place.index(i);
         own(&document.id, &place, problems);
-        if let Some(rule) = AllowRule::compile(document, around.directory, &place, problems) {
-            check_open(&document.to, &rule.to, team, around, &place, problems);
+        if let Some(rule) = AllowRule::compile(document, around.directory, origin, &place, problems) {
+            check_open(&document.to, &rule.to, origin.team, around, &place, problems);
             rules.allow.push(Arc::new(rule));
         }
     }
@@ -155,7 +181,7 @@ fn compile_rules<'a>(
         let place = deny_place.index(i);
         own(&document.id, &place, problems);
         if let Some(rule) = DenyRule::compile(document, around.directory, &place, problems) {
-            check_open(&document.to, &rule.to, team, around, &place, problems);
+            check_open(&document.to, &rule.to, origin.team, around, &place, problems);
             rules.deny.push(Arc::new(rule));
         }
     }
@@ -208,6 +234,9 @@ fn check_team(name: &str, team: Option<&str>, place: &Place<'_>) -> Result<(), P
 
 /// Contexts name an agent by a structured-field string: printable ASCII.
 fn agent_name(name: &str, place: &Place<'_>) -> Result<(), PolicyError> {
+    if name == "ceilings" {
+        return Err(place.error("no agent can be called ceilings", "give it another name", "records name ceilings so"));
+    }
     if (1..=256).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic()) && !name.contains('*') {
         return Ok(());
     }

@@ -2,9 +2,11 @@
 
 use super::Mode;
 use super::agent::{self, Agent, Surroundings};
+use super::budgets;
 use super::destination::{Credentials, Destination, DestinationSource, DestinationSurroundings, Destinations};
 use super::document::PolicyDocument;
 use super::error::{Document, Place, PolicyErrors, Problems, quoted};
+use super::exception;
 use super::gateway::Gateway;
 use super::limits::{self, Limits};
 use super::names::{NameLimits, Releases};
@@ -165,6 +167,7 @@ impl CompiledPolicy {
             signer::compile(&document.signers, gateway.prepared_keys(), &root.key("signers"), &mut problems);
         token::check_apart(document, &mut problems);
         token::check_kept_by_rules(document, &tokens, &mut problems);
+        exception::check(document, &mut problems);
         let mut directory = Directory::default();
         let tenant_names: Option<Vec<&str>> =
             document.tenants.as_ref().map(|tenants| tenants.iter().map(|(name, _)| name).collect());
@@ -181,7 +184,8 @@ impl CompiledPolicy {
         };
         let destinations = Destinations::compile(destinations, &around, &mut directory, &mut problems);
         let tenants = compile_tenants(document, &directory, &mut problems);
-        let around = Surroundings { directory: &directory, destinations: &destinations };
+        let budgets = budgets::Defaults::compile(&document.defaults.limits, &mut problems);
+        let around = Surroundings { directory: &directory, destinations: &destinations, budgets: &budgets };
         let agents = agent::compile(document, &around, &mut problems);
         let quarantine = root.key("quarantine");
         let releases = Releases::compile(&document.quarantine.release, &quarantine.key("release"), &mut problems);
@@ -239,5 +243,6 @@ fn compile_ceilings(document: &PolicyDocument, directory: &mut Directory, proble
         }
         deny.extend(DenyRule::compile_ceiling(rule, directory, &place, problems));
     }
+    problems.take(budgets::refuse(&document.ceilings.limits, &ceilings.key("limits")));
     Ceilings { deny, limits: Limits::from(&document.ceilings.limits) }
 }

@@ -1,5 +1,6 @@
 //! Destinations: who they are open to, what they accept, and the matcher that finds them by host.
 
+use super::budgets;
 use super::document::policy::{CredentialsDocument, DestinationDocument};
 use super::document::{Named, OneOrMany};
 use super::error::{Document, Place, PolicyError, Problems, quoted};
@@ -113,6 +114,7 @@ impl Destination {
     ) -> Result<Self, PolicyError> {
         check_id(id, "a destination", place)?;
         check_open(document, place)?;
+        budgets::refuse(&document.limits, &place.key("limits"))?;
         for (key, text) in [("kind", &document.kind), ("category", &document.category)] {
             if let Some(text) = text {
                 word(text, &place.key(key))?;

@@ -129,8 +129,8 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("{text:?}")
 }
 
-/// `did you mean "x"?` for the nearest of `known`, where one is near.
-pub(crate) fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+/// The question `did you mean "x"?` for the nearest of `known`, where one is near.
+pub fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     nearest(given, known).map(|name| format!("did you mean {}?", quoted(name)))
 }
 

@@ -103,7 +103,7 @@ impl From<&LimitsDocument> for Limits {
 
 impl From<&DefaultsDocument> for Limits {
     fn from(document: &DefaultsDocument) -> Self {
-        Self { plain: document.limits.into(), by_source: by_source(&document.provenance) }
+        Self { plain: document.limits.sizes().into(), by_source: by_source(&document.provenance) }
     }
 }
 
@@ -116,7 +116,7 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    const fn get(&self, dimension: Dimension) -> u64 {
+    pub(crate) const fn get(&self, dimension: Dimension) -> u64 {
         match dimension {
             Dimension::Url => self.url,
             Dimension::Headers => self.headers,

@@ -4,14 +4,17 @@
 //! refuses what it does not understand with the place and a remedy, and compiles the rest to immutable data.
 
 mod agent;
+pub mod budgets;
 mod canonical;
 pub mod compiled;
 mod condition;
 pub mod configuration;
 mod destination;
 pub mod document;
+pub mod environment;
 pub mod error;
 pub mod evaluate;
+mod exception;
 pub mod gateway;
 pub mod headers;
 mod lean;
@@ -20,6 +23,7 @@ pub mod names;
 pub mod node;
 mod outlet;
 mod pattern;
+pub mod prune;
 mod read;
 mod rule;
 mod selector;
@@ -27,12 +31,13 @@ mod signer;
 mod token;
 mod warnings;
 
+pub use budgets::{Budgets, Spending};
 pub use compiled::CompiledPolicy;
 pub use configuration::{Configuration, GuardConfiguration, PluginConfiguration, Role};
 pub use destination::{Credentials, Destination};
 pub use document::gateway::{Delivery, Feedback, WhenFull};
 pub use error::{Document, PolicyError};
-pub use evaluate::{Candidates, Grant, HeadVerdict, Payload, Refusal, Scrutiny, Subject, Verdict};
+pub use evaluate::{Candidates, Grant, HeadVerdict, Payload, Refusal, Scrutiny, Subject, Unpaid, Verdict};
 pub use gateway::{Collector, Gateway};
 pub use limits::Dimension;
 pub use names::NameLimits;

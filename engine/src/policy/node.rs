@@ -52,6 +52,14 @@ impl Node {
         }
     }
 
+    /// As [`Node::get`], to change it.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        match self {
+            Self::Map(entries) => entries.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value),
+            _ => None,
+        }
+    }
+
     /// What kind of value this is, for people.
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -112,8 +112,8 @@ impl Opens {
         }
         let life = match document.life {
             None => LIFE,
-            Some(life) if !tunnel && !upgrade => {
-                let problem = format!("nothing lasts {} ms here", life.0);
+            Some(_) if !tunnel && !upgrade => {
+                let problem = "there is no tunnel and no upgrade whose life this could bound";
                 let remedy = "add `tunnel: true` or `upgrade: [websocket]`, or remove this key";
                 return Err(place.key("life").error(problem, remedy, ""));
             }

@@ -92,6 +92,11 @@ impl de::Error for Fault {
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let expected = match expected.to_string() {
+            // As serde calls it.
+            boolean if boolean == "a boolean" => "true or false".to_owned(),
+            other => other,
+        };
         Self::new(format!("expected {expected}, found {}", found(&unexpected)), format!("write {expected}"), "")
     }
 
@@ -138,6 +143,13 @@ fn found(unexpected: &Unexpected<'_>) -> String {
     }
 }
 
+/// `[text]`, in quotes where YAML could take it for something else.
+pub(crate) fn list_of(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/');
+    let bare = text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'/') && text.bytes().all(plain);
+    if bare { format!("[{text}]") } else { format!("[{}]", quoted(text)) }
+}
+
 /// Deserializes one node.
 #[derive(Clone, Copy)]
 struct Reader<'n> {
@@ -146,13 +158,25 @@ struct Reader<'n> {
 
 impl Reader<'_> {
     fn mismatch(&self, expected: &str) -> Fault {
-        Fault::new(format!("expected {expected}, found {}", self.node.kind()), format!("write {expected}"), "")
+        let remedy = match self.node {
+            Node::Null => format!("write {expected}, or remove the key"),
+            _ => format!("write {expected}"),
+        };
+        Fault::new(format!("expected {expected}, found {}", self.node.kind()), remedy, "")
     }
 
     fn whole_number<'v, V: Visitor<'v>>(self, most: u64, visitor: V) -> Result<V::Value, Fault> {
         match self.node {
             Node::Number(number) if number.as_u64().is_some_and(|number| number <= most) => {
                 visitor.visit_u64(number.as_u64().unwrap_or_default())
+            }
+            Node::Number(number) => {
+                let expected = format!("a whole number from 0 to {most}");
+                Err(Fault::new(format!("expected {expected}, found {number}"), format!("write {expected}"), ""))
+            }
+            Node::Text(text) if text.parse::<u64>().is_ok_and(|number| number <= most) => {
+                let found = format!("expected a number, found the text {}", quoted(text));
+                Err(Fault::new(found, "write it without quotes".to_owned(), ""))
             }
             _ => Err(self.mismatch(&format!("a whole number from 0 to {most}"))),
         }
@@ -228,6 +252,14 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.node {
             Node::List(_) => self.deserialize_any(visitor),
+            Node::Text(text) => {
+                let found = format!("expected a list, found the text {}", quoted(text));
+                Err(Fault::new(found, format!("write {}", list_of(text)), ""))
+            }
+            Node::Map(_) => {
+                let remedy = "begin each entry with `- `, or put brackets around it";
+                Err(Fault::new("expected a list, found a map".to_owned(), remedy.to_owned(), ""))
+            }
             _ => Err(self.mismatch("a list")),
         }
     }
@@ -239,6 +271,10 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
         }
     }
 
+    fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.whole_number(u8::MAX.into(), visitor)
+    }
+
     fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.whole_number(u16::MAX.into(), visitor)
     }
@@ -248,7 +284,7 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct
+        bool i8 i16 i32 i64 i128 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct
         identifier ignored_any
     }
 }

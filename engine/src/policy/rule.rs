@@ -1,6 +1,7 @@
 //! Allow and deny rules, compiled.
 
 use super::Mode;
+use super::budgets::{Budgets, Origin};
 use super::condition::{Condition, Purpose};
 use super::document::OneOrMany;
 use super::document::rule::{AllowDocument, BindingName, CeilingDenyDocument, DenyDocument};
@@ -13,6 +14,7 @@ use crate::context::AgentContext;
 use crate::destination::{CanonicalPath, PathOpenings, PathPattern, PathSpecificity};
 use crate::evidence::record::Binding;
 use crate::facts::Timestamp;
+use std::sync::Arc;
 
 /// A compiled allow rule.
 #[derive(Clone, Debug)]
@@ -23,10 +25,13 @@ pub(crate) struct AllowRule {
     paths: Vec<PathPattern>,
     when: Vec<Condition>,
     pub(crate) limits: Limits,
+    pub(crate) budgets: Arc<Budgets>,
     pub(crate) headers: HeaderActions,
     expires: Option<Timestamp>,
     pub(crate) mode: Option<Mode>,
     bindings: Vec<Binding>,
+    /// Ticket of the exception that it is.
+    pub(crate) exception: Option<Box<str>>,
 }
 
 /// A compiled deny rule.
@@ -74,6 +79,7 @@ impl AllowRule {
     pub(crate) fn compile(
         document: &AllowDocument,
         directory: &Directory,
+        origin: &Origin<'_>,
         place: &Place<'_>,
         problems: &mut Problems,
     ) -> Option<Self> {
@@ -96,6 +102,7 @@ impl AllowRule {
         }
         let when = problems.take(Condition::compile_all(&document.when, &place.key("when")));
         let bindings = problems.take(bindings(document.binding.as_ref(), &place.key("binding")));
+        let budgets = Budgets::compile(&document.id, &document.limits, origin, &place.key("limits"), problems);
         let headers = problems.take(HeaderActions::compile(&document.headers, &place.key("headers")));
         let () = id?;
         Some(Self {
@@ -105,10 +112,12 @@ impl AllowRule {
             paths: paths?,
             when: when?,
             limits: Limits::from(&document.limits),
+            budgets: Arc::new(budgets),
             headers: headers?,
             expires: document.expires.map(|moment| moment.end()),
             mode: document.mode,
             bindings: bindings?,
+            exception: document.exception.as_ref().map(|exception| exception.ticket.as_str().into()),
         })
     }
 }

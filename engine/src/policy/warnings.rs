@@ -3,6 +3,7 @@
 use super::document::rule::Selector;
 use super::document::{Moment, PolicyDocument};
 use super::error::{Document, Place, PolicyError, quoted};
+use super::exception;
 use super::node::Node;
 use super::read::read;
 use crate::facts::Timestamp;
@@ -74,14 +75,21 @@ impl Warnings {
         let of_profiles = document.profiles.iter().map(|(name, p)| (profiles.key(name), &p.allow, &p.deny));
         let of_agents = document.agents.iter().map(|(name, a)| (agents.key(name), &a.allow, &a.deny));
         for (place, allow, deny) in of_profiles.chain(of_agents) {
-            let allow_dates = allow.iter().map(|rule| rule.expires).enumerate().map(|(i, end)| ("allow", i, end));
-            let deny_dates = deny.iter().map(|rule| rule.expires).enumerate().map(|(i, end)| ("deny", i, end));
-            for (key, i, end) in allow_dates.chain(deny_dates) {
-                let (list, expires) = (place.key(key), "expires");
-                let rule = list.index(i);
-                self.passed(end, &rule.key(expires), "the rule has expired", "remove it; it fits nothing any more");
+            let (allows, denies) = (place.key("allow"), place.key("deny"));
+            for (i, rule) in allow.iter().enumerate() {
+                match rule.exception {
+                    Some(_) => self.found.extend(exception::warning(rule, self.now, &allows.index(i))),
+                    None => self.rule_expired(rule.expires, &allows.index(i)),
+                }
+            }
+            for (i, rule) in deny.iter().enumerate() {
+                self.rule_expired(rule.expires, &denies.index(i));
             }
         }
+    }
+
+    fn rule_expired(&mut self, end: Option<Moment>, rule: &Place<'_>) {
+        self.passed(end, &rule.key("expires"), "the rule has expired", "remove it; it fits nothing any more");
     }
 
     /// A ceiling on what no destination is called is probably misspelt.

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
+mod budgets;
+#[cfg(test)]
 mod scene;
 #[cfg(test)]
 mod schemes;

@@ -77,11 +77,23 @@ impl Scene {
 
     /// Signed now. `absolute` is a target in absolute form.
     pub(crate) fn request(&self, method: &str, authority: &str, path: &str, source: Provenance) -> WireRequest {
+        self.request_by(("support/summarizer", "s-1"), method, authority, path, source)
+    }
+
+    /// As [`Scene::request`], by another agent and session.
+    pub(crate) fn request_by(
+        &self,
+        (agent, session): (&str, &str),
+        method: &str,
+        authority: &str,
+        path: &str,
+        source: Provenance,
+    ) -> WireRequest {
         let path = if method == "CONNECT" { "" } else { path };
         let unsigned = UnsignedRequest::new(method, &format!("http://{authority}{path}")).unwrap();
         let context = ContextFields {
-            agent: "support/summarizer".to_owned(),
-            session: "s-1".to_owned(),
+            agent: agent.to_owned(),
+            session: session.to_owned(),
             tenant: Some("acme".to_owned()),
             data_class: Some(DataClass::Internal),
             provenance: vec![source],

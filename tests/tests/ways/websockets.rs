@@ -8,7 +8,11 @@ use exeat_engine::context::Provenance::{self, ThirdParty, User};
 use std::time::{Duration, Instant};
 
 fn handshake(scene: &Scene, authority: &str, source: Provenance) -> WireRequest {
-    let mut request = scene.request("GET", authority, "/feed", source);
+    upgrading(scene.request("GET", authority, "/feed", source))
+}
+
+/// A signed GET that asks for a WebSocket.
+pub(crate) fn upgrading(mut request: WireRequest) -> WireRequest {
     for (name, value) in [
         ("connection", "Upgrade"),
         ("upgrade", "websocket"),

@@ -39,7 +39,7 @@ pub(super) struct Net {
     pub(super) agent: &'static str,
     pub(super) tenant: Option<&'static str>,
     pub(super) session: String,
-    sent: u64,
+    pub(super) sent: u64,
 }
 
 impl Net {

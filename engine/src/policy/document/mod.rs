@@ -3,6 +3,9 @@
 //! A key that is known but not built yet has the type [`NotYet`]: it is refused where it stands, so that nobody can
 //! believe it holds. What can only be judged with the rest of the document in view is left to the compile step.
 
+pub mod budget;
+pub mod environment;
+pub mod exception;
 pub mod gateway;
 pub mod names;
 pub mod policy;

@@ -1,7 +1,11 @@
 //! The merged policy: one document, whatever folder of files it came from.
 
+use super::environment::Unresolved;
+use super::exception::ExceptionCeilingDocument;
 use super::names::{NamesDocument, QuarantineDocument};
-use super::rule::{AllowDocument, CeilingDenyDocument, DenyDocument, LimitsDocument, Selector, SizesDocument};
+use super::rule::{
+    AllowDocument, CeilingDenyDocument, DefaultLimitsDocument, DenyDocument, LimitsDocument, Selector, SizesDocument,
+};
 use super::token::JwtDocument;
 use super::values::{Duration, Moment, Named, NotYet, OneOrMany};
 use crate::context::{DataClass, Provenance};
@@ -45,10 +49,8 @@ pub struct PolicyDocument {
     /// Sessions that are let out of quarantine.
     #[serde(default)]
     pub quarantine: QuarantineDocument,
-    /// Overlays for environments.
-    pub environments: Option<NotYet>,
-    /// Exceptions with an end.
-    pub exceptions: Option<NotYet>,
+    /// What differs between environments. Tools put it in its place; a gateway's policy has none.
+    pub environments: Option<Unresolved>,
 }
 
 /// One signer and what it may speak for.
@@ -124,9 +126,9 @@ impl<'de> Deserialize<'de> for PublicText {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DefaultsDocument {
-    /// Sizes where neither rule nor destination states one.
+    /// Sizes where neither rule nor destination states one, budgets where the rule states none.
     #[serde(default)]
-    pub limits: SizesDocument,
+    pub limits: DefaultLimitsDocument,
     /// Sizes by source, likewise.
     #[serde(default)]
     pub provenance: Named<SizesDocument, Provenance>,
@@ -145,6 +147,9 @@ pub struct CeilingsDocument {
     /// Sizes nobody may exceed.
     #[serde(default)]
     pub limits: LimitsDocument,
+    /// How long exceptions may live.
+    #[serde(default)]
+    pub exceptions: ExceptionCeilingDocument,
 }
 
 /// One tenant.

@@ -1,8 +1,12 @@
 //! Rules: what they name and what they demand.
 
+use super::budget::{BudgetList, Bytes, Hosts, Requests};
+use super::exception::ExceptionDocument;
 use super::values::{ByteSize, Moment, Named, NotYet, OneOrMany};
 use crate::context::Provenance;
 use crate::policy::Mode;
+use crate::policy::error::quoted;
+use crate::policy::read::list_of;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
@@ -40,7 +44,7 @@ pub struct AllowDocument {
     /// Places of the body that are replaced by tokens.
     pub tokenize: Option<NotYet>,
     /// An approved deviation.
-    pub exception: Option<NotYet>,
+    pub exception: Option<ExceptionDocument>,
 }
 
 /// A deny rule. Every key must fit; an absent key fits everything.
@@ -125,6 +129,10 @@ impl<'de> Deserialize<'de> for Selector {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of destinations such as [crm], or a map such as {category: crm}")
             }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Selector, E> {
+                let (found, list) = (quoted(text), list_of(text));
+                Err(E::custom(format_args!("expected a list of destinations, found the text {found}\nwrite {list}")))
+            }
             fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Selector, A::Error> {
                 let ids = OneOrMany::deserialize(de::value::SeqAccessDeserializer::new(items))?;
                 Ok(Selector { ids: Some(ids.0), plain: true, ..Selector::default() })
@@ -177,11 +185,38 @@ pub struct LimitsDocument {
     #[serde(default)]
     pub provenance: Named<SizesDocument, Provenance>,
     /// Budget of requests.
-    pub requests: Option<NotYet>,
+    pub requests: Option<BudgetList<Requests>>,
     /// Budget of bytes.
-    pub bytes: Option<NotYet>,
+    pub bytes: Option<BudgetList<Bytes>>,
     /// Budget of distinct hosts.
-    pub hosts: Option<NotYet>,
+    pub hosts: Option<BudgetList<Hosts>>,
+}
+
+/// Sizes and budgets where nothing nearer is said.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DefaultLimitsDocument {
+    /// Body.
+    pub body: Option<ByteSize>,
+    /// Path and query.
+    pub url: Option<ByteSize>,
+    /// All header values that go on.
+    pub headers: Option<ByteSize>,
+    /// Path, query, headers that go on and body together.
+    pub total: Option<ByteSize>,
+    /// Budget of requests of each rule that states none.
+    pub requests: Option<BudgetList<Requests>>,
+    /// Budget of bytes, likewise.
+    pub bytes: Option<BudgetList<Bytes>>,
+    /// Budget of distinct hosts, likewise.
+    pub hosts: Option<BudgetList<Hosts>>,
+}
+
+impl DefaultLimitsDocument {
+    /// The sizes alone.
+    pub fn sizes(&self) -> SizesDocument {
+        SizesDocument { body: self.body, url: self.url, headers: self.headers, total: self.total }
+    }
 }
 
 impl LimitsDocument {

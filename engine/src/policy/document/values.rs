@@ -9,10 +9,33 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
 
+/// Reads a value from text; of anything else it is said which form is expected.
+macro_rules! written_as {
+    ($type:ty, $form:literal) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct V;
+                impl Visitor<'_> for V {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($form)
+                    }
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$type, E> {
+                        <$type>::try_from(text.to_owned()).map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_any(V)
+            }
+        }
+    };
+}
+
 /// A number of bytes: `0B`, `512B`, `64KiB`, `1MiB`, `1GiB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
+
+written_as!(ByteSize, "a size such as 64KiB");
 
 impl TryFrom<String> for ByteSize {
     type Error = ValueError;
@@ -29,9 +52,10 @@ impl TryFrom<String> for ByteSize {
 }
 
 /// A span of time, in milliseconds: `500ms`, `2s`, `5m`, `1h`, `1d`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Duration(pub u64);
+
+written_as!(Duration, "a duration such as 5m");
 
 impl TryFrom<String> for Duration {
     type Error = ValueError;
@@ -59,8 +83,7 @@ fn whole_number_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 /// A day (`2027-06-30`) or a moment (`2027-06-30T12:00:00Z`), UTC, from 1970 on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// A whole day, by its first millisecond.
     Day(Timestamp),
@@ -86,6 +109,8 @@ impl Moment {
         }
     }
 }
+
+written_as!(Moment, "a date such as 2027-06-30");
 
 impl TryFrom<String> for Moment {
     type Error = ValueError;
@@ -128,6 +153,20 @@ fn parse_moment(text: &str) -> Option<Moment> {
         return None;
     }
     Some(Moment::Instant(start.plus_millis((hour * 3_600 + minute * 60 + second) * 1_000)))
+}
+
+/// The day of a moment, as documents write it.
+pub(crate) fn day_of(moment: Timestamp) -> String {
+    // As in `parse_moment`: years that begin in March, in eras of 400 of them.
+    let days = moment.0 / DAY_MILLIS + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
 }
 
 fn numbers(text: &str, separator: char, widths: [usize; 3]) -> Option<[u64; 3]> {
@@ -259,9 +298,18 @@ mod tests {
             let moment = Moment::try_from(text.to_owned()).unwrap();
             assert_eq!(moment.start(), Timestamp(start), "{text}");
             assert_eq!(moment.end(), Timestamp(start + DAY_MILLIS - 1), "{text}");
+            assert_eq!((day_of(moment.start()), day_of(moment.end())), (text.to_owned(), text.to_owned()));
         }
         let noon = Moment::try_from("2027-06-30T12:00:01Z".to_owned()).unwrap();
         assert_eq!((noon.start(), noon.end()), (Timestamp(1_814_356_801_000), Timestamp(1_814_356_801_000)));
+    }
+
+    #[test]
+    fn days_are_written_as_they_are_read() {
+        for day in (0..150_000).step_by(7) {
+            let start = Timestamp(day * DAY_MILLIS);
+            assert_eq!(Moment::try_from(day_of(start)), Ok(Moment::Day(start)));
+        }
     }
 
     #[test]

@@ -2,14 +2,16 @@
 //!
 //! Deny wins, over every destination that the host fits. An allow rule must fit whole. Where several do, the closest
 //! gives what is set. A refusal names the rule that came closest and the first condition that failed, in this order:
-//! grant, agent, destination, deny rules, tenant, scope, delegation, binding, method, path, conditions, class, size.
+//! grant, agent, destination, deny rules, tenant, scope, delegation, binding, method, path, conditions, class, size, budgets.
 //! Nothing depends on the order in which anything is written.
 
+mod charge;
 mod firmness;
 mod head;
 mod payload;
 mod specificity;
 
+pub use charge::Unpaid;
 pub use payload::{Candidates, Grant, Payload, Scrutiny, Verdict};
 pub use specificity::Specificity;
 

@@ -7,6 +7,7 @@ use super::super::headers;
 use super::super::limits::{Dimension, Excess, Holding, Limits, Measured, StatedBy};
 use super::super::names::NameLimits;
 use super::super::rule::AllowRule;
+use super::charge::Pay;
 use super::firmness::{Firmness, Modes};
 use super::{Refusal, Refusals};
 use crate::context::Provenance;
@@ -78,7 +79,7 @@ pub(super) struct Candidate {
 /// What a rule lets go, and how.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    candidate: Candidate,
+    pub(super) candidate: Candidate,
     removals: BTreeSet<String>,
 }
 
@@ -128,10 +129,10 @@ impl Candidate {
 }
 
 /// Why a candidate does not fit after all.
-struct Objection {
-    reason: Reason,
-    condition: String,
-    mode: Mode,
+pub(super) struct Objection {
+    pub(super) reason: Reason,
+    pub(super) condition: String,
+    pub(super) mode: Mode,
 }
 
 impl Candidates {
@@ -176,11 +177,20 @@ impl Candidates {
     /// Judges what the request carries. Never less is allowed for more bytes left out: a body that is read only in part
     /// may be judged by what was read, to refuse early.
     pub fn judge_payload(&self, payload: &Payload<'_>) -> Verdict {
+        self.judge(payload, &mut |_, _| Ok(()))
+    }
+
+    /// Judges it, and asks of each rule that fits whole, the closest first, whether it pays.
+    pub(super) fn judge(&self, payload: &Payload<'_>, pay: &mut Pay<'_>) -> Verdict {
         let limits = self.destination_limits();
         let mut refusals = Refusals::default();
         let mut observable = false;
         for candidate in &self.candidates {
-            let objections = self.objections(Some(candidate), payload, &limits);
+            let mut objections = self.objections(Some(candidate), payload, &limits);
+            // What leaves against the rules is charged to none.
+            if objections.is_empty() && self.observed.is_none() {
+                objections.extend(self.unpaid(candidate, payload, pay));
+            }
             let Some(first) = objections.first() else {
                 if self.observed.is_some() {
                     observable = true;
@@ -211,13 +221,27 @@ impl Candidates {
         Verdict::Refused(refusal.unwrap_or_else(|| self.undecided()))
     }
 
-    /// All that speaks against a candidate, or, without one, against a request that is only observed.
-    fn objections(&self, candidate: Option<&Candidate>, payload: &Payload<'_>, limits: &[&Limits]) -> Vec<Objection> {
-        let goes_on = |name: &str| match candidate {
+    /// Whether a header goes on under a candidate, or, without one, with a request that is only observed.
+    fn goes_on(&self, candidate: Option<&Candidate>, name: &str) -> bool {
+        match candidate {
             Some(candidate) => candidate.keeps(name, &self.removals),
             None => !headers::is_reserved(name),
-        };
-        let kept = || payload.fields.iter().filter(|(name, _)| goes_on(name));
+        }
+    }
+
+    /// What sizes and budgets count.
+    pub(super) fn measured(&self, candidate: Option<&Candidate>, payload: &Payload<'_>) -> Measured {
+        let kept = payload.fields.iter().filter(|(name, _)| self.goes_on(candidate, name));
+        let set = candidate.iter().flat_map(|candidate| &candidate.set).filter_map(|(_, value)| value.as_ref());
+        let bytes = kept.map(|(_, value)| value.len()).chain(set.map(String::len));
+        let headers = bytes.fold(0_u64, |sum, bytes| sum.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX)));
+        Measured { url: payload.url, headers, body: payload.body }
+    }
+
+    /// All that speaks against a candidate, or, without one, against a request that is only observed.
+    fn objections(&self, candidate: Option<&Candidate>, payload: &Payload<'_>, limits: &[&Limits]) -> Vec<Objection> {
+        let kept = || payload.fields.iter().filter(|(name, _)| self.goes_on(candidate, name));
+        let measured = self.measured(candidate, payload);
         let mut objections = Vec::new();
         if let Some((candidate, credentials)) =
             candidate.and_then(|candidate| Some((candidate, candidate.destination.credentials()?)))
@@ -229,10 +253,6 @@ impl Candidates {
                 mode: self.modes.of(Firmness::Platform),
             }));
         }
-        let set = candidate.iter().flat_map(|candidate| &candidate.set).filter_map(|(_, value)| value.as_ref());
-        let bytes = kept().map(|(_, value)| value.len()).chain(set.map(String::len));
-        let headers = bytes.fold(0_u64, |sum, bytes| sum.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX)));
-        let measured = Measured { url: payload.url, headers, body: payload.body };
         let excesses = self.holding(candidate.map(|c| &c.rule.limits), limits).excesses(measured, &self.sources);
         objections.extend(excesses.into_iter().map(|excess| self.size_objection(excess)));
         objections

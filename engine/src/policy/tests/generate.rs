@@ -86,7 +86,7 @@ fn mode() -> impl Strategy<Value = Option<Value>> {
 }
 
 /// An allow rule; its id comes later.
-fn allow() -> impl Strategy<Value = Value> {
+pub(super) fn allow() -> impl Strategy<Value = Value> {
     let binding = prop::option::weighted(0.2, list(&["request", "session"]));
     (selector(), maybe(list(&["GET", "POST"])), list(&PATHS), when(), maybe(limits()), mode(), binding).prop_map(
         |(to, methods, paths, when, limits, mode, binding)| {
@@ -112,7 +112,7 @@ pub(super) fn deny() -> impl Strategy<Value = Value> {
 }
 
 /// Gives each rule an id.
-fn rules(rules: Vec<Value>, prefix: &str) -> Value {
+pub(super) fn rules(rules: Vec<Value>, prefix: &str) -> Value {
     let numbered = rules.into_iter().enumerate().map(|(i, mut rule)| {
         rule["id"] = json!(format!("{prefix}{i}"));
         rule
@@ -145,7 +145,7 @@ fn destination(id: &'static str) -> impl Strategy<Value = (String, Value)> {
         })
 }
 
-fn agent(name: &'static str) -> impl Strategy<Value = (String, Value)> {
+pub(super) fn agent(name: &'static str) -> impl Strategy<Value = (String, Value)> {
     let observed = (deny(), mode()).prop_map(|(mut rule, mode)| {
         rule.as_object_mut().unwrap().extend(mode.map(|mode| ("mode".to_owned(), mode)));
         rule

@@ -2,7 +2,10 @@
 
 mod credentials;
 mod documents;
+mod environments;
+mod exceptions;
 mod generate;
+mod independence;
 mod lean;
 mod modes;
 mod naive;

@@ -7,12 +7,12 @@ use crate::policy::{Configuration, Mode, Verdict};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn allows(configuration: &Configuration, request: &Request) -> bool {
+pub(super) fn allows(configuration: &Configuration, request: &Request) -> bool {
     matches!(request.judge(configuration), Verdict::Allowed(_))
 }
 
 /// Whether it leaves, allowed or only observed.
-fn leaves(configuration: &Configuration, request: &Request) -> bool {
+pub(super) fn leaves(configuration: &Configuration, request: &Request) -> bool {
     match request.judge(configuration) {
         Verdict::Allowed(_) => true,
         Verdict::Refused(refusal) => refusal.mode == Mode::Monitor,

@@ -10,7 +10,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/destinatons",
             json!({}),
-            r#"policy: /destinatons: unknown key "destinatons"; did you mean "destinations"? Known here: schema, revision, change, mode, signers, defaults, ceilings, tenants, destinations, profiles, agents, quarantine, environments, exceptions (a key that nobody reads would be taken for one that holds)"#,
+            r#"policy: /destinatons: unknown key "destinatons"; did you mean "destinations"? Known here: schema, revision, change, mode, signers, defaults, ceilings, tenants, destinations, profiles, agents, quarantine, environments (a key that nobody reads would be taken for one that holds)"#,
         ),
         (
             "@/limits/bdy",
@@ -40,7 +40,11 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
             json!("monitr"),
             r#"policy: /mode: unknown value "monitr"; did you mean "monitor"? Known here: enforce, monitor"#,
         ),
-        ("/signers", json!({}), "policy: /signers: expected a list, found a map; write a list"),
+        (
+            "/signers",
+            json!({}),
+            "policy: /signers: expected a list, found a map; begin each entry with `- `, or put brackets around it",
+        ),
         ("/agents", json!([]), "policy: /agents: expected a map, found a list; write a map"),
         ("@/paths", Value::Null, r#"policy: @: the key "paths" is missing; add "paths""#),
         ("@/paths", json!([]), "policy: @/paths: an empty list fits nothing; name at least one, or leave the key out"),
@@ -132,7 +136,11 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
             json!("64KB"),
             r#"policy: @/limits/body: "64KB" is not a size; write a whole number and B, KiB, MiB or GiB, such as 0B, 512B, 64KiB"#,
         ),
-        ("@/limits/body", json!(65_536), "policy: @/limits/body: expected text, found a number; put it in quotes"),
+        (
+            "@/limits/body",
+            json!(65_536),
+            "policy: @/limits/body: expected a size such as 64KiB, found the number 65536; write a size such as 64KiB",
+        ),
         (
             "@/limits/provenance/3rd-party",
             json!({}),
@@ -258,7 +266,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/destinations/crm/ports",
             json!([70_000]),
-            "policy: /destinations/crm/ports/0: expected a whole number from 0 to 65535, found a number; write a whole number from 0 to 65535",
+            "policy: /destinations/crm/ports/0: expected a whole number from 0 to 65535, found 70000; write a whole number from 0 to 65535",
         ),
         (
             "/destinations/crm/category",
@@ -318,12 +326,12 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/destinations/crm/life",
             json!("5m"),
-            "policy: /destinations/crm/life: nothing lasts 300000 ms here; add `tunnel: true` or `upgrade: [websocket]`, or remove this key",
+            "policy: /destinations/crm/life: there is no tunnel and no upgrade whose life this could bound; add `tunnel: true` or `upgrade: [websocket]`, or remove this key",
         ),
         (
             "/destinations/crm/tunnel",
             json!("no"),
-            "policy: /destinations/crm/tunnel: expected a boolean, found the text \"no\"; write a boolean",
+            "policy: /destinations/crm/tunnel: expected true or false, found the text \"no\"; write true or false",
         ),
         (
             "/destinations/openai/credentials/sha256",
@@ -460,10 +468,111 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
             json!([]),
             "policy: @/parameters: not supported yet; remove this key, and with it whatever should only be allowed under it",
         ),
+        // Budgets.
         (
             "@/limits/requests",
-            json!("600/session"),
-            "policy: @/limits/requests: not supported yet; remove this key, and with it whatever should only be allowed under it",
+            json!(600),
+            "policy: @/limits/requests: expected a budget of requests such as 600/session, or a list of them, found the number 600; write a budget of requests such as 600/session, or a list of them",
+        ),
+        (
+            "@/limits/requests",
+            json!("600"),
+            r#"policy: @/limits/requests: "600" is not a budget; write how much, for whom and for how long, such as 600/session or 600/tenant/1d"#,
+        ),
+        (
+            "@/limits/requests",
+            json!(["600/session", "10k/tenant/1d"]),
+            r#"policy: @/limits/requests/1: "10k" is not a number of requests; write a whole number before the first slash, such as 600/session"#,
+        ),
+        (
+            "@/limits/requests",
+            json!([]),
+            "policy: @/limits/requests: an empty list is no budget; write one, or leave the key out",
+        ),
+        (
+            "@/limits/requests",
+            json!("600/sesion"),
+            r#"policy: @/limits/requests: a budget cannot count for "sesion"; did you mean "session"? Known here: session, agent, tenant"#,
+        ),
+        (
+            "@/limits/requests",
+            json!("0/session"),
+            "policy: @/limits/requests: a budget of nothing lets nothing go; write 1 or more, or remove the rule",
+        ),
+        (
+            "@/limits/requests",
+            json!("600/agent"),
+            "policy: @/limits/requests: a budget of an agent needs a window, for it has no end; write for how long it holds, such as 600/agent/1d",
+        ),
+        (
+            "@/limits/bytes",
+            json!(["1MiB/session", "1GiB/tenant"]),
+            "policy: @/limits/bytes/1: a budget of a tenant needs a window, for it has no end; write for how long it holds, such as 1GiB/tenant/1d",
+        ),
+        (
+            "@/limits/bytes",
+            json!("1MB/session"),
+            r#"policy: @/limits/bytes: "1MB" is not a size; write a whole number and B, KiB, MiB or GiB, such as 0B, 512B, 64KiB"#,
+        ),
+        (
+            "@/limits/bytes",
+            json!("1MiB/agent/90d"),
+            "policy: @/limits/bytes: a window of 90d is out of range; write 1s to 30d",
+        ),
+        (
+            "@/limits/bytes",
+            json!("1MiB/agent/1w"),
+            r#"policy: @/limits/bytes: "1w" is not a duration; write a whole number and ms, s, m, h or d, such as 500ms, 2s, 5m"#,
+        ),
+        (
+            "@/limits/hosts",
+            json!("1000/session"),
+            r#"policy: @/limits/hosts: "1000" hosts are more than are remembered of one budget; write at most 256"#,
+        ),
+        (
+            "@/limits/hosts",
+            json!(["20/session", "5/session/1h"]),
+            r#"policy: @/limits/hosts/1: "20/session" and "5/session/1h" count the same; keep one of the two (hosts are remembered one by one, once for each of session, agent and tenant)"#,
+        ),
+        (
+            "@/limits/requests",
+            json!(["20/agent/60m", "5/agent/1h"]),
+            r#"policy: @/limits/requests/1: "20/agent/60m" and "5/agent/1h" count the same; keep the smaller of the two"#,
+        ),
+        (
+            "@/limits/requests",
+            json!([
+                "1/session/1s",
+                "1/session/2s",
+                "1/session/3s",
+                "1/session/4s",
+                "1/session/5s",
+                "1/session/6s",
+                "1/session/7s",
+                "1/session/8s",
+                "1/session"
+            ]),
+            "policy: @/limits/requests: more budgets than are counted at once; write at most 8",
+        ),
+        (
+            "/defaults/limits",
+            json!({"requests": "600/tenant"}),
+            "policy: /defaults/limits/requests: a budget of a tenant needs a window, for it has no end; write for how long it holds, such as 600/tenant/1d",
+        ),
+        (
+            "/defaults/limits",
+            json!({"hosts": ["1/session", "2/session"]}),
+            r#"policy: /defaults/limits/hosts/1: "1/session" and "2/session" count the same; keep one of the two (hosts are remembered one by one, once for each of session, agent and tenant)"#,
+        ),
+        (
+            "/destinations/crm/limits",
+            json!({"bytes": "1MiB/session"}),
+            "policy: /destinations/crm/limits/bytes: a budget belongs to an allow rule; write it under limits of the rules, or once under defaults/limits (a request is charged to the one rule that lets it go)",
+        ),
+        (
+            "/ceilings/limits",
+            json!({"hosts": "20/session"}),
+            "policy: /ceilings/limits/hosts: a budget belongs to an allow rule; write it under limits of the rules, or once under defaults/limits (a request is charged to the one rule that lets it go)",
         ),
         (
             "@/redact",
@@ -473,7 +582,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/environments",
             json!({}),
-            "policy: /environments: not supported yet; remove this key, and with it whatever should only be allowed under it",
+            "policy: /environments: a gateway reads the policy of one environment; give it what `exeat policy compile --env NAME` writes, which has these overlays in their places",
         ),
         (
             "@/when/reason",

@@ -45,6 +45,7 @@ fn decision(n: u64, outcome: Outcome, binding: Option<Binding>) -> DecisionRecor
         outcome,
         reason: if outcome == Outcome::Allow { Reason::Permitted } else { Reason::SignatureInvalid },
         rule: None,
+        exception: None,
         condition: None,
         follows: None,
         released: if outcome == Outcome::Deny { Let::None } else { Let::HeadAndBody },
