@@ -1,7 +1,7 @@
 //! All arms, in the order of the report.
 
 use crate::stopwatch::Arm;
-use crate::{bytes, curve, request};
+use crate::{bodies, budgets, bytes, curve, request};
 
 /// Prepares everything; an error names what could not be.
 pub(crate) fn all() -> Result<Vec<Arm>, String> {
@@ -9,7 +9,9 @@ pub(crate) fn all() -> Result<Vec<Arm>, String> {
     arms.extend(bytes::hashes());
     arms.extend(curve::arms()?);
     arms.extend(request::judgement()?);
+    arms.extend(bodies::arms()?);
     arms.extend(request::exchanges()?);
+    arms.extend(budgets::arms()?);
     Ok(arms)
 }
 

@@ -4,6 +4,8 @@
 //! logs one line of JSON at the end.
 
 mod arms;
+mod bodies;
+mod budgets;
 mod bytes;
 mod curve;
 mod request;

@@ -19,8 +19,10 @@ use exeat_engine::evidence::{
 };
 use exeat_engine::exchange::{End, Exchange, Step, Surroundings};
 use exeat_engine::facts::{Facts, Timestamp};
+use exeat_engine::ledger::budgets;
 use exeat_engine::ledger::names::{Charge, Charged, Mark};
 use exeat_engine::ledger::{Ledger, NonceFingerprint, SessionName, Share, Spend, Unavailable};
+use exeat_engine::payload::{Content, Reading};
 use exeat_engine::policy::{Configuration, HeadVerdict, Mode, Payload, Subject, Verdict};
 use exeat_engine::request::RequestHead;
 use serde_json::json;
@@ -208,7 +210,13 @@ pub(crate) fn judgement() -> Result<Vec<Arm>, String> {
         Arm::new("judgement", "destination made canonical", move || read().is_ok()),
         Arm::new("judgement", "policy: head", move || matches!(judge(), HeadVerdict::Open(_))),
         Arm::new("judgement", "policy: payload", move || {
-            let payload = Payload { body: 0, url: PATH.len() as u64, fields: black_box(&fields) };
+            let payload = Payload {
+                body: 0,
+                url: PATH.len() as u64,
+                fields: black_box(&fields),
+                query: None,
+                content: Content::Known(&Reading::Empty),
+            };
             matches!(candidates.judge_payload(&payload), Verdict::Allowed(_))
         }),
     ])
@@ -224,6 +232,10 @@ impl Ledger for AlwaysFresh {
 
     fn charge_names(&mut self, _: &Charge<'_>, _: Timestamp) -> Charged {
         Charged::Within
+    }
+
+    fn charge_budgets(&mut self, _: &budgets::Charge<'_>, _: Timestamp) -> budgets::Charged {
+        budgets::Charged::Within
     }
 
     fn quarantined(&mut self, _: &SessionName<'_>, _: Timestamp) -> Result<Option<Timestamp>, Unavailable> {

@@ -15,6 +15,7 @@ pub mod yaml;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use exeat_engine::facts::Timestamp;
+use exeat_engine::policy::document::schema::SchemaKind;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +53,12 @@ enum PolicyCommand {
         #[arg(short, long)]
         output: Option<PathBuf>,
     },
+    /// Print the JSON Schema of a kind of file, for editors.
+    Schema {
+        /// Whose file: the gateway document, a file of the platform, a file of a team.
+        #[arg(value_parser = kind)]
+        kind: SchemaKind,
+    },
     /// Make a policy of any size, to see what many teams look like and to measure a gateway with.
     Generate {
         /// Where to write it: gateway.yaml and the folder policy. Must be empty or absent.
@@ -77,6 +84,9 @@ pub fn run(args: PolicyArgs) -> anyhow::Result<()> {
         PolicyCommand::Check { folder, gateway, env } => check(&folder, gateway.as_deref(), env.as_deref()),
         PolicyCommand::Compile { folder, gateway, env, output } => {
             compile(&folder, &gateway, env.as_deref(), output.as_deref())
+        }
+        PolicyCommand::Schema { kind } => {
+            std::io::stdout().lock().write_all(schema(kind)?.as_bytes()).context("cannot print the schema")
         }
         PolicyCommand::Generate { folder, teams, agents, rules, seed } => {
             generate::generate(generate::Shape { teams, agents, rules, seed }).write(&folder)
@@ -148,6 +158,19 @@ fn explain(loaded: Result<Vec<load::Loaded>, Vec<diagnostic::Diagnostic>>) -> an
             }
         }
     }
+}
+
+fn kind(word: &str) -> Result<SchemaKind, String> {
+    let kind = SchemaKind::ALL.into_iter().find(|kind| kind.word() == word);
+    kind.ok_or_else(|| format!("write one of {}", SchemaKind::ALL.map(SchemaKind::word).join(", ")))
+}
+
+/// The JSON Schema of a kind of file, as it is committed.
+///
+/// # Errors
+/// None that can happen: a schema is JSON.
+pub fn schema(kind: SchemaKind) -> anyhow::Result<String> {
+    Ok(format!("{}\n", serde_json::to_string_pretty(&kind.schema())?))
 }
 
 /// Writes a file as a whole or not at all: a gateway that watches it never reads half of it.

@@ -2,6 +2,8 @@
 
 use exeat_engine::facts::Timestamp;
 use proxy_wasm::hostcalls;
+#[cfg(target_arch = "wasm32")]
+use proxy_wasm::types::BufferType;
 use proxy_wasm::types::LogLevel;
 use std::time::UNIX_EPOCH;
 
@@ -51,4 +53,40 @@ pub(crate) fn set_filter_state(key: &str, value: &str) -> Result<(), String> {
 /// Writes to the host's log. A log that cannot be written stops nothing.
 pub(crate) fn log(level: LogLevel, message: &str) {
     let _ = hostcalls::log(level, message);
+}
+
+#[cfg(target_arch = "wasm32")]
+mod imports {
+    #[link(wasm_import_module = "env")]
+    unsafe extern "C" {
+        // The SDK's own panics on every status but success.
+        pub(super) fn proxy_set_buffer_bytes(
+            buffer: u32,
+            start: usize,
+            length: usize,
+            bytes: *const u8,
+            size: usize,
+        ) -> u32;
+    }
+}
+
+/// Puts another body in the place of all that the host holds of a request's, and sees to it that it did.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn replace_request_body(body: &[u8]) -> Result<(), String> {
+    let buffer = BufferType::HttpRequestBody;
+    // SAFETY: the bytes are valid for their length for the whole call. From the first to beyond the last: hosts replace a
+    // whole body, or nothing.
+    let status =
+        unsafe { imports::proxy_set_buffer_bytes(buffer as u32, 0, u32::MAX as usize, body.as_ptr(), body.len()) };
+    if status != 0 {
+        return Err(format!("the body cannot be replaced: status {status}"));
+    }
+    let held = hostcalls::get_buffer(buffer, 0, body.len().saturating_add(1)).ok().flatten().unwrap_or_default();
+    if held == body { Ok(()) } else { Err("the host did not replace the body".to_owned()) }
+}
+
+/// Native builds have no host.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn replace_request_body(_body: &[u8]) -> Result<(), String> {
+    Err("there is no host".to_owned())
 }

@@ -176,7 +176,7 @@ impl Http {
                 }
                 match decision.verdict {
                     Verdict::Refuse(answer) => self.refuse(&answer),
-                    Verdict::Forward(map) => match release(&decision.id, map, decision.clearance) {
+                    Verdict::Forward(map) => match release(&decision.id, map, decision.body, decision.clearance) {
                         Ok(()) => {
                             self.held = false;
                             let until = self.exchange.as_ref().and_then(Exchange::stream_until);
@@ -273,8 +273,14 @@ impl Http {
     }
 }
 
-/// Lets a request go: the pass for the guard, the way out for the host's routes, and nothing but the headers judged.
-fn release(decision: &str, map: Vec<(String, Vec<u8>)>, clearance: Option<Box<Clearance>>) -> Result<(), String> {
+/// Lets a request go: the pass for the guard, the way out for the host's routes, and nothing but the headers judged, with
+/// the body that takes the place of the one received, where there is one.
+fn release(
+    decision: &str,
+    map: Vec<(String, Vec<u8>)>,
+    body: Option<Vec<u8>>,
+    clearance: Option<Box<Clearance>>,
+) -> Result<(), String> {
     let clearance = clearance.ok_or("there is no pass for it")?;
     let exit = clearance.pass.exit;
     let spelling = clearance.host().map(|host| (host, clearance.pass.port));
@@ -301,6 +307,9 @@ fn release(decision: &str, map: Vec<(String, Vec<u8>)>, clearance: Option<Box<Cl
         // Routes of the host ask for it, so that nothing leaves but by this line.
         hostcalls::set_property(vec!["exeat.released"], Some(exit.word().as_bytes()))
             .map_err(|status| format!("the way out cannot be named: {status:?}"))?;
+        if let Some(body) = &body {
+            host::replace_request_body(body)?;
+        }
         let map: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
         hostcalls::set_map_bytes(MapType::HttpRequestHeaders, map)
             .map_err(|status| format!("the headers cannot be set: {status:?}"))

@@ -16,7 +16,7 @@ const NFKC: ComposingNormalizerBorrowed<'static> = ComposingNormalizerBorrowed::
 /// On top of the mapping letters are brought to upper case and back, so that all are equal that either direction makes
 /// equal: `ß` is `ss`, `ı` is `i`; and a dot over an `i` counts for nothing, because Turkish servers lose it.
 /// Dots and spaces at the end count for nothing, because Windows drops them.
-pub(super) fn fold(text: &str) -> Cow<'_, str> {
+pub(crate) fn fold(text: &str) -> Cow<'_, str> {
     let text = text.trim_end_matches(['.', ' ']);
     if text.is_ascii() {
         return if text.bytes().any(|b| b.is_ascii_uppercase()) {

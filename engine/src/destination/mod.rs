@@ -35,6 +35,7 @@ pub use canonical::{CanonicalDestination, Scheme};
 pub use cidr::{Cidr, CidrError};
 pub use error::DestinationError;
 pub use exit::Exit;
+pub(crate) use fold::fold;
 pub use host::{CanonicalHost, HostName};
 pub use hosts::{HostGrant, HostPattern, HostPatternError, HostSpecificity};
 pub use matcher::{HostMatch, HostMatcher, HostMatcherError};

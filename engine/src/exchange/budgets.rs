@@ -5,11 +5,12 @@
 
 use super::examine::Examined;
 use super::names::{session_name, share};
-use super::stream::Stream;
+use super::stream::{HIDDEN, Stream};
 use super::{Exchange, Surroundings};
 use crate::decision::Reason;
 use crate::ledger::budgets::Charged;
-use crate::policy::{Budgets, Candidates, Mode, Spending, Unpaid, Verdict};
+use crate::payload::Content;
+use crate::policy::{Budgets, Candidates, Mode, Payload, Spending, Unpaid, Verdict};
 use std::sync::Arc;
 
 impl Exchange {
@@ -20,31 +21,37 @@ impl Exchange {
         around: &mut Surroundings<'_>,
         request: &Examined,
         candidates: &Candidates,
-        body: u64,
+        payload: &Payload<'_>,
     ) -> Verdict {
         if candidates.scrutiny().is_none() {
-            return judge(around, request, candidates, body, false);
+            return judge(around, request, candidates, payload, false);
         }
         // What has used up its budget says no name either.
-        let verdict = judge(around, request, candidates, body, true);
+        let verdict = judge(around, request, candidates, payload, true);
         let leaves = !matches!(&verdict, Verdict::Refused(refusal) if refusal.mode == Mode::Enforce);
         match leaves.then(|| self.charge_names(around, request, candidates)).flatten() {
             Some(refusal) if refusal.mode == Mode::Enforce || matches!(verdict, Verdict::Allowed(_)) => {
                 Verdict::Refused(refusal)
             }
-            _ if matches!(verdict, Verdict::Allowed(_)) => judge(around, request, candidates, body, false),
+            _ if matches!(verdict, Verdict::Allowed(_)) => judge(around, request, candidates, payload, false),
             _ => verdict,
         }
     }
 }
 
 /// Judges the whole request and asks the rules that allow it to pay, or only whether they could.
-fn judge(around: &mut Surroundings<'_>, request: &Examined, candidates: &Candidates, body: u64, ask: bool) -> Verdict {
+fn judge(
+    around: &mut Surroundings<'_>,
+    request: &Examined,
+    candidates: &Candidates,
+    payload: &Payload<'_>,
+    ask: bool,
+) -> Verdict {
     if !candidates.have_budgets() {
-        return candidates.judge_payload(&request.payload(body));
+        return candidates.judge_payload(payload);
     }
     let host = request.destination.host.to_string();
-    candidates.judge_and_charge(&request.payload(body), &mut |budgets, bytes| {
+    candidates.judge_and_charge(payload, &mut |budgets, bytes| {
         spend(around, request, budgets, &Spending { requests: 1, bytes, host: Some(&host), ask })
     })
 }
@@ -61,7 +68,7 @@ pub(super) fn charge_piece(
     if piece == 0 || !candidates.have_budgets() {
         return Ok(());
     }
-    let payload = request.payload(received);
+    let payload = request.payload(received, Content::Known(&HIDDEN));
     // What the current rule says; one that was not asked is too small by now.
     let mut unpaid = Unpaid::Unavailable;
     let mut verdict = candidates.judge_and_charge(&payload, &mut |budgets, _| {

@@ -9,7 +9,7 @@ use crate::destination::{Authority, CanonicalDestination, DestinationError, Exit
 use crate::facts::Facts;
 use crate::ledger::{Share, Spend};
 use crate::payload::digest::ContentDigests;
-use crate::policy::{Candidates, Configuration, Grant, HeadVerdict, Outlet, Payload, Refusal, Subject};
+use crate::policy::{Candidates, Configuration, Grant, HeadVerdict, Outlet, Refusal, Subject};
 use crate::request::RequestHead;
 
 /// The longest method that is read at all: HTTP/2 takes any token, which could carry data out.
@@ -247,12 +247,6 @@ impl Examined {
             Some(scheme) if scheme.eq_ignore_ascii_case(b"http") => named(b":80"),
             _ => false,
         }
-    }
-
-    /// What limits speak of, with so many bytes of body.
-    pub(super) fn payload(&self, body: u64) -> Payload<'_> {
-        let url = self.head.path.as_ref().map_or(0, Vec::len) as u64;
-        Payload { body, url, fields: &self.head.fields }
     }
 
     /// The header map that goes on under a rule: nothing but what is listed, and what the gateway sets.

@@ -125,5 +125,5 @@ pub fn refuse(
     let _ = journal.append_decision(&record, Vec::new());
     let condition = record.condition.filter(|_| clearance.is_some() && gateway.feedback() == Feedback::Full);
     let verdict = Verdict::Refuse(answer(reason, &id, None, condition.as_deref()));
-    Decision { id, outcome: Outcome::Deny, reason, first_seen: false, verdict, clearance: None }
+    Decision { id, outcome: Outcome::Deny, reason, first_seen: false, verdict, body: None, clearance: None }
 }

@@ -5,6 +5,7 @@
 //! recorded nothing of the policy; nothing is released before a record of it stands in the journal.
 
 mod budgets;
+mod content;
 mod examine;
 mod flight;
 pub mod guard;
@@ -28,9 +29,11 @@ use crate::evidence::record::{Binding, CompletionRecord, Ending, GuardVerdict, O
 use crate::evidence::{AppendError, Appended};
 use crate::facts::{Facts, Timestamp};
 use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
+use crate::payload::{Content, Reading, Unreadable};
 use crate::policy::{Candidates, Configuration, Delivery, Destination, Feedback, Grant, Mode, Refusal};
 use crate::policy::{Verdict as PolicyVerdict, WhenFull};
 use crate::request::{MalformedHead, RequestHead};
+use content::Looked;
 use examine::Examined;
 use flight::{Flight, Passed, Rest};
 use report::{Denial, Report, Who};
@@ -53,6 +56,7 @@ pub struct Exchange {
     quarantined_until: Option<Timestamp>,
     /// Whether its agent meets its host for the first time, once that is asked.
     first_seen: Option<bool>,
+    looked: Looked,
 }
 
 #[derive(Debug)]
@@ -76,6 +80,8 @@ struct Held {
     candidates: Candidates,
     expected: Option<ContentDigests>,
     hasher: BodyHasher,
+    /// Empty unless something is asked of it.
+    body: Vec<u8>,
     bytes: u64,
 }
 
@@ -83,7 +89,15 @@ impl Exchange {
     /// An exchange under the configuration that is newest when its head arrives.
     pub fn new(configuration: Arc<Configuration>, facts: Facts) -> Self {
         let id = derive_id(&facts.random, "");
-        Self { configuration, facts, id, stage: Stage::New, quarantined_until: None, first_seen: None }
+        Self {
+            configuration,
+            facts,
+            id,
+            stage: Stage::New,
+            quarantined_until: None,
+            first_seen: None,
+            looked: Looked::default(),
+        }
     }
 
     /// The decision id, 32 hex digits; known from the start.
@@ -117,7 +131,7 @@ impl Exchange {
                     Err(refusal) => return self.refuse(around, Denial::policy(&refusal, &request, None)),
                 };
                 let hasher = BodyHasher::new(expected.as_ref());
-                let held = Box::new(Held { request, candidates, expected, hasher, bytes: 0 });
+                let held = Box::new(Held { request, candidates, expected, hasher, body: Vec::new(), bytes: 0 });
                 // What follows the head of a tunnel or an upgrade has no end to wait for.
                 if end || held.request.exit.is_stream() {
                     return self.decide(around, held);
@@ -147,6 +161,7 @@ impl Exchange {
                     }
                 }
                 held.hasher.update(chunk);
+                held.keep(chunk);
                 held.bytes = held.bytes.saturating_add(chunk.len() as u64);
                 let seen = held.bytes;
                 if end { self.decide(around, held) } else { self.next_piece(around, held, seen) }
@@ -245,8 +260,12 @@ impl Exchange {
 
     /// More of the body is to come, and at least `bytes` in all: refuse, let go early, or ask for it.
     fn next_piece(&mut self, around: &mut Surroundings<'_>, held: Box<Held>, bytes: u64) -> Step {
-        match held.candidates.judge_payload(&held.request.payload(bytes)) {
+        let large = Reading::Unreadable(Unreadable::Large);
+        let content = if held.is_beyond() { Content::Known(&large) } else { Content::Pending };
+        let payload = held.request.payload(bytes, content);
+        match held.candidates.judge_payload(&payload) {
             PolicyVerdict::Refused(refusal) if refusal.mode == Mode::Enforce => {
+                self.look(around, &held.candidates, &payload, &[]);
                 let Held { request, hasher, bytes: seen, .. } = *held;
                 let digest = (seen > 0).then(|| hasher.finish());
                 self.refuse(around, Denial::policy(&refusal, &request, digest.as_ref()))
@@ -257,7 +276,7 @@ impl Exchange {
             {
                 self.decide(around, held)
             }
-            PolicyVerdict::Refused(refusal) if held.bytes > MONITOR_HOLD => {
+            PolicyVerdict::Refused(refusal) if held.bytes > MONITOR_HOLD && !held.waits() => {
                 let Held { request, expected, hasher, candidates, .. } = *held;
                 if let Some(refusal) = self.charge_names(around, &request, &candidates).filter(enforced) {
                     return self.refuse(around, Denial::policy(&refusal, &request, None));
@@ -270,6 +289,7 @@ impl Exchange {
             verdict => {
                 let up_to = match verdict {
                     PolicyVerdict::Allowed(_) => held.candidates.largest_body(),
+                    PolicyVerdict::Refused(_) if held.waits() => held.candidates.largest_read().max(MONITOR_HOLD),
                     PolicyVerdict::Refused(_) => MONITOR_HOLD,
                 };
                 self.stage = Stage::Body(held);
@@ -280,7 +300,7 @@ impl Exchange {
 
     /// The whole request has been seen.
     fn decide(&mut self, around: &mut Surroundings<'_>, held: Box<Held>) -> Step {
-        let Held { request, candidates, expected, hasher, bytes } = *held;
+        let Held { request, candidates, expected, hasher, body, bytes } = *held;
         let digest = hasher.finish();
         if let Some(mismatch) = expected.as_ref().and_then(|expected| digest.check(expected).err()) {
             let denial = Denial::identity(mismatch.reason(), mismatch.to_string(), &request, Some(&digest));
@@ -290,7 +310,13 @@ impl Exchange {
             let why = "the body is not as long as content-length says".to_owned();
             return self.refuse(around, Denial::floor(Reason::RequestMalformed, why, &request, Some(&digest)));
         }
-        let verdict = self.judge_and_charge(around, &request, &candidates, bytes);
+        let reading = content::read(&request, &candidates, &body, bytes);
+        let payload = request.payload(bytes, Content::Known(&reading));
+        self.look(around, &candidates, &payload, &body);
+        let verdict = self.judge_and_charge(around, &request, &candidates, &payload);
+        if !matches!(&verdict, PolicyVerdict::Refused(refusal) if enforced(refusal)) {
+            self.treat(around, &candidates, &reading, &body);
+        }
         match verdict {
             PolicyVerdict::Allowed(grant) if request.exit.is_stream() => {
                 self.open_stream(around, request, candidates, &grant, &digest)
@@ -396,8 +422,8 @@ impl Exchange {
         around: &mut Surroundings<'_>,
         report: &Report<'_>,
         request: &Examined,
-        forward: Vec<(String, Vec<u8>)>,
-        flight: Flight,
+        mut forward: Vec<(String, Vec<u8>)>,
+        mut flight: Flight,
         credentials: Option<&str>,
     ) -> Step {
         if let Who::Request(request) = report.who {
@@ -432,12 +458,14 @@ impl Exchange {
                 return self.refuse(around, denial);
             }
         };
+        let body = self.replace(&mut forward, &mut flight);
         let decision = Box::new(Decision {
             id: self.id.clone(),
             outcome: report.outcome,
             reason: report.reason,
             first_seen: self.first_seen == Some(true),
             verdict: Verdict::Forward(forward),
+            body,
             clearance: Some(Box::new(self.clearance(request, report.destination.clone(), credentials))),
         });
         if let (Some(openings), Some(leaf)) = (ahead, leaf) {
@@ -491,6 +519,7 @@ impl Exchange {
             reason: report.reason,
             first_seen: false,
             verdict: Verdict::Refuse(answer(report.reason, &self.id, rule, condition)),
+            body: None,
             clearance: None,
         }))
     }

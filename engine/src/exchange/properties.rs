@@ -29,7 +29,7 @@ enum Call {
 
 fn calls() -> impl Strategy<Value = Vec<(usize, Call)>> {
     let sizes = prop_oneof![Just(0_usize), 1..64_usize, Just(600 * 1024), Just(1200 * 1024)];
-    let agents = prop_oneof![Just("team/worker"), Just("team/watched")];
+    let agents = prop_oneof![Just("team/worker"), Just("team/watched"), Just("team/reader")];
     let kind = prop_oneof![
         6 => (agents, sizes.clone()).prop_map(|(agent, size)| Kind::Signed(agent, size)),
         1 => Just(Kind::Unsigned),

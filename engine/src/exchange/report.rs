@@ -6,7 +6,7 @@ use crate::context::Identity;
 use crate::decision::Reason;
 use crate::evidence::commitment::{Commitment, FieldOpening, SALT_BYTES};
 use crate::evidence::record::{
-    DecisionRecord, DestinationReference, Outcome, PayloadReference, PolicyReference, Released,
+    DecisionRecord, DestinationReference, Finding, Outcome, PayloadReference, PolicyReference, Released,
 };
 use crate::payload::digest::BodyDigest;
 use crate::policy::{Destination, Mode, Refusal};
@@ -159,8 +159,8 @@ impl Report<'_> {
             stated_reason,
             attributes: context.map(|c| c.attributes.clone()).unwrap_or_default(),
             destination: self.destination(around),
-            parameters: Vec::new(),
-            payload: self.payload.map(payload_reference).unwrap_or_default(),
+            parameters: exchange.looked.parameters.clone(),
+            payload: payload_reference(self.payload, &exchange.looked.findings),
             first_seen: exchange.first_seen,
             quarantined_until: exchange.quarantined_until,
             request_id: facts.request_id.clone(),
@@ -206,11 +206,12 @@ impl Report<'_> {
     }
 }
 
-fn payload_reference(digest: &BodyDigest) -> PayloadReference {
+fn payload_reference(digest: Option<&BodyDigest>, findings: &[Finding]) -> PayloadReference {
+    let Some(digest) = digest else { return PayloadReference::default() };
     PayloadReference {
         bytes: digest.bytes(),
         digest: (digest.bytes() > 0).then(|| sha256_text(digest.sha256())),
-        findings: Vec::new(),
+        findings: findings.to_vec(),
     }
 }
 

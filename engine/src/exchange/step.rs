@@ -61,6 +61,9 @@ pub struct Decision {
     pub first_seen: bool,
     /// What to do with the request.
     pub verdict: Verdict,
+    /// The body that goes on in the place of all that was received, where rules blank or replace something in it. The headers
+    /// of the verdict are those of this one.
+    pub body: Option<Vec<u8>>,
     /// What the guard must know, where the request goes on.
     pub clearance: Option<Box<Clearance>>,
 }

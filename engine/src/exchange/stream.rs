@@ -9,8 +9,12 @@ use crate::destination::Exit;
 use crate::destination::client_hello::check_hello;
 use crate::evidence::record::{Outcome, Released};
 use crate::facts::Timestamp;
+use crate::payload::{Content, Reading, Unreadable};
 use crate::policy::{Budgets, Candidates, Destination, Mode, Verdict};
 use std::sync::Arc;
+
+/// Nothing can be told of what is in it.
+pub(super) static HIDDEN: Reading<'static> = Reading::Unreadable(Unreadable::Stream);
 
 /// A tunnel or an upgraded connection that was let go.
 #[derive(Debug)]
@@ -49,7 +53,7 @@ impl Stream {
             // RFC 6455 section 4.1: a client waits for the answer.
             return Err((self.reason(), "bytes before the upstream has upgraded".to_owned()));
         }
-        match self.candidates.judge_payload(&self.request.payload(received)) {
+        match self.candidates.judge_payload(&self.request.payload(received, Content::Known(&HIDDEN))) {
             Verdict::Allowed(_) => {}
             Verdict::Refused(refusal) => return Err((refusal.reason, refusal.condition.unwrap_or_default())),
         }

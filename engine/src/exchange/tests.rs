@@ -1,6 +1,8 @@
 //! Whole exchanges through the engine alone: signed request in, decision and records out.
 
 mod budgets;
+mod content;
+mod exceptions;
 mod leaks;
 mod names;
 mod session;
@@ -49,7 +51,9 @@ fn document() -> Value {
                 "team/worker": {"allow": [{"id": "read", "to": ["crm"], "methods": ["GET", "POST"],
                     "paths": ["/v1/**"], "headers": {"keep": ["x-kept"], "set": {"x-agent": "$agent"}},
                     "limits": {"body": "1KiB", "provenance": {"third-party": {"body": "10B", "url": "64B"}}}}]},
-                "team/watched": {"mode": "monitor", "allow": [{"id": "read", "to": ["crm"], "paths": ["/v1/**"]}]}
+                "team/watched": {"mode": "monitor", "allow": [{"id": "read", "to": ["crm"], "paths": ["/v1/**"]}]},
+                "team/reader": {"mode": "monitor", "allow": [{"id": "read", "to": ["crm"], "methods": ["POST"],
+                    "paths": ["/v1/**"], "redact": ["/a"], "limits": {"body": "1100KiB"}}]}
             }
         }
     })

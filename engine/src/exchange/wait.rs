@@ -98,6 +98,7 @@ impl Exchange {
             outcome: Outcome::Deny,
             reason,
             first_seen: false,
+            body: None,
             clearance: None,
         }))
     }

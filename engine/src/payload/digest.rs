@@ -3,6 +3,7 @@
 use crate::context::ContextError;
 use crate::context::structured::{self, Bounds, DictionaryError, Item, Member};
 use crate::decision::Reason;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sfv::BareItem;
 use sha2::{Digest, Sha256, Sha512};
 use std::fmt;
@@ -38,6 +39,14 @@ impl ContentDigests {
             return Err(ContextError::SignatureIncomplete { missing: "a content-digest of sha-256 or sha-512" });
         }
         Ok(digests)
+    }
+
+    /// The value of the field with the same algorithms, of another body. One that was not computed is left out.
+    pub fn restate(&self, body: &BodyDigest) -> String {
+        let member = |name: &str, digest: &[u8]| format!("{name}=:{}:", STANDARD.encode(digest));
+        let sha256 = self.sha256.map(|_| member("sha-256", &body.sha256));
+        let sha512 = body.sha512.filter(|_| self.sha512.is_some()).map(|digest| member("sha-512", &digest));
+        sha256.into_iter().chain(sha512).collect::<Vec<_>>().join(", ")
     }
 }
 

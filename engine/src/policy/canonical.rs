@@ -18,6 +18,13 @@ pub(super) fn order(a: &str, b: &str) -> Ordering {
 /// Bytes that are gathered before they are hashed.
 const GATHERED: usize = 16 * 1024;
 
+/// The canonical form; `None` where a number has none.
+pub(crate) fn to_bytes(node: &Node) -> Option<Vec<u8>> {
+    let mut canonical = Canonical::default();
+    canonical.node(node).ok()?;
+    Some(canonical.gathered)
+}
+
 /// Hashes canonical JSON. Maps may be written entry by entry; their keys must come in [`order`].
 #[derive(Default)]
 pub(super) struct Canonical {

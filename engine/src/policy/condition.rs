@@ -71,7 +71,7 @@ impl Condition {
     fn compile(name: &str, values: &[String], place: &Place<'_>) -> Result<Self, PolicyError> {
         let member = match MEMBERS.iter().find(|(known, _)| *known == name) {
             Some((_, member)) => member.clone(),
-            None => attribute(name, place)?,
+            None => Member::Attribute(own_member(name, place)?),
         };
         match member {
             Member::SessionType => closed(values, SessionType::WORDS, place)?,
@@ -118,8 +118,8 @@ impl Condition {
     }
 }
 
-/// Known members that a rule cannot name, and names that no member can have.
-fn attribute(name: &str, place: &Place<'_>) -> Result<Member, PolicyError> {
+/// A member without a meaning of its own. Refuses known members that a rule cannot name, and names that no member can have.
+pub(super) fn own_member(name: &str, place: &Place<'_>) -> Result<String, PolicyError> {
     let refused = match name {
         "reason" => Some("the stated reason is recorded, never matched"),
         "binding" => Some("how a context is bound is said beside when, not in it"),
@@ -137,7 +137,7 @@ fn attribute(name: &str, place: &Place<'_>) -> Result<Member, PolicyError> {
     let known = MEMBERS.iter().map(|(known, _)| *known);
     let near = known.clone().find(|known| strsim::damerau_levenshtein(name, known) <= 1);
     if let (true, None) = (key, near) {
-        return Ok(Member::Attribute(name.to_owned()));
+        return Ok(name.to_owned());
     }
     let list = format!("Known here: {}, and members of your own", known.clone().collect::<Vec<_>>().join(", "));
     let remedy = did_you_mean(name, known).map_or(list.clone(), |hint| format!("{hint} {list}"));
@@ -161,7 +161,7 @@ fn closed<T>(values: &[String], words: &[(T, &str)], place: &Place<'_>) -> Resul
 
 /// The value of an attribute as a policy writes it: text without its quotes; tokens, numbers and booleans as they
 /// stand. Lists, bytes and display strings cannot be compared.
-fn bare_value(text: &str) -> Option<Cow<'_, str>> {
+pub(super) fn bare_value(text: &str) -> Option<Cow<'_, str>> {
     match text.as_bytes().first()? {
         b'(' | b':' | b'%' => None,
         b'"' => {

@@ -8,6 +8,7 @@ use super::headers;
 use super::limits::Limits;
 use super::names::NameLimits;
 use super::outlet::{Opens, Outlet};
+use super::pattern::{ValuePattern, any_fits};
 use super::selector::{Directory, Label, check_id};
 use super::token;
 use crate::context::token::TokenIssuers;
@@ -41,6 +42,8 @@ pub struct Terms {
     pub(super) limits: Limits,
     pub(super) names: NameLimits,
     pub(super) credentials: Option<Credentials>,
+    /// Models that may be named; `None`: the body is not asked.
+    pub(super) models: Option<Vec<ValuePattern>>,
     pub(super) opens: Opens,
 }
 
@@ -94,6 +97,11 @@ impl Destination {
     /// Credentials that agents may send there.
     pub fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
+    }
+
+    /// Whether bodies there must name a model, and whether it may be this one.
+    pub(super) fn models(&self) -> Option<impl Fn(&str) -> bool> {
+        self.models.as_ref().map(|models| |model: &str| any_fits(models, model))
     }
 
     /// Whether rules of this team may name it; `None` is the platform.
@@ -158,6 +166,7 @@ impl Destination {
             limits: Limits::from(&document.limits),
             names: around.names.with(&document.names, &place.key("names"))?,
             credentials,
+            models: models(document, place)?,
             opens,
         };
         Ok(Self {
@@ -170,6 +179,21 @@ impl Destination {
             terms: known.share(terms),
         })
     }
+}
+
+/// `models`, which only a body that can be read can be held to.
+fn models(document: &DestinationDocument, place: &Place<'_>) -> Result<Option<Vec<ValuePattern>>, PolicyError> {
+    let Some(list) = &document.models else { return Ok(None) };
+    for (key, open) in [("tunnel", document.tunnel == Some(true)), ("upgrade", document.upgrade.is_some())] {
+        if open {
+            return Err(place.key(key).error(
+                "nobody can tell which model is named in there",
+                format!("remove {key}, or models"),
+                "what a tunnel or a WebSocket carries cannot be read",
+            ));
+        }
+    }
+    ValuePattern::parse_all(&list.0, &place.key("models")).map(Some)
 }
 
 /// `open: true` and `*` need each other, and limits for content that nobody vouches for.

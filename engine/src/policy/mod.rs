@@ -5,7 +5,7 @@
 
 mod agent;
 pub mod budgets;
-mod canonical;
+pub(crate) mod canonical;
 pub mod compiled;
 mod condition;
 pub mod configuration;
@@ -22,6 +22,7 @@ mod limits;
 pub mod names;
 pub mod node;
 mod outlet;
+mod parameter;
 mod pattern;
 pub mod prune;
 mod read;

@@ -9,11 +9,13 @@ use super::error::{Place, PolicyError, Problems, quoted};
 use super::headers::HeaderActions;
 use super::limits::Limits;
 use super::outlet;
+use super::parameter::{Parameter, compile_treatments};
 use super::selector::{DestinationSet, Directory};
 use crate::context::AgentContext;
 use crate::destination::{CanonicalPath, PathOpenings, PathPattern, PathSpecificity};
 use crate::evidence::record::Binding;
 use crate::facts::Timestamp;
+use crate::payload::{Pointer, Treatment};
 use std::sync::Arc;
 
 /// A compiled allow rule.
@@ -27,6 +29,9 @@ pub(crate) struct AllowRule {
     pub(crate) limits: Limits,
     pub(crate) budgets: Arc<Budgets>,
     pub(crate) headers: HeaderActions,
+    pub(crate) parameters: Vec<Parameter>,
+    /// What is done to the body before it leaves.
+    pub(crate) treatments: Vec<(Pointer, Treatment)>,
     expires: Option<Timestamp>,
     pub(crate) mode: Option<Mode>,
     bindings: Vec<Binding>,
@@ -44,6 +49,8 @@ pub(crate) struct DenyRule {
     /// Empty: all.
     paths: Vec<PathPattern>,
     when: Vec<Condition>,
+    /// For whoever judges the body: all the rest of it fits before.
+    pub(crate) parameters: Vec<Parameter>,
     expires: Option<Timestamp>,
     pub(crate) mode: Option<Mode>,
 }
@@ -104,6 +111,20 @@ impl AllowRule {
         let bindings = problems.take(bindings(document.binding.as_ref(), &place.key("binding")));
         let budgets = Budgets::compile(&document.id, &document.limits, origin, &place.key("limits"), problems);
         let headers = problems.take(HeaderActions::compile(&document.headers, &place.key("headers")));
+        let parameters = Parameter::compile_all(document.parameters.as_ref(), &place.key("parameters"));
+        let parameters = problems.take(parameters);
+        let treatments = problems.take(compile_treatments(document, place));
+        let asks = parameters.as_ref().is_some_and(|list| !list.is_empty());
+        let treats = treatments.as_ref().is_some_and(|list| !list.is_empty());
+        if let Some(i) = methods.iter().flatten().position(|method| method == "CONNECT")
+            && (asks || treats)
+        {
+            problems.note(place.key("methods").index(i).error(
+                "nothing can be told of what a tunnel carries, and the rule asks for it",
+                "give tunnels a rule without parameters, redact and tokenize, or remove CONNECT",
+                "",
+            ));
+        }
         let () = id?;
         Some(Self {
             id: document.id.clone(),
@@ -114,6 +135,8 @@ impl AllowRule {
             limits: Limits::from(&document.limits),
             budgets: Arc::new(budgets),
             headers: headers?,
+            parameters: parameters?,
+            treatments: treatments?,
             expires: document.expires.map(|moment| moment.end()),
             mode: document.mode,
             bindings: bindings?,
@@ -123,7 +146,7 @@ impl AllowRule {
 }
 
 impl DenyRule {
-    /// Whether it fits a request to a destination that `to` contains. Method and path are compared without regard to
+    /// Whether it fits a request to a destination that `to` contains, but for its parameters. Method and path are compared without regard to
     /// case, and what cannot be told counts as fitting: servers that are lenient must not be a way round. Nothing can be
     /// told of what a tunnel carries.
     pub(crate) fn fits(
@@ -155,6 +178,7 @@ impl DenyRule {
             methods: document.methods.clone(),
             paths: document.paths.clone(),
             when: document.when.clone(),
+            parameters: document.parameters.clone(),
         };
         let rule = Self::compile_parts(&ceiling, to, directory, place, problems)?;
         Some(Self { expires: document.expires.map(|moment| moment.end()), mode: document.mode, ..rule })
@@ -187,6 +211,8 @@ impl DenyRule {
             None => Some(Vec::new()),
         };
         let when = problems.take(Condition::compile_all(&document.when, &place.key("when")));
+        let parameters = Parameter::compile_all(document.parameters.as_ref(), &place.key("parameters"));
+        let parameters = problems.take(parameters);
         let () = id?;
         Some(Self {
             id: document.id.clone(),
@@ -194,6 +220,7 @@ impl DenyRule {
             methods: methods?,
             paths: paths?,
             when: when?,
+            parameters: parameters?,
             expires: None,
             mode: None,
         })

@@ -277,6 +277,8 @@ pub struct UpstreamRequest {
     pub lacks: Vec<String>,
     /// Length of the body.
     pub body_bytes: Option<u64>,
+    /// The body itself; `tok_*` stands for any token.
+    pub body: Option<String>,
 }
 
 /// Reads a scenario. `@NAME@` in the text is replaced by what `fill` says first.

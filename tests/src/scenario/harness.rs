@@ -396,6 +396,7 @@ fn arrived_from(forwarded: &ForwardedRequest) -> Arrived {
             .map(|(name, value)| (name.to_owned(), String::from_utf8_lossy(value).into_owned()))
             .collect(),
         body_bytes: forwarded.body().len() as u64,
+        body: forwarded.body().to_vec(),
     }
 }
 

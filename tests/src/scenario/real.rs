@@ -379,6 +379,7 @@ fn arrived_from(request: &Recorded) -> Arrived {
         authority: request.authority.clone().unwrap_or_default(),
         headers: request.headers.iter().chain(&request.trailers).map(text).collect(),
         body_bytes: request.body_length,
+        body: request.body.clone(),
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Arrived {
     pub headers: Vec<(String, String)>,
     /// Length of the body.
     pub body_bytes: u64,
+    /// The body, or its beginning.
+    pub body: Vec<u8>,
 }
 
 /// A gateway with everything around it.

@@ -32,7 +32,7 @@ fn a_tunnel_whose_bytes_run_out_is_ended_and_recorded() {
     let completion = scene.completion(&id);
     let second = completion["forwarded_bytes"].as_u64().unwrap();
     assert_eq!(completion["ending"], "refused");
-    assert!(first > 300 && second > 300 && first + second <= 16 * 1024, "{first} and {second}");
+    assert!(first > 300 && second > 200 && first + second <= 16 * 1024, "{first} and {second}");
 
     // Another session has its own.
     let (mut tunnel, _, _) = scene.open(&connect(&scene, "s-2"));

@@ -150,9 +150,9 @@ fn limits(random: &mut Random) -> Option<String> {
         "{body: 64KiB}",
         "{body: 4KiB, url: 512B}",
         "{url: 256B, provenance: {third-party: {body: 1KiB, url: 128B}}}",
-        "{body: 16KiB, total: 24KiB}",
+        "{body: 16KiB, total: 24KiB, requests: 600/session}",
         "{body: 2MiB, provenance: {third-party: {body: 0B, url: 64B}, internal: {body: 256KiB}}}",
-        "{headers: 2KiB}",
+        "{headers: 2KiB, bytes: 10MiB/agent/1d}",
     ];
     random.percent(35).then(|| random.pick(&LIMITS).to_owned())
 }

@@ -175,6 +175,11 @@ impl Journal {
         self.key.keyed_hash(value)
     }
 
+    /// A secret of its own for a purpose, from this gateway's key.
+    pub fn derive(&self, label: &str) -> [u8; 32] {
+        self.key.derive(label)
+    }
+
     /// Number of leaves, sealed or not.
     pub fn size(&self) -> u64 {
         self.tree.size()

@@ -130,7 +130,7 @@ fn grant_of(net: &Net, path: &str) -> Grant {
     let facts = Facts { now: NOW, started: Timestamp(NOW.0 - 10_000), ..Facts::default() };
     let mut around = Surroundings { now: NOW, ledger: &mut ledger, journal: &mut world.journal };
     let (request, candidates, _) = examine::examine(&net.world.configuration, &facts, &mut around, head, true).unwrap();
-    match candidates.judge_payload(&request.payload(0)) {
+    match candidates.judge_payload(&request.payload(0, Content::Known(&Reading::Empty))) {
         PolicyVerdict::Allowed(grant) => grant,
         PolicyVerdict::Refused(refusal) => panic!("{refusal:?}"),
     }

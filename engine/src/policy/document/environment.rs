@@ -7,6 +7,7 @@ use serde::de::{self, Deserialize, Deserializer};
 
 /// One environment. What it does not say is as everywhere.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnvironmentDocument {
     /// Whether refusals are enforced where agent and rule say nothing.
@@ -21,6 +22,7 @@ pub struct EnvironmentDocument {
 
 /// Where a destination is in an environment. Each key stands in place of that of the destination.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PlaceDocument {
     /// Host names, `*.name`, addresses, ranges.
@@ -31,6 +33,7 @@ pub struct PlaceDocument {
 
 /// How a signer is known in an environment. Each key stands in place of that of the signer.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct IdentityDocument {
     /// Public keys.
@@ -43,6 +46,7 @@ pub struct IdentityDocument {
 
 /// Who issues a signer's tokens in an environment.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct IssuerDocument {
     /// `iss` that they have.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Below the key `gateway`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GatewayDocument {
     /// Name of the gateway: audience of contexts, name of its evidence key, start of its logs' origins.
@@ -38,6 +39,7 @@ pub struct GatewayDocument {
 
 /// `key` (base64 of the 32-byte seed) and `collector.token`: a secret by the name of the variable that holds it.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct KeyDocument {
     /// Environment variable of the gateway process.
@@ -46,6 +48,7 @@ pub struct KeyDocument {
 
 /// `collector`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CollectorDocument {
     /// Envoy cluster.
@@ -60,6 +63,7 @@ pub struct CollectorDocument {
 
 /// `audit`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AuditDocument {
     /// When evidence is delivered. Default: async.
@@ -72,6 +76,7 @@ pub struct AuditDocument {
 
 /// `audit.delivery`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Delivery {
     /// After the request was let go, in batches, at least once.
@@ -82,6 +87,7 @@ pub enum Delivery {
 
 /// `audit.when_full`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
     /// Refuse requests.
@@ -92,6 +98,7 @@ pub enum WhenFull {
 
 /// `upstream`.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamDocument {
     /// Scheme towards upstreams. Default: https.
@@ -100,6 +107,7 @@ pub struct UpstreamDocument {
 
 /// `context`.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ContextDocument {
     /// Longest age of a signature. Default: 60 s.
@@ -112,6 +120,7 @@ pub struct ContextDocument {
 
 /// `feedback`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Feedback {
     /// The reason and what to do.

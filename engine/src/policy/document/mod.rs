@@ -8,8 +8,11 @@ pub mod environment;
 pub mod exception;
 pub mod gateway;
 pub mod names;
+pub mod parameter;
 pub mod policy;
 pub mod rule;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod token;
 pub mod values;
 

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 /// `names`: of a destination, or what holds for all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NamesDocument {
     /// What the names under one parent may say in a session. Default: 60B.
@@ -23,6 +24,7 @@ pub struct NamesDocument {
 
 /// `quarantine`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct QuarantineDocument {
     /// Sessions that no quarantine holds.
@@ -32,6 +34,7 @@ pub struct QuarantineDocument {
 
 /// A session by its names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseDocument {
     /// Tenant. Absent: a context without one.

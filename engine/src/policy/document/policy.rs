@@ -7,7 +7,7 @@ use super::rule::{
     AllowDocument, CeilingDenyDocument, DefaultLimitsDocument, DenyDocument, LimitsDocument, Selector, SizesDocument,
 };
 use super::token::JwtDocument;
-use super::values::{Duration, Moment, Named, NotYet, OneOrMany};
+use super::values::{Duration, Moment, Named, OneOrMany};
 use crate::context::{DataClass, Provenance};
 use crate::destination::{PathOpening, Scheme};
 use crate::policy::Mode;
@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 /// The merged policy.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PolicyDocument {
     /// `exeat/v1`.
@@ -50,11 +51,13 @@ pub struct PolicyDocument {
     #[serde(default)]
     pub quarantine: QuarantineDocument,
     /// What differs between environments. Tools put it in its place; a gateway's policy has none.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Named<super::environment::EnvironmentDocument>>"))]
     pub environments: Option<Unresolved>,
 }
 
 /// One signer and what it may speak for.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SignerDocument {
     /// Name.
@@ -84,6 +87,7 @@ pub struct SignerDocument {
 
 /// One key of a signer.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SignerKeyDocument {
     /// `keyid`. Absent: `kid` of the JWK, else the signer's id.
@@ -124,6 +128,7 @@ impl<'de> Deserialize<'de> for PublicText {
 
 /// `defaults`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DefaultsDocument {
     /// Sizes where neither rule nor destination states one, budgets where the rule states none.
@@ -139,6 +144,7 @@ pub struct DefaultsDocument {
 
 /// `ceilings`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CeilingsDocument {
     /// What nobody may do.
@@ -154,6 +160,7 @@ pub struct CeilingsDocument {
 
 /// One tenant.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TenantDocument {
     /// Destinations it may use. Absent: none.
@@ -162,6 +169,7 @@ pub struct TenantDocument {
 
 /// One destination.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DestinationDocument {
     /// Host names, `*.name`, addresses, ranges.
@@ -194,7 +202,7 @@ pub struct DestinationDocument {
     /// Credentials that agents may send there.
     pub credentials: Option<CredentialsDocument>,
     /// Models that may be named.
-    pub models: Option<NotYet>,
+    pub models: Option<OneOrMany<String>>,
     /// Addresses its names may resolve to although they are closed.
     pub addresses: Option<OneOrMany<String>>,
     /// Scheme towards it. Absent: that of the gateway.
@@ -218,6 +226,7 @@ pub struct DestinationDocument {
 
 /// A protocol that a connection may be upgraded to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum UpgradeName {
     /// WebSocket (RFC 6455).
@@ -226,6 +235,7 @@ pub enum UpgradeName {
 
 /// `credentials`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CredentialsDocument {
     /// Headers of the agent's that go on.
@@ -239,9 +249,11 @@ pub struct CredentialsDocument {
 
 /// Rules that agents share.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ProfileDocument {
-    /// The team that wrote it. Set by the merge; never in a file of the platform.
+    /// The team that wrote it. Set by the merge; never in a file.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     pub team: Option<String>,
     /// What is allowed.
     #[serde(default)]
@@ -253,9 +265,11 @@ pub struct ProfileDocument {
 
 /// One agent.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AgentDocument {
-    /// The team that wrote it. Set by the merge; never in a file of the platform.
+    /// The team that wrote it. Set by the merge; never in a file.
+    #[cfg_attr(feature = "schema", schemars(skip))]
     pub team: Option<String>,
     /// Profiles.
     #[serde(rename = "use", default)]

@@ -2,7 +2,8 @@
 
 use super::budget::{BudgetList, Bytes, Hosts, Requests};
 use super::exception::ExceptionDocument;
-use super::values::{ByteSize, Moment, Named, NotYet, OneOrMany};
+use super::parameter::ParameterDocument;
+use super::values::{ByteSize, Moment, Named, OneOrMany};
 use crate::context::Provenance;
 use crate::policy::Mode;
 use crate::policy::error::quoted;
@@ -12,6 +13,7 @@ use std::fmt;
 
 /// An allow rule. Every key must fit; the values of a key are alternatives.
 #[derive(Clone, Debug, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AllowDocument {
     /// Name within the agent.
@@ -38,17 +40,18 @@ pub struct AllowDocument {
     /// Whether refusals of what this rule covers are enforced.
     pub mode: Option<Mode>,
     /// Values that parameters must have.
-    pub parameters: Option<NotYet>,
+    pub parameters: Option<Vec<ParameterDocument>>,
     /// Places of the body that are blanked.
-    pub redact: Option<NotYet>,
+    pub redact: Option<OneOrMany<String>>,
     /// Places of the body that are replaced by tokens.
-    pub tokenize: Option<NotYet>,
+    pub tokenize: Option<OneOrMany<String>>,
     /// An approved deviation.
     pub exception: Option<ExceptionDocument>,
 }
 
 /// A deny rule. Every key must fit; an absent key fits everything.
 #[derive(Clone, Debug, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DenyDocument {
     /// Name within the agent.
@@ -67,11 +70,12 @@ pub struct DenyDocument {
     /// Whether it is enforced.
     pub mode: Option<Mode>,
     /// Values that parameters must have.
-    pub parameters: Option<NotYet>,
+    pub parameters: Option<Vec<ParameterDocument>>,
 }
 
 /// A deny rule of the ceilings: it has no mode and no end.
 #[derive(Clone, Debug, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CeilingDenyDocument {
     /// Name within the ceilings.
@@ -85,10 +89,13 @@ pub struct CeilingDenyDocument {
     /// Members of the context.
     #[serde(default)]
     pub when: Named<OneOrMany<String>>,
+    /// Values that parameters must have.
+    pub parameters: Option<Vec<ParameterDocument>>,
 }
 
 /// How a context may be bound, as a rule names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum BindingName {
     /// Signed with the request.
@@ -157,6 +164,7 @@ impl<'de> Deserialize<'de> for Selector {
 
 /// Sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SizesDocument {
     /// Body.
@@ -171,6 +179,7 @@ pub struct SizesDocument {
 
 /// Sizes, sizes by source, budgets.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LimitsDocument {
     /// Body.
@@ -194,6 +203,7 @@ pub struct LimitsDocument {
 
 /// Sizes and budgets where nothing nearer is said.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DefaultLimitsDocument {
     /// Body.
@@ -228,6 +238,7 @@ impl LimitsDocument {
 
 /// Headers of an allow rule.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HeadersDocument {
     /// Headers of the request that go on besides the built-in ones.

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 /// How a signer's tokens come, and what they mean.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JwtDocument {
     /// Field that they come in. Absent: `authorization`.
@@ -24,6 +25,7 @@ pub struct JwtDocument {
 /// Claims by the members of the context that they make: names at the top of the token, or JSON pointers. What has no
 /// meaning here is not taken from tokens.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClaimsDocument {
     /// Agent. Absent: `sub`; `act`: the actor.

@@ -3,7 +3,9 @@
 use super::super::agent::Agent;
 use super::super::compiled::CompiledPolicy;
 use super::super::destination::{Destination, Fit};
+use super::super::parameter::Parameter;
 use super::super::rule::AllowRule;
+use super::content::{Demands, Denial};
 use super::firmness::{Firmness, Modes};
 use super::payload::{Candidate, Candidates, Scrutiny};
 use super::specificity::Specificity;
@@ -13,6 +15,7 @@ use crate::decision::Reason;
 use crate::destination::{CanonicalDestination, HostSpecificity};
 use crate::evidence::record::Binding;
 use crate::facts::Timestamp;
+use crate::payload::Treatments;
 use crate::policy::Mode;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -70,12 +73,12 @@ impl Trial<'_> {
     fn run(&self) -> HeadVerdict {
         let mut refusals = Refusals::default();
         self.judge_standing(&mut refusals);
-        self.judge_denials(&mut refusals);
+        let denials = self.judge_denials(&mut refusals);
         let (claims, covering) = self.judge_claims(&mut refusals);
         self.judge_class(&claims, &mut refusals);
         match refusals.enforced {
             Some(refusal) => HeadVerdict::Refused(refusal),
-            None => HeadVerdict::Open(self.open(claims, &covering, refusals.observed)),
+            None => HeadVerdict::Open(self.open(claims, &covering, denials, refusals.observed)),
         }
     }
 
@@ -116,28 +119,34 @@ impl Trial<'_> {
         }
     }
 
-    /// Deny rules, over every destination that fits.
-    fn judge_denials(&self, refusals: &mut Refusals) {
+    /// Deny rules, over every destination that fits. Those that ask for parameters as well are given back.
+    fn judge_denials(&self, refusals: &mut Refusals) -> Vec<Denial> {
         let path = self.destination.path.as_ref();
         let fits = |rule: &super::super::rule::DenyRule| {
             self.fits.iter().any(|fit| rule.to.contains(fit.destination.label))
                 && rule.fits(self.method, path, self.context, self.now)
         };
-        let ceiling = self.policy.ceilings.deny.iter().filter(|rule| fits(rule)).min_by_key(|rule| &rule.id);
-        if let Some(rule) = ceiling {
-            refusals.add(Refusal {
-                mode: self.modes.of(Firmness::Ceiling),
-                rule: Some(format!("ceilings/{}", rule.id)),
-                ..self.refusal(Reason::RuleDenied)
-            });
-        }
-        let own = self.agent.iter().flat_map(|agent| &agent.deny).filter(|rule| fits(rule));
+        let mut ceilings: Vec<_> = self.policy.ceilings.deny.iter().filter(|rule| fits(rule)).collect();
+        ceilings.sort_by(|a, b| a.id.cmp(&b.id));
+        let mode = self.modes.of(Firmness::Ceiling);
+        let ceilings = ceilings.into_iter().map(|rule| (rule, mode, format!("ceilings/{}", rule.id)));
+        let own = self.agent.iter().flat_map(|agent| &agent.deny).map(Arc::as_ref).filter(|rule| fits(rule));
         let mut own: Vec<_> = own.collect();
         own.sort_by(|a, b| a.id.cmp(&b.id));
-        for rule in own {
-            let (mode, name) = (self.modes.of_rule(rule.mode), Some(self.rule_name(&rule.id)));
-            refusals.add(Refusal { mode, rule: name, ..self.refusal(Reason::RuleDenied) });
+        let own = own.into_iter().map(|rule| (rule, self.modes.of_rule(rule.mode), self.rule_name(&rule.id)));
+        let mut denials = Vec::new();
+        for (rule, mode, name) in ceilings.chain(own) {
+            if rule.parameters.is_empty() {
+                refusals.add(Refusal { mode, rule: Some(name), ..self.refusal(Reason::RuleDenied) });
+            } else {
+                denials.push(Denial { name, mode, parameters: self.resolved(&rule.parameters) });
+            }
         }
+        denials
+    }
+
+    fn resolved(&self, parameters: &[Parameter]) -> Vec<Parameter> {
+        parameters.iter().map(|parameter| parameter.resolve(self.context)).collect()
     }
 
     /// Allow rules: what is left of them, and those that cover destination, method and path.
@@ -304,17 +313,35 @@ impl Trial<'_> {
         }
     }
 
-    fn open(&self, claims: Vec<Claim<'_>>, covering: &[Claim<'_>], observed: Option<Refusal>) -> Candidates {
+    fn open(
+        &self,
+        claims: Vec<Claim<'_>>,
+        covering: &[Claim<'_>],
+        denials: Vec<Denial>,
+        observed: Option<Refusal>,
+    ) -> Candidates {
         let removals = covering.iter().flat_map(|claim| claim.rule.headers.remove.iter().cloned()).collect();
         let candidate = |claim: Claim<'_>| Candidate {
             name: self.rule_name(&claim.rule.id),
             mode: self.modes.of_rule(claim.rule.mode),
             set: self.headers_set(claim.rule),
+            parameters: self.resolved(&claim.rule.parameters),
             rule: Arc::clone(claim.rule),
             destination: Arc::clone(&claim.fit.destination),
         };
+        let mut treatments = Treatments::default();
+        let treating = || covering.iter().filter(|claim| !claim.rule.treatments.is_empty());
+        treatments.extend(treating().flat_map(|claim| claim.rule.treatments.iter().cloned()));
+        let enforced = treating().any(|claim| self.modes.of_rule(claim.rule.mode) == Mode::Enforce);
+        let treatments = (treatments, if enforced { Mode::Enforce } else { Mode::Monitor });
+        let candidates: Vec<Candidate> = claims.into_iter().map(candidate).collect();
+        let models = self.fits.iter().any(|fit| fit.destination.models().is_some());
+        let demands = Demands::new(&candidates, denials, models, treatments, self.method, self.context);
+        let covered = covering.iter().filter(|_| demands.reads_body());
         Candidates {
-            candidates: claims.into_iter().map(candidate).collect(),
+            covering: covered.map(|claim| Arc::clone(claim.rule)).collect(),
+            demands: Arc::new(demands),
+            candidates,
             fits: self.fits.iter().map(|fit| Arc::clone(&fit.destination)).collect(),
             removals,
             sources: self.context.provenance.clone(),

@@ -2,10 +2,12 @@
 //!
 //! Deny wins, over every destination that the host fits. An allow rule must fit whole. Where several do, the closest
 //! gives what is set. A refusal names the rule that came closest and the first condition that failed, in this order:
-//! grant, agent, destination, deny rules, tenant, scope, delegation, binding, method, path, conditions, class, size, budgets.
+//! grant, agent, destination, deny rules, tenant, scope, delegation, binding, method, path, conditions, class, size,
+//! parameters, budgets. What a deny rule or a destination says of the body is judged once it is there, and still comes first.
 //! Nothing depends on the order in which anything is written.
 
 mod charge;
+mod content;
 mod firmness;
 mod head;
 mod payload;

@@ -1,4 +1,4 @@
-//! What the request carries: sizes and credentials.
+//! What the request carries: sizes, credentials, and the order in which all of it counts.
 
 use super::super::Mode;
 use super::super::compiled::Ceilings;
@@ -6,12 +6,15 @@ use super::super::destination::Destination;
 use super::super::headers;
 use super::super::limits::{Dimension, Excess, Holding, Limits, Measured, StatedBy};
 use super::super::names::NameLimits;
+use super::super::parameter::Parameter;
 use super::super::rule::AllowRule;
 use super::charge::Pay;
+use super::content::Demands;
 use super::firmness::{Firmness, Modes};
 use super::{Refusal, Refusals};
 use crate::context::Provenance;
 use crate::decision::Reason;
+use crate::payload::Content;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -24,6 +27,10 @@ pub struct Payload<'a> {
     pub url: u64,
     /// Header fields as they were received, names in lower case.
     pub fields: &'a [(String, Vec<u8>)],
+    /// The query, without its `?`.
+    pub query: Option<&'a str>,
+    /// What the body says, as far as it is known.
+    pub content: Content<'a>,
 }
 
 /// What is decided in the end.
@@ -53,6 +60,10 @@ pub struct Candidates {
     pub(super) observed: Option<Refusal>,
     /// Where the agent chose the name.
     pub(super) scrutiny: Option<Scrutiny>,
+    /// What is asked of the body and the query.
+    pub(super) demands: Arc<Demands>,
+    /// Limits of the rules that cover destination, method and path, where something is asked of the body.
+    pub(super) covering: Vec<Arc<AllowRule>>,
 }
 
 /// What a name is held to that the policy does not spell out, so that an agent chose it.
@@ -72,6 +83,7 @@ pub(super) struct Candidate {
     pub(super) name: String,
     pub(super) mode: Mode,
     pub(super) set: Vec<(String, Option<String>)>,
+    pub(super) parameters: Vec<Parameter>,
     pub(super) rule: Arc<AllowRule>,
     pub(super) destination: Arc<Destination>,
 }
@@ -145,6 +157,14 @@ impl Candidates {
         rules.chain(without_rule).map(largest).max().unwrap_or(0)
     }
 
+    /// The most body bytes that are kept for what is asked of them: also where only observed, as many as the rules allow that
+    /// cover the request.
+    pub fn largest_read(&self) -> u64 {
+        let limits = self.destination_limits();
+        let largest = |rule: &Arc<AllowRule>| self.holding(Some(&rule.limits), &limits).largest_body(&self.sources);
+        self.covering.iter().map(largest).max().unwrap_or(0).max(self.largest_body())
+    }
+
     /// What the name is held to, where an agent chose it.
     pub fn scrutiny(&self) -> Option<&Scrutiny> {
         self.scrutiny.as_ref()
@@ -182,17 +202,23 @@ impl Candidates {
 
     /// Judges it, and asks of each rule that fits whole, the closest first, whether it pays.
     pub(super) fn judge(&self, payload: &Payload<'_>, pay: &mut Pay<'_>) -> Verdict {
+        // What refuses whatever rule allows it comes first.
+        let firm = self.judge_content(payload);
+        if let Some(refusal) = firm.enforced {
+            return Verdict::Refused(refusal);
+        }
+        let head = self.observed.clone().or(firm.observed);
         let limits = self.destination_limits();
         let mut refusals = Refusals::default();
         let mut observable = false;
         for candidate in &self.candidates {
             let mut objections = self.objections(Some(candidate), payload, &limits);
             // What leaves against the rules is charged to none.
-            if objections.is_empty() && self.observed.is_none() {
+            if objections.is_empty() && head.is_none() {
                 objections.extend(self.unpaid(candidate, payload, pay));
             }
             let Some(first) = objections.first() else {
-                if self.observed.is_some() {
+                if head.is_some() {
                     observable = true;
                     continue;
                 }
@@ -212,7 +238,7 @@ impl Candidates {
             }
         }
         let Refusals { enforced, observed } = refusals;
-        let observed = self.observed.clone().or(observed);
+        let observed = head.or(observed);
         let refusal = match observable {
             true => observed.or(enforced).map(|refusal| Refusal { mode: Mode::Monitor, ..refusal }),
             false => enforced,
@@ -255,6 +281,7 @@ impl Candidates {
         }
         let excesses = self.holding(candidate.map(|c| &c.rule.limits), limits).excesses(measured, &self.sources);
         objections.extend(excesses.into_iter().map(|excess| self.size_objection(excess)));
+        objections.extend(candidate.and_then(|candidate| self.parameter_objection(candidate, payload)));
         objections
     }
 
@@ -273,7 +300,7 @@ impl Candidates {
         Objection { reason, condition, mode }
     }
 
-    fn refusal(&self, candidate: Option<&Candidate>, objection: &Objection) -> Refusal {
+    pub(super) fn refusal(&self, candidate: Option<&Candidate>, objection: &Objection) -> Refusal {
         Refusal {
             reason: objection.reason,
             rule: candidate.map(|candidate| candidate.name.clone()),

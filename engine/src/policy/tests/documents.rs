@@ -249,6 +249,8 @@ fn the_page_names_every_key() {
         "/ceilings",
         "/ceilings/deny/0",
         "/ceilings/limits",
+        "/ceilings/exceptions",
+        "/agents/support~1summarizer/allow/0/exception",
         "/tenants/acme",
         "/destinations/crm",
         "/destinations/openai/credentials",
@@ -262,7 +264,19 @@ fn the_page_names_every_key() {
     let unknown = |json: Value| refusal(&serde_json::to_vec(&json).unwrap());
     let of_policy = places.map(|place| {
         let policy = edited(edited(policy(), "/defaults/limits", json!({})), "/signers/-", super::tokens::signer());
+        let policy = edited(
+            edited(policy, "/ceilings/exceptions", json!({})),
+            &format!("{rule}/exception"),
+            json!({"ticket": "a", "approver": "b", "approved": "2026-11-20"}),
+        );
         refusal(&document(&edited(policy, &format!("{place}/zzz"), json!(1))))
+    });
+    let overlays = json!({"e": {"destinations": {"crm": {}}, "signers": {"signer-eu": {"jwt": {}}}}});
+    let of_environments = ["", "/destinations/crm", "/signers/signer-eu", "/signers/signer-eu/jwt"].map(|place| {
+        let policy = edited(policy(), "/environments", overlays.clone());
+        let policy = edited(policy, &format!("/environments/e{place}/zzz"), json!(1));
+        let node: crate::policy::node::Node = serde_json::from_value(policy).unwrap();
+        crate::policy::environment::check_environments(&node).unwrap_err().into_first().to_string()
     });
     let of_gateway = ["", "/key", "/collector", "/audit", "/upstream", "/context"].map(|place| {
         let gateway =
@@ -270,7 +284,7 @@ fn the_page_names_every_key() {
         unknown(json!({"role": "filter", "gateway": edited(gateway, &format!("{place}/zzz"), json!(1)), "policy": {}}))
     });
     let mut keys = 0;
-    for said in of_policy.iter().chain(&of_gateway) {
+    for said in of_policy.iter().chain(&of_gateway).chain(&of_environments) {
         let known = said.split_once("Known here: ").unwrap_or_else(|| panic!("{said}")).1;
         for key in known.split(" (").next().unwrap().split(", ") {
             // `team` of an agent is set by the merge alone.

@@ -274,6 +274,7 @@ pub(super) fn request() -> impl Strategy<Value = Request> {
             peer: None,
             body,
             fields: Vec::new(),
+            content: None,
             now: NOW,
         }
     })

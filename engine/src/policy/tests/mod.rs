@@ -10,6 +10,7 @@ mod lean;
 mod modes;
 mod naive;
 mod outlets;
+mod parameters;
 mod properties;
 mod refusals;
 mod requests;
@@ -22,6 +23,7 @@ use crate::context::AgentContext;
 use crate::destination::{CanonicalDestination, PathOpenings, Scheme};
 use crate::evidence::record::Binding;
 use crate::facts::Timestamp;
+use crate::payload::Content;
 use serde_json::{Value, json};
 
 /// 2026-11-20, noon.
@@ -120,6 +122,8 @@ pub(super) struct Request {
     pub(super) peer: Option<&'static str>,
     pub(super) body: u64,
     pub(super) fields: Vec<(String, Vec<u8>)>,
+    /// The body, where what it says matters.
+    pub(super) content: Option<Vec<u8>>,
     pub(super) now: Timestamp,
 }
 
@@ -137,6 +141,7 @@ impl Request {
             peer: None,
             body: 0,
             fields: Vec::new(),
+            content: None,
             now: NOW,
         }
     }
@@ -144,6 +149,16 @@ impl Request {
     pub(super) fn field(mut self, name: &str, value: &str) -> Self {
         self.fields.push((name.to_owned(), value.as_bytes().to_vec()));
         self
+    }
+
+    /// A POST of this body, as JSON.
+    pub(super) fn json(self, body: &str) -> Self {
+        self.body(body.as_bytes()).field("content-type", "application/json")
+    }
+
+    /// A POST of this body.
+    pub(super) fn body(self, body: &[u8]) -> Self {
+        Self { method: "POST", body: body.len().try_into().unwrap(), content: Some(body.to_vec()), ..self }
     }
 
     pub(super) fn destination(&self) -> CanonicalDestination {
@@ -171,11 +186,20 @@ impl Request {
     pub(super) fn judge(&self, configuration: &Configuration) -> Verdict {
         match self.head(configuration) {
             HeadVerdict::Refused(refusal) => Verdict::Refused(refusal),
-            HeadVerdict::Open(candidates) => candidates.judge_payload(&Payload {
-                body: self.body,
-                url: self.target.len().try_into().unwrap(),
-                fields: &self.fields,
-            }),
+            HeadVerdict::Open(candidates) => {
+                let body = self.content.as_deref().unwrap_or_default();
+                candidates.judge_payload(&self.payload(Content::Known(&candidates.read(&self.fields, body))))
+            }
+        }
+    }
+
+    pub(super) fn payload<'a>(&'a self, content: Content<'a>) -> Payload<'a> {
+        Payload {
+            body: self.body,
+            url: self.target.len().try_into().unwrap(),
+            fields: &self.fields,
+            query: self.target.split_once('?').map(|(_, query)| query),
+            content,
         }
     }
 

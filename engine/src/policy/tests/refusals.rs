@@ -425,7 +425,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/ceilings/deny/0/mode",
             json!("monitor"),
-            r#"policy: /ceilings/deny/0/mode: unknown key "mode"; Known here: id, to, methods, paths, when (a key that nobody reads would be taken for one that holds)"#,
+            r#"policy: /ceilings/deny/0/mode: unknown key "mode"; Known here: id, to, methods, paths, when, parameters (a key that nobody reads would be taken for one that holds)"#,
         ),
         ("@/methods", json!(["get"]), r#"policy: @/methods/0: "get" is not a method; write GET"#),
         (
@@ -466,7 +466,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "@/parameters",
             json!([]),
-            "policy: @/parameters: not supported yet; remove this key, and with it whatever should only be allowed under it",
+            "policy: @/parameters: an empty list demands nothing; write 1 to 32 conditions, or leave the key out",
         ),
         // Budgets.
         (
@@ -573,11 +573,6 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
             "/ceilings/limits",
             json!({"hosts": "20/session"}),
             "policy: /ceilings/limits/hosts: a budget belongs to an allow rule; write it under limits of the rules, or once under defaults/limits (a request is charged to the one rule that lets it go)",
-        ),
-        (
-            "@/redact",
-            json!(["/a"]),
-            "policy: @/redact: not supported yet; remove this key, and with it whatever should only be allowed under it",
         ),
         (
             "/environments",

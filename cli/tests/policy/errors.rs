@@ -11,9 +11,7 @@
 //! policy/b.yaml:1:16: policy: /destinations/x: the key "hosts" is missing; add "hosts"
 //! ```
 //!
-//! `EXEAT_BLESS=1 cargo test -p exeat --test errors` writes down what is said now; look at the difference before it is committed.
-
-#![cfg(test)]
+//! `EXEAT_BLESS=1 cargo test -p exeat --test policy errors` writes down what is said now; look at the difference before it is committed.
 
 use exeat_cli::policy::diagnostic::Diagnostic;
 use exeat_cli::policy::load::load_all;
@@ -28,7 +26,7 @@ struct Case {
 }
 
 fn here(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/errors").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policy").join(name)
 }
 
 fn tables() -> Vec<PathBuf> {
