@@ -1,6 +1,7 @@
 //! What `exeat sign` and `exeat run` may say of a request or a session besides who the agent is.
 
 use crate::sign::word;
+use exeat_engine::context::sign::ContextFields;
 use exeat_engine::context::{DataClass, Provenance, SessionType};
 
 /// Members of the context.
@@ -45,5 +46,26 @@ impl MemberArgs {
     /// Destination categories, where any were given: none given is no restriction.
     pub(crate) fn scope(&self) -> Option<Vec<String>> {
         (!self.scopes.is_empty()).then(|| self.scopes.clone())
+    }
+
+    /// The context of an agent's session.
+    pub(crate) fn fields(self, agent: String, session: String, attributes: Vec<(String, String)>) -> ContextFields {
+        ContextFields {
+            agent,
+            session,
+            gateway: None,
+            scope: self.scope(),
+            tenant: self.tenant,
+            user: self.user,
+            region: self.region,
+            roles: self.roles,
+            delegated_by: self.delegated_by,
+            tool: self.tool,
+            session_type: self.session_type,
+            data_class: self.data_class,
+            provenance: self.provenance,
+            reason: self.reason,
+            attributes,
+        }
     }
 }

@@ -5,11 +5,14 @@
 
 pub mod diagnostic;
 mod environment;
+mod explain;
 pub mod folder;
 pub mod generate;
 pub mod load;
 pub mod merge;
+pub mod rehearsal;
 mod suffix;
+mod test;
 pub mod yaml;
 
 use anyhow::{Context, bail};
@@ -53,6 +56,10 @@ enum PolicyCommand {
         #[arg(short, long)]
         output: Option<PathBuf>,
     },
+    /// Send the requests of test files through the policy, and say what comes out otherwise than they expect.
+    Test(test::TestArgs),
+    /// Say what becomes of one request, and why: what each rule of its agent makes of it.
+    Explain(Box<explain::ExplainArgs>),
     /// Print the JSON Schema of a kind of file, for editors.
     Schema {
         /// Whose file: the gateway document, a file of the platform, a file of a team.
@@ -81,6 +88,8 @@ enum PolicyCommand {
 /// Runs `exeat policy`.
 pub fn run(args: PolicyArgs) -> anyhow::Result<()> {
     match args.command {
+        PolicyCommand::Test(args) => test::run(&args),
+        PolicyCommand::Explain(args) => explain::run(*args),
         PolicyCommand::Check { folder, gateway, env } => check(&folder, gateway.as_deref(), env.as_deref()),
         PolicyCommand::Compile { folder, gateway, env, output } => {
             compile(&folder, &gateway, env.as_deref(), output.as_deref())

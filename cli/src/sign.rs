@@ -162,27 +162,12 @@ fn unsigned(args: &Options) -> anyhow::Result<(UnsignedRequest, Option<CurlBody>
 }
 
 fn context_fields(args: ContextArgs) -> anyhow::Result<ContextFields> {
-    let members = args.members;
-    Ok(ContextFields {
-        agent: args.agent,
-        session: args.session,
-        gateway: args.gateway,
-        scope: members.scope(),
-        tenant: members.tenant,
-        user: members.user,
-        region: members.region,
-        roles: members.roles,
-        delegated_by: members.delegated_by,
-        tool: members.tool,
-        session_type: members.session_type,
-        data_class: members.data_class,
-        provenance: members.provenance,
-        reason: members.reason,
-        attributes: args.attributes.iter().map(|text| attribute(text)).collect::<Result<_, _>>()?,
-    })
+    let attributes = args.attributes.iter().map(|text| attribute(text)).collect::<Result<_, _>>()?;
+    Ok(ContextFields { gateway: args.gateway, ..args.members.fields(args.agent, args.session, attributes) })
 }
 
-fn attribute(text: &str) -> anyhow::Result<(String, String)> {
+/// NAME=TEXT, or NAME:=VALUE with a structured-field value.
+pub(crate) fn attribute(text: &str) -> anyhow::Result<(String, String)> {
     let (name, value) = text
         .split_once('=')
         .with_context(|| format!("--attribute {text:?} has no equals sign; write it as NAME=TEXT"))?;

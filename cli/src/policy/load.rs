@@ -82,6 +82,23 @@ impl Files {
 }
 
 impl Loaded {
+    /// Where something in the merged policy was written, by its JSON pointer.
+    pub fn locate(&self, pointer: &str) -> Location {
+        let Written { sources, merged, .. } = self.files.written.as_ref();
+        merged.locate(&self.files.resolved.origin(pointer), sources)
+    }
+
+    /// The plugin configuration with all of the policy, what no request can meet included.
+    pub fn whole(&self) -> Node {
+        let mut document = self.document.clone();
+        if let Node::Map(entries) = &mut document {
+            for (_, policy) in entries.iter_mut().filter(|(key, _)| key == "policy") {
+                policy.clone_from(&self.policy);
+            }
+        }
+        document
+    }
+
     /// What is accepted but should be looked at: dates that have passed, ceilings that hold nothing back.
     pub fn warnings(&self, now: Timestamp) -> Vec<Diagnostic> {
         let warnings = exeat_engine::policy::warnings(&self.policy, now);

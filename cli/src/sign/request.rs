@@ -82,6 +82,19 @@ impl UnsignedRequest {
         self.body.as_ref().is_some_and(|body| !body.is_empty())
     }
 
+    /// The head with further fields, as a gateway sees it: a body announces its length.
+    ///
+    /// # Errors
+    /// It is not the head of a request.
+    pub fn head_with(&self, fields: &[(String, String)]) -> anyhow::Result<RequestHead> {
+        let mut head = self.head()?;
+        head.fields.extend(fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone().into_bytes())));
+        if let Some(body) = self.body.as_ref().filter(|_| self.has_body() && !head.has("content-length")) {
+            head.fields.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
+        }
+        Ok(head)
+    }
+
     /// The head as a gateway sees it, pseudo-headers as HTTP/2 names them.
     fn head(&self) -> anyhow::Result<RequestHead> {
         let mut pairs = vec![

@@ -10,7 +10,7 @@ use super::{Exchange, Surroundings};
 use crate::decision::Reason;
 use crate::ledger::budgets::Charged;
 use crate::payload::Content;
-use crate::policy::{Budgets, Candidates, Mode, Payload, Spending, Unpaid, Verdict};
+use crate::policy::{Budgets, Candidates, Mode, Payload, Refusal, Spending, Unpaid, Verdict};
 use std::sync::Arc;
 
 impl Exchange {
@@ -36,6 +36,20 @@ impl Exchange {
             _ if matches!(verdict, Verdict::Allowed(_)) => judge(around, request, candidates, payload, false),
             _ => verdict,
         }
+    }
+}
+
+/// What refuses a request already whose body, of so many bytes at least, is still to come. It charges nothing.
+pub(super) fn foresee(
+    around: &mut Surroundings<'_>,
+    request: &Examined,
+    candidates: &Candidates,
+    body: u64,
+) -> Option<Refusal> {
+    let payload = request.payload(body, Content::Pending);
+    match candidates.have_budgets().then(|| judge(around, request, candidates, &payload, true))? {
+        Verdict::Refused(refusal) if refusal.mode == Mode::Enforce => Some(refusal),
+        _ => None,
     }
 }
 

@@ -30,8 +30,10 @@ use crate::evidence::{AppendError, Appended};
 use crate::facts::{Facts, Timestamp};
 use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
 use crate::payload::{Content, Reading, Unreadable};
-use crate::policy::{Candidates, Configuration, Delivery, Destination, Feedback, Grant, Mode, Refusal};
-use crate::policy::{Verdict as PolicyVerdict, WhenFull};
+use crate::policy::{
+    Candidates, Configuration, Delivery, Destination, Dimension, Feedback, Grant, Mode, Refusal,
+    Verdict as PolicyVerdict, WhenFull,
+};
 use crate::request::{MalformedHead, RequestHead};
 use content::Looked;
 use examine::Examined;
@@ -105,6 +107,14 @@ impl Exchange {
         &self.id
     }
 
+    /// While the body is awaited: the smallest size that holds for the closest rule; `None`: any, or nothing is awaited.
+    pub fn limit(&self, dimension: Dimension) -> Option<u64> {
+        match &self.stage {
+            Stage::Body(held) => held.candidates.limit(dimension),
+            _ => None,
+        }
+    }
+
     /// The head of the request. `end` says that nothing follows it.
     pub fn head(&mut self, around: &mut Surroundings<'_>, head: Result<RequestHead, MalformedHead>, end: bool) -> Step {
         if !matches!(self.stage, Stage::New) {
@@ -138,6 +148,9 @@ impl Exchange {
                 }
                 // Url, headers and an announced length may refuse it already; nothing of the body need then be read.
                 let announced = held.request.content_length().unwrap_or(0);
+                if let Some(refusal) = budgets::foresee(around, &held.request, &held.candidates, announced) {
+                    return self.refuse(around, Denial::policy(&refusal, &held.request, None));
+                }
                 self.next_piece(around, held, announced)
             }
         }

@@ -121,6 +121,11 @@ impl CompiledPolicy {
         self.releases.holds(session)
     }
 
+    /// Every destination that a host and port fit, the closest first.
+    pub fn fitting(&self, host: &CanonicalHost, port: u16) -> Vec<Arc<Destination>> {
+        self.destinations.find(host, port).into_iter().map(|fit| fit.destination).collect()
+    }
+
     /// How many destinations there are.
     pub fn destinations(&self) -> usize {
         self.destinations.len()

@@ -13,6 +13,8 @@ pub enum Document {
     Gateway,
     /// The merged policy.
     Policy,
+    /// Cases that a policy is tried with.
+    Tests,
 }
 
 impl Document {
@@ -22,6 +24,7 @@ impl Document {
             Self::Configuration => "configuration",
             Self::Gateway => "gateway",
             Self::Policy => "policy",
+            Self::Tests => "tests",
         }
     }
 }
@@ -45,7 +48,7 @@ impl PolicyError {
     /// The pointer as seen from the plugin configuration: `/policy/agents/...`.
     pub fn configuration_pointer(&self) -> String {
         match self.document {
-            Document::Configuration => self.place.clone(),
+            Document::Configuration | Document::Tests => self.place.clone(),
             Document::Gateway | Document::Policy => format!("/{}{}", self.document.as_str(), self.place),
         }
     }

@@ -13,6 +13,8 @@ use crate::context::Provenance;
 pub enum Dimension {
     /// Path and query.
     Url,
+    /// The longest header value that goes on.
+    Header,
     /// All header values that go on.
     Headers,
     /// Body.
@@ -23,12 +25,13 @@ pub enum Dimension {
 
 impl Dimension {
     /// In the order in which they are known of a request.
-    pub const ALL: [Self; 4] = [Self::Url, Self::Headers, Self::Body, Self::Total];
+    pub const ALL: [Self; 5] = [Self::Url, Self::Header, Self::Headers, Self::Body, Self::Total];
 
     /// The key of the schema.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Url => "url",
+            Self::Header => "header",
             Self::Headers => "headers",
             Self::Body => "body",
             Self::Total => "total",
@@ -40,6 +43,7 @@ impl Dimension {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sizes {
     url: Option<u64>,
+    header: Option<u64>,
     headers: Option<u64>,
     body: Option<u64>,
     total: Option<u64>,
@@ -47,13 +51,16 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     /// Where nobody states anything.
-    const BUILT_IN: Self = Self { url: Some(8 << 10), headers: Some(8 << 10), body: Some(1 << 20), total: None };
+    const BUILT_IN: Self =
+        Self { url: Some(8 << 10), header: None, headers: Some(8 << 10), body: Some(1 << 20), total: None };
     /// Where nobody states anything of third-party content.
-    const BUILT_IN_THIRD_PARTY: Self = Self { url: None, headers: Some(1 << 10), body: None, total: None };
+    const BUILT_IN_THIRD_PARTY: Self =
+        Self { url: None, header: None, headers: Some(1 << 10), body: None, total: None };
 
     pub(crate) const fn get(&self, dimension: Dimension) -> Option<u64> {
         match dimension {
             Dimension::Url => self.url,
+            Dimension::Header => self.header,
             Dimension::Headers => self.headers,
             Dimension::Body => self.body,
             Dimension::Total => self.total,
@@ -66,6 +73,7 @@ impl From<SizesDocument> for Sizes {
         let bytes = |size: Option<ByteSize>| size.map(|size| size.0);
         Self {
             url: bytes(document.url),
+            header: bytes(document.header),
             headers: bytes(document.headers),
             body: bytes(document.body),
             total: bytes(document.total),
@@ -111,6 +119,7 @@ impl From<&DefaultsDocument> for Limits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Measured {
     pub(crate) url: u64,
+    pub(crate) header: u64,
     pub(crate) headers: u64,
     pub(crate) body: u64,
 }
@@ -119,6 +128,7 @@ impl Measured {
     pub(crate) const fn get(&self, dimension: Dimension) -> u64 {
         match dimension {
             Dimension::Url => self.url,
+            Dimension::Header => self.header,
             Dimension::Headers => self.headers,
             Dimension::Body => self.body,
             Dimension::Total => self.url.saturating_add(self.headers).saturating_add(self.body),

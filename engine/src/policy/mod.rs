@@ -43,7 +43,7 @@ pub use gateway::{Collector, Gateway};
 pub use limits::Dimension;
 pub use names::NameLimits;
 pub use outlet::Outlet;
-pub use read::ValueError;
+pub use read::{ValueError, read};
 pub use signer::Signer;
 pub use warnings::warnings;
 

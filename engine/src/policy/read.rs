@@ -9,7 +9,10 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, Expected, IntoDeseriali
 use std::fmt;
 
 /// Reads one document. The place of an error starts at `node`.
-pub(crate) fn read<T: DeserializeOwned>(node: &Node, document: Document) -> Result<T, PolicyError> {
+///
+/// # Errors
+/// The first thing that does not fit the type.
+pub fn read<T: DeserializeOwned>(node: &Node, document: Document) -> Result<T, PolicyError> {
     T::deserialize(Reader { node }).map_err(|fault| fault.into_error(document))
 }
 

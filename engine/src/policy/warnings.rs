@@ -7,6 +7,7 @@ use super::exception;
 use super::node::Node;
 use super::read::read;
 use crate::facts::Timestamp;
+use std::collections::{HashMap, HashSet};
 
 /// Warnings about a merged policy that was accepted, in the order of the document. Empty for one that was not.
 pub fn warnings(policy: &Node, now: Timestamp) -> Vec<PolicyError> {
@@ -19,6 +20,57 @@ pub fn warnings(policy: &Node, now: Timestamp) -> Vec<PolicyError> {
     let mut found = warnings.found;
     found.sort_by_cached_key(|warning| policy.position(&warning.place));
     found
+}
+
+/// What selectors can reach. Of destinations that are named alike, one stands for all: a large policy has few kinds of them.
+struct Reach<'d> {
+    kinds: HashSet<Named<'d>>,
+    ids: HashMap<&'d str, Named<'d>>,
+}
+
+/// Category, kind and teams of a destination.
+type Named<'d> = (Option<&'d str>, Option<&'d str>, Option<&'d [String]>);
+
+impl<'d> Reach<'d> {
+    fn new(document: &'d PolicyDocument) -> Self {
+        let ids: HashMap<&str, Named<'_>> = document
+            .destinations
+            .iter()
+            .map(|(id, to)| {
+                (id, (to.category.as_deref(), to.kind.as_deref(), to.teams.as_ref().map(|teams| teams.0.as_slice())))
+            })
+            .collect();
+        Self { kinds: ids.values().copied().collect(), ids }
+    }
+
+    /// Names that each are somebody's, but together nobody's, or of nobody that is open to the team.
+    fn warning(&self, to: &Selector, team: Option<&str>, place: &Place<'_>) -> Option<PolicyError> {
+        let fits = |(category, kind, _): &&Named<'_>| {
+            let has = |words: &Option<Vec<String>>, word: Option<&str>| {
+                words.as_ref().is_none_or(|words| word.is_some_and(|word| words.iter().any(|named| named == word)))
+            };
+            has(&to.categories, *category) && has(&to.kinds, *kind)
+        };
+        let reached: Vec<&Named<'_>> = match &to.ids {
+            Some(ids) => ids.iter().filter_map(|id| self.ids.get(id.as_str())).filter(fits).collect(),
+            None => self.kinds.iter().filter(fits).collect(),
+        };
+        if reached.is_empty() {
+            let remedy = "leave one of the keys out, or write another";
+            return Some(place.error("no destination is all of this, so the rule fits nothing", remedy, ""));
+        }
+        let open = |teams: &Option<&[String]>| match (team, teams) {
+            (Some(team), Some(teams)) => teams.iter().any(|open| open == team),
+            _ => true,
+        };
+        (!reached.iter().any(|(_, _, teams)| open(teams))).then(|| {
+            place.error(
+                format!("no destination of these is open to the team {}", quoted(team.unwrap_or_default())),
+                "ask their owners to add the team to their teams, or remove the rule",
+                "the rule fits nothing",
+            )
+        })
+    }
 }
 
 struct Warnings {
@@ -72,10 +124,16 @@ impl Warnings {
     fn rules(&mut self, document: &PolicyDocument) {
         let root = Place::root(Document::Policy);
         let (profiles, agents) = (root.key("profiles"), root.key("agents"));
-        let of_profiles = document.profiles.iter().map(|(name, p)| (profiles.key(name), &p.allow, &p.deny));
-        let of_agents = document.agents.iter().map(|(name, a)| (agents.key(name), &a.allow, &a.deny));
-        for (place, allow, deny) in of_profiles.chain(of_agents) {
+        let of_profiles = document.profiles.iter().map(|(name, p)| (profiles.key(name), &p.team, &p.allow, &p.deny));
+        let of_agents = document.agents.iter().map(|(name, a)| (agents.key(name), &a.team, &a.allow, &a.deny));
+        let reach = Reach::new(document);
+        for (place, team, allow, deny) in of_profiles.chain(of_agents) {
             let (allows, denies) = (place.key("allow"), place.key("deny"));
+            let of_allow = allow.iter().enumerate().map(|(i, rule)| (allows.index(i), &rule.to));
+            let of_deny = deny.iter().enumerate().map(|(i, rule)| (denies.index(i), &rule.to));
+            for (rule, to) in of_allow.chain(of_deny) {
+                self.found.extend(reach.warning(to, team.as_deref(), &rule.key("to")));
+            }
             for (i, rule) in allow.iter().enumerate() {
                 match rule.exception {
                     Some(_) => self.found.extend(exception::warning(rule, self.now, &allows.index(i))),

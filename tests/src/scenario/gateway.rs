@@ -5,6 +5,7 @@ use super::token::Issuer;
 use crate::stage::artefacts;
 use anyhow::{Context, Result, bail};
 use exeat_cli::key::PrivateKey;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -18,10 +19,15 @@ pub const GATEWAY: &str = "egress-demo";
 /// What a collector asks for in tests that have it ask, in the environment of every gateway.
 pub const COLLECTOR_TOKEN: (&str, &str) = ("EXEAT_COLLECTOR_TOKEN", "a-token-for-tests-alone");
 
+/// File of a configuration that was compiled already.
+const COMPILED: &str = "exeat.json";
+
 /// Keys, documents and the compiled configuration of one gateway.
 #[derive(Debug)]
 pub struct Gateway {
     folder: TempDir,
+    /// Its id.
+    pub id: String,
     /// Base64 of the seed of the evidence key.
     pub evidence_key: String,
     /// Its public half, base64.
@@ -58,6 +64,7 @@ impl Gateway {
         })?;
         let mut gateway = Self {
             folder,
+            id: GATEWAY.to_owned(),
             evidence_key: evidence.to_base64(),
             evidence_public: evidence.public().to_base64(),
             signer,
@@ -67,6 +74,32 @@ impl Gateway {
         };
         gateway.configuration = gateway.compile()?;
         Ok(gateway)
+    }
+
+    /// Of a configuration that was compiled already; whoever made it holds its signers' keys.
+    pub fn compiled(id: &str, configuration: String) -> Result<Self> {
+        let folder = tempfile::tempdir().context("cannot make a folder for the gateway's documents")?;
+        std::fs::write(folder.path().join(COMPILED), &configuration).context("cannot write the configuration")?;
+        let evidence = PrivateKey::generate()?;
+        Ok(Self {
+            folder,
+            id: id.to_owned(),
+            evidence_key: evidence.to_base64(),
+            evidence_public: evidence.public().to_base64(),
+            signer: PrivateKey::generate()?,
+            forger: PrivateKey::generate()?,
+            issuer: Issuer::new()?,
+            configuration,
+        })
+    }
+
+    /// Arguments of `exeat render envoy` that name what is to be rendered.
+    pub fn sources(&self) -> Vec<OsString> {
+        let compiled = self.file(COMPILED);
+        match compiled.exists() {
+            true => vec!["--config".into(), compiled.into()],
+            false => vec!["--gateway".into(), self.document().into(), "--policy".into(), self.policy().into()],
+        }
     }
 
     /// The folder of the policy's documents.

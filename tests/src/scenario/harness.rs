@@ -2,7 +2,7 @@
 //! checks what it takes.
 
 use super::document::Protocol;
-use super::gateway::{COLLECTOR_TOKEN, GATEWAY, Gateway};
+use super::gateway::{COLLECTOR_TOKEN, Gateway};
 use super::subject::{Arrived, Reply, Subject};
 use super::token;
 use super::wire::WireRequest;
@@ -28,7 +28,7 @@ pub const UPSTREAM_PORT: u16 = 18_080;
 /// What Envoy reads of a connection at once, at least.
 const READ: usize = 16 * 1024;
 
-/// When the virtual clock starts: 2027-01-15T08:00:00Z.
+/// When the virtual clock starts unless told otherwise: 2027-01-15T08:00:00Z. Any day does.
 const START: u64 = 1_800_000_000;
 
 /// One worker VM of a gateway.
@@ -64,7 +64,12 @@ impl Harness {
 
     /// Starts the module under a configuration that was prepared.
     pub fn start_with(gateway: Gateway) -> Result<Self> {
-        let harness = Self::start_first_moment(gateway, None)?;
+        Self::start_at(gateway, START)
+    }
+
+    /// As [`Harness::start_with`], at that time: seconds since the Unix epoch.
+    pub fn start_at(gateway: Gateway, start: u64) -> Result<Self> {
+        let harness = Self::start_fresh(gateway, start, None)?;
         // What was signed before the process started, or in that very second, is refused.
         harness.worker.advance(Duration::from_secs(2))?;
         Ok(harness)
@@ -72,8 +77,12 @@ impl Harness {
 
     /// As [`Harness::start_with`], in the first moment, with this answer of the collector to who asks for the boot before.
     pub fn start_first_moment(gateway: Gateway, previous: Option<Response>) -> Result<Self> {
-        // A clock that moves only when it is told to; any day does.
-        let clock = Clock::at(START);
+        Self::start_fresh(gateway, START, previous)
+    }
+
+    fn start_fresh(gateway: Gateway, start: u64, previous: Option<Response>) -> Result<Self> {
+        // A clock that moves only when it is told to.
+        let clock = Clock::at(start);
         let host = Host::builder()
             .module_file(artefacts::module()?)
             .clock(&clock)
@@ -90,7 +99,7 @@ impl Harness {
             .foreign("set_envoy_filter_state", |_| Ok(Vec::new()))
             .build()?;
         let worker = guarded_worker(&host).with_context(|| format!("the module said {:?}", host.process().log()))?;
-        let keys = vec![CheckpointKey::parse(GATEWAY, &gateway.evidence_public).map_err(anyhow::Error::msg)?];
+        let keys = vec![CheckpointKey::parse(&gateway.id, &gateway.evidence_public).map_err(anyhow::Error::msg)?];
         let collector = Arc::new(Mutex::new(Collector { keys, previous, ..Collector::default() }));
         let taking = Arc::clone(&collector);
         worker.on_callout(move |callout| lock(&taking).answer(callout));

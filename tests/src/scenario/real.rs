@@ -2,7 +2,7 @@
 //! every byte, and a name server that sends every name there.
 
 use super::document::Protocol;
-use super::gateway::{COLLECTOR_TOKEN, GATEWAY, Gateway, exeat};
+use super::gateway::{COLLECTOR_TOKEN, Gateway, exeat};
 use super::subject::{Arrived, Reply, Subject};
 use super::wire::WireRequest;
 use crate::stage::client::{Connection, Http2, Request, Response};
@@ -217,7 +217,8 @@ impl RealEnvoy {
             let verdict = self.verify();
             let on_its_way = |error: &anyhow::Error| {
                 let text = error.to_string();
-                let findings: Vec<_> = text.lines().filter(|line| line.starts_with(&format!("{GATEWAY}/"))).collect();
+                let findings: Vec<_> =
+                    text.lines().filter(|line| line.starts_with(&format!("{}/", self.gateway.id))).collect();
                 let later = |line: &&str| line.ends_with("the rest is missing, or was not delivered yet");
                 !findings.is_empty() && findings.iter().all(later)
             };
@@ -384,7 +385,7 @@ fn arrived_from(request: &Recorded) -> Arrived {
 }
 
 fn keyring(gateway: &Gateway) -> String {
-    format!("{GATEWAY}={}", gateway.evidence_public)
+    format!("{}={}", gateway.id, gateway.evidence_public)
 }
 
 fn start_collector(gateway: &Gateway, address: SocketAddr, more: &[String]) -> Result<Process> {
@@ -409,7 +410,7 @@ fn render(
 ) -> Result<(String, String)> {
     let listeners = gateway.file("listener.yaml");
     let bootstrap = exeat(&["render", "envoy"], |command| {
-        command.arg("--gateway").arg(gateway.document()).arg("--policy").arg(gateway.policy());
+        command.args(gateway.sources());
         command.arg("--module").arg(around.module.clone().or(artefacts::module().ok()).unwrap_or_default());
         command.args(["--listen", &listener.to_string(), "--admin", "127.0.0.1:0"]);
         command.args(["--collector", &collector.to_string(), "--resolver", &resolver.to_string()]);

@@ -209,6 +209,39 @@ fn bytes_are_those_of_path_query_kept_and_set_headers_and_body() {
 }
 
 #[test]
+fn a_body_that_no_budget_has_room_for_is_refused_before_it_comes() {
+    let rule =
+        json!({"id": "any", "to": ["crm"], "methods": ["POST"], "paths": ["/**"], "limits": {"bytes": "50B/session"}});
+    let mut world = World { configuration: rules(json!([rule])), ..World::new() };
+    let start = |world: &mut World, nonce: &str, length: usize| {
+        let body = vec![b'x'; length];
+        let who = ContextFields { tenant: Some("acme".into()), ..context("team/worker", &[Provenance::User]) };
+        let mut request =
+            sign(RequestHead { authority: b"crm.example".to_vec(), ..head("POST", "/") }, &who, &body, nonce);
+        request.fields.push(("content-length".into(), length.to_string().into_bytes()));
+        let mut exchange = world.start();
+        let step = exchange.head(&mut world.around(), Ok(request), false);
+        (exchange, step, body)
+    };
+    // One byte of path and two digits besides.
+    let (_, step, _) = start(&mut world, "1", 48);
+    let Step::Decided(decision) = step else { panic!("{step:?}") };
+    assert_eq!((decision.outcome, decision.reason), (Outcome::Deny, Reason::BudgetBytes));
+    // To look ahead charges nothing: two that would both fit come at once, and one of them goes.
+    let (mut one, first, body) = start(&mut world, "2", 40);
+    let (mut two, second, _) = start(&mut world, "3", 40);
+    assert!(matches!((first, second), (Step::NeedBody { .. }, Step::NeedBody { .. })));
+    for (exchange, reason) in [(&mut one, Reason::Permitted), (&mut two, Reason::BudgetBytes)] {
+        let Step::Decided(decision) = exchange.body(&mut world.around(), &body, true) else { panic!("undecided") };
+        assert_eq!(decision.reason, reason);
+    }
+    let (_, step, _) = start(&mut world, "4", 8);
+    assert!(matches!(step, Step::Decided(decision) if decision.reason == Reason::BudgetBytes));
+    let (_, step, _) = start(&mut world, "5", 5);
+    assert!(matches!(step, Step::NeedBody { .. }));
+}
+
+#[test]
 fn what_was_spent_goes_on_over_updates_and_a_changed_amount_holds_at_once() {
     let with = |limits: Value| rules(json!([rule("any", "/**", limits)]));
     let mut net = Net::new(with(json!({"requests": "3/session"})));

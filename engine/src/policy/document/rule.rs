@@ -171,6 +171,8 @@ pub struct SizesDocument {
     pub body: Option<ByteSize>,
     /// Path and query.
     pub url: Option<ByteSize>,
+    /// Any one header value that goes on.
+    pub header: Option<ByteSize>,
     /// All header values that go on.
     pub headers: Option<ByteSize>,
     /// Path, query, headers that go on and body together.
@@ -186,6 +188,8 @@ pub struct LimitsDocument {
     pub body: Option<ByteSize>,
     /// Path and query.
     pub url: Option<ByteSize>,
+    /// Any one header value that goes on.
+    pub header: Option<ByteSize>,
     /// All header values that go on.
     pub headers: Option<ByteSize>,
     /// Path, query, headers that go on and body together.
@@ -210,6 +214,8 @@ pub struct DefaultLimitsDocument {
     pub body: Option<ByteSize>,
     /// Path and query.
     pub url: Option<ByteSize>,
+    /// Any one header value that goes on.
+    pub header: Option<ByteSize>,
     /// All header values that go on.
     pub headers: Option<ByteSize>,
     /// Path, query, headers that go on and body together.
@@ -225,14 +231,16 @@ pub struct DefaultLimitsDocument {
 impl DefaultLimitsDocument {
     /// The sizes alone.
     pub fn sizes(&self) -> SizesDocument {
-        SizesDocument { body: self.body, url: self.url, headers: self.headers, total: self.total }
+        let Self { body, url, header, headers, total, .. } = *self;
+        SizesDocument { body, url, header, headers, total }
     }
 }
 
 impl LimitsDocument {
     /// The sizes alone.
     pub fn sizes(&self) -> SizesDocument {
-        SizesDocument { body: self.body, url: self.url, headers: self.headers, total: self.total }
+        let Self { body, url, header, headers, total, .. } = *self;
+        SizesDocument { body, url, header, headers, total }
     }
 }
 

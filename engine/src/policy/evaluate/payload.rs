@@ -260,8 +260,10 @@ impl Candidates {
         let kept = payload.fields.iter().filter(|(name, _)| self.goes_on(candidate, name));
         let set = candidate.iter().flat_map(|candidate| &candidate.set).filter_map(|(_, value)| value.as_ref());
         let bytes = kept.map(|(_, value)| value.len()).chain(set.map(String::len));
-        let headers = bytes.fold(0_u64, |sum, bytes| sum.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX)));
-        Measured { url: payload.url, headers, body: payload.body }
+        let bytes = bytes.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
+        let (header, headers) =
+            bytes.fold((0_u64, 0_u64), |(most, sum), bytes| (most.max(bytes), sum.saturating_add(bytes)));
+        Measured { url: payload.url, header, headers, body: payload.body }
     }
 
     /// All that speaks against a candidate, or, without one, against a request that is only observed.
@@ -294,6 +296,7 @@ impl Candidates {
         let place = if excess.stated_by == StatedBy::Ceiling { "ceilings/limits" } else { "limits" };
         let dimension = excess.dimension.as_str();
         let (reason, condition) = match excess.source {
+            None if excess.dimension == Dimension::Header => (Reason::HeaderDenied, format!("{place}/{dimension}")),
             None => (Reason::PayloadTooLarge, format!("{place}/{dimension}")),
             Some(source) => (Reason::PayloadProvenance, format!("{place}/provenance/{}/{dimension}", source.word())),
         };

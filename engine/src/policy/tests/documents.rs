@@ -216,6 +216,36 @@ fn dates_that_passed_are_warned_of() {
 }
 
 #[test]
+fn rules_that_reach_nothing_are_warned_of() {
+    use crate::policy::node::Node;
+    let said = |policy: Value| {
+        accept(&policy);
+        let node: Node = serde_json::from_value(policy).unwrap();
+        let warnings = crate::policy::warnings(&node, super::NOW);
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let to = |to: Value| said(edited(policy(), &format!("{RULE}/to"), to));
+    assert_eq!(to(json!({"category": "crm", "kind": "internal"})), [""; 0]);
+    let nothing = [
+        "policy: /agents/support~1summarizer/allow/0/to: no destination is all of this, so the rule fits nothing; leave one of the keys out, or write another",
+    ];
+    assert_eq!(to(json!({"category": "crm", "kind": "model"})), nothing);
+    assert_eq!(to(json!({"id": "crm", "kind": "model"})), nothing);
+    // By category, it is no error that some are closed to the team; that all are is worth a word.
+    let closed =
+        edited(policy(), "/destinations/crm2", json!({"hosts": "x.example", "category": "hr", "teams": "billing"}));
+    let closed = edited(closed, &format!("{RULE}/to"), json!({"category": ["hr"]}));
+    assert_eq!(
+        said(closed.clone()),
+        [
+            r#"policy: /agents/support~1summarizer/allow/0/to: no destination of these is open to the team "support"; ask their owners to add the team to their teams, or remove the rule (the rule fits nothing)"#
+        ]
+    );
+    let open = edited(closed, "/destinations/crm3", json!({"hosts": "y.example", "category": "hr"}));
+    assert_eq!(said(open), [""; 0]);
+}
+
+#[test]
 fn closed_addresses_of_the_open_web_are_warned_of_and_metadata_is_refused() {
     use crate::policy::node::Node;
     let limits =

@@ -1,5 +1,6 @@
 //! Tests of the policy, with the documents that they share.
 
+mod budgets;
 mod credentials;
 mod documents;
 mod environments;

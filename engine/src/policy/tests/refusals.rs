@@ -15,7 +15,7 @@ pub(super) fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "@/limits/bdy",
             json!("1B"),
-            r#"policy: @/limits/bdy: unknown key "bdy"; did you mean "body"? Known here: body, url, headers, total, provenance, requests, bytes, hosts (a key that nobody reads would be taken for one that holds)"#,
+            r#"policy: @/limits/bdy: unknown key "bdy"; did you mean "body"? Known here: body, url, header, headers, total, provenance, requests, bytes, hosts (a key that nobody reads would be taken for one that holds)"#,
         ),
         (
             "@/zebra",

@@ -145,3 +145,25 @@ fn without_any_limits_the_built_in_ones_hold() {
     let url = Request::get(CRM, &format!("/v1/search?{}", "x".repeat(8_192)), GOOD);
     assert_eq!(url.outcome(&configuration), "deny payload-too-large support/summarizer/read-orders limits/url");
 }
+
+#[test]
+fn one_header_can_be_bounded_and_what_is_removed_does_not_count() {
+    let bounded = edited(policy(), &format!("{RULE}/limits/header"), json!("32B"));
+    let configuration = accept(&bounded);
+    let with = |name: &str, value: &str| post("(user)", 10).field(name, value).outcome(&configuration);
+    let denied = "deny header-denied support/summarizer/read-orders limits/header";
+    assert_eq!(with("accept", &"v".repeat(32)), "allow support/summarizer/read-orders by crm");
+    assert_eq!(with("accept", &"v".repeat(33)), denied);
+    assert_eq!(with("x-api-version", &"v".repeat(33)), denied);
+    assert_eq!(with("x-other", &"v".repeat(33)), "allow support/summarizer/read-orders by crm");
+    let many = post("(user)", 10).field("accept", &"v".repeat(32)).field("range", &"v".repeat(32));
+    assert_eq!(many.outcome(&configuration), "allow support/summarizer/read-orders by crm");
+    let ceiling = accept(&edited(policy(), "/ceilings/limits/header", json!("32B")));
+    let long = post("(user)", 10).field("accept", &"v".repeat(33));
+    assert_eq!(long.outcome(&ceiling), "deny header-denied support/summarizer/read-orders ceilings/limits/header");
+    let by_source = edited(policy(), &format!("{RULE}/limits/provenance/user"), json!({"header": "32B"}));
+    assert_eq!(
+        long.outcome(&accept(&by_source)),
+        "deny payload-provenance support/summarizer/read-orders limits/provenance/user/header"
+    );
+}
