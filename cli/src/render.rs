@@ -59,6 +59,12 @@ pub struct EnvoyArgs {
     /// Certificate authorities for a collector that is not on loopback: a PEM file where Envoy finds it.
     #[arg(long, value_name = "FILE")]
     collector_ca: Option<String>,
+    /// Certificate that the gateway shows to the collector, where that has --client-ca: a PEM file where Envoy finds it.
+    #[arg(long, value_name = "FILE", requires_all = ["collector_ca", "collector_key"])]
+    collector_cert: Option<String>,
+    /// Its private key: a PEM file where Envoy finds it.
+    #[arg(long, value_name = "FILE", requires = "collector_cert")]
+    collector_key: Option<String>,
     /// DNS servers for upstreams; repeat it for more. Without it, those of the system.
     #[arg(long, value_name = "ADDR:PORT")]
     resolver: Vec<SocketAddr>,
@@ -135,7 +141,8 @@ fn envoy_configuration(args: EnvoyArgs) -> anyhow::Result<()> {
         vm_id: &args.vm_id,
         listen: args.listen,
         admin: args.admin.clone(),
-        collector: upstream::CollectorAddress::parse(&args.collector, args.collector_ca)?,
+        collector: upstream::CollectorAddress::parse(&args.collector, args.collector_ca)?
+            .showing(args.collector_cert.zip(args.collector_key)),
         resolvers: &args.resolver,
         ca: &args.ca,
         access_log: args.access_log.as_deref(),

@@ -78,6 +78,7 @@ impl Guard {
                 let gateway = configuration.gateway();
                 let refusal = guard::refuse(gateway, &mut log.journal, now, &random, clearance, leaving, objection);
                 log.publish();
+                vm.counts.guard_refusals = vm.counts.guard_refusals.saturating_add(1);
                 // A second use takes nothing from the first one, which may be on its way.
                 if clearance.is_some() {
                     vm.passes.judged(decision, GuardVerdict::Refused { decision: refusal.id.clone() });

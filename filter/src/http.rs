@@ -10,7 +10,7 @@ use crate::{host, wasi};
 use exeat_engine::decision::Reason;
 use exeat_engine::decision::answer::{Answer, answer};
 use exeat_engine::evidence::record::{Ending, GuardVerdict};
-use exeat_engine::exchange::{Clearance, End, Exchange, Step, Surroundings, Verdict};
+use exeat_engine::exchange::{Clearance, End, Exchange, Step, Surroundings, Verdict, Wait};
 use exeat_engine::facts::{Facts, Timestamp};
 use exeat_engine::request::RequestHead;
 use proxy_wasm::hostcalls;
@@ -42,6 +42,10 @@ pub(crate) struct Http {
     /// Whether bytes without a known end follow the head.
     stream: bool,
     response_ended: bool,
+    /// The size of the log that must be stored before it goes on.
+    waits_for: Option<u64>,
+    /// Size and end of a body of which some came while it waited.
+    behind: Option<(usize, bool)>,
 }
 
 impl Http {
@@ -56,7 +60,52 @@ impl Http {
             answered: false,
             stream: false,
             response_ended: false,
+            waits_for: None,
+            behind: None,
         }
+    }
+
+    /// Its number in the VM.
+    pub(crate) fn context(&self) -> u32 {
+        self.context
+    }
+
+    /// The size of the log that must be stored before it goes on, where it waits for that.
+    pub(crate) fn waits_for(&self) -> Option<u64> {
+        self.waits_for
+    }
+
+    /// Goes on, or is refused, where what it waited for has happened or takes too long. Called in its context, but not by
+    /// a callback of its own. Whether it waits no longer.
+    pub(crate) fn resume(&mut self) -> bool {
+        let step = self.advance(|exchange, around| exchange.resume(around));
+        if matches!(step, Ok(Step::Wait(_))) {
+            return false;
+        }
+        self.waits_for = None;
+        let mut action = self.carry_out(step);
+        if action == Action::Continue
+            && let Some((size, end)) = self.behind.take()
+        {
+            // What came meanwhile was held, and is judged before any of it goes on.
+            self.held = true;
+            action = self.piece(size, end);
+        }
+        if action == Action::Continue && hostcalls::resume_http_request().is_err() {
+            let _ = hostcalls::reset_http_request();
+        }
+        true
+    }
+
+    /// The next piece of the body.
+    fn piece(&mut self, body_size: usize, end_of_stream: bool) -> Action {
+        let step = match self.next_chunk(body_size) {
+            Some(chunk) => self.advance(|exchange, around| exchange.body(around, &chunk, end_of_stream)),
+            None => Err(Reason::InternalError),
+        };
+        let action = self.carry_out(step);
+        self.seen = if self.held { body_size } else { 0 };
+        action
     }
 
     /// Judges the head; an error is a refusal that no record can be made of.
@@ -114,6 +163,7 @@ impl Http {
             }
             Ok(Step::Decided(decision)) => {
                 self.decided = true;
+                vm::with(|vm| vm.counts.decided(decision.outcome));
                 // For the host's access log: joins its line with the decision record.
                 // And for the guard, as the key to what was let go.
                 let _ = hostcalls::set_property(vec![DECISION], Some(decision.id.as_bytes()));
@@ -147,7 +197,12 @@ impl Http {
                 let _ = hostcalls::reset_http_request();
                 Action::Pause
             }
-            // Nothing waits yet, so a wait that nobody would end is refused.
+            Ok(Step::Wait(Wait::Acknowledged { size })) => {
+                self.held = true;
+                self.waits_for = Some(size);
+                Action::Pause
+            }
+            // A wait that nobody would end is refused.
             Ok(Step::Wait(_)) => self.refuse(&answer(Reason::InternalError, NO_ID, None, None)),
             Err(reason) => {
                 let id = self.exchange.as_ref().map_or(NO_ID, Exchange::id).to_owned();
@@ -230,8 +285,9 @@ fn release(
     let exit = clearance.pass.exit;
     let spelling = clearance.host().map(|host| (host, clearance.pass.port));
     let credentials = clearance.credentials().map(str::to_owned);
+    let now = host::now().ok_or("the host has no clock")?;
     vm::with(|vm| {
-        if !vm.is_guarded(exit) {
+        if !vm.is_guarded(exit, now) {
             return Err(format!("no guard of this vm_id stands in the way out {:?}", exit.word()));
         }
         vm.passes.issue(clearance);
@@ -289,13 +345,11 @@ impl HttpContext for Http {
         if self.answered {
             return Action::Pause;
         }
-        let step = match self.next_chunk(body_size) {
-            Some(chunk) => self.advance(|exchange, around| exchange.body(around, &chunk, end_of_stream)),
-            None => Err(Reason::InternalError),
-        };
-        let action = self.carry_out(step);
-        self.seen = if self.held { body_size } else { 0 };
-        action
+        if self.waits_for.is_some() {
+            self.behind = Some((body_size, end_of_stream));
+            return Action::Pause;
+        }
+        self.piece(body_size, end_of_stream)
     }
 
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
@@ -325,6 +379,7 @@ impl HttpContext for Http {
             None if host::property(&["response", "code_details"]).is_some_and(|d| d == b"via_upstream") => {
                 let why = "no guard stands in the way out; render the configuration again, or give filter and guard one vm_id";
                 host::log(LogLevel::Error, &format!("exeat: a request left unguarded: {why}"));
+                vm::with(|vm| vm.unguarded = true);
                 let id = exchange.id().to_owned();
                 return self.refuse(&answer(Reason::InternalError, &id, None, None));
             }

@@ -1,6 +1,10 @@
 //! The proxy-wasm plugin. The only crate that knows proxy-wasm; it decides nothing itself.
 //!
-//! - [`root`]: configuration, ticks and the delivery of evidence
+//! - [`root`]: configuration and ticks
+//! - [`delivery`]: the way of evidence to the collector
+//! - [`waiting`]: requests that wait for it (write-ahead)
+//! - [`previous`]: where the boot before ended
+//! - [`metrics`]: what the host's statistics say
 //! - [`guard`]: one request where it leaves
 //! - [`http`]: one request, driven through the engine's exchange
 //! - [`vm`]: what the contexts of one worker VM share
@@ -15,17 +19,21 @@
 //! - [`wasi`]: randomness and environment variables
 
 mod budgets;
+mod delivery;
 mod guard;
 mod host;
 mod http;
+mod metrics;
 mod nonces;
 mod passes;
+mod previous;
 mod root;
 mod sessions;
 mod shared;
 mod together;
 mod verify;
 mod vm;
+mod waiting;
 mod wasi;
 
 // Without a log level the SDK installs no panic hook, and a panic would be a bare "unreachable" in the host's log.

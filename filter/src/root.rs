@@ -1,4 +1,4 @@
-//! The root context: takes configurations into use, and delivers the log to the collector.
+//! The root context: takes configurations into use, and looks after the log of the VM.
 //!
 //! Everything to the collector is sent from here, on the tick: a callout that a request dispatches is answered to that
 //! request's context, which may be gone by then.
@@ -6,41 +6,25 @@
 use crate::guard::Guard;
 use crate::http::Http;
 use crate::verify::ForeignVerifier;
-use crate::vm::{self, Part, Plugin, Vm};
-use crate::{host, wasi};
-use exeat_engine::evidence::LogHead;
+use crate::vm::{self, Part, Plugin, Secrets, Vm};
+use crate::waiting::{self, Held};
+use crate::{delivery, host, metrics, previous};
 use exeat_engine::facts::Timestamp;
-use exeat_engine::policy::{Collector, PluginConfiguration, Role};
+use exeat_engine::policy::{PluginConfiguration, Role};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{BufferType, ContextType, LogLevel, MapType};
+use proxy_wasm::types::{BufferType, ContextType, LogLevel};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often the log is looked after. A decision reaches the collector this much later at most, if that is well.
+/// How often the log is looked after. Under `async` a decision reaches the collector this much later at most, if that is well.
 const TICK: Duration = Duration::from_millis(100);
-
-/// Records in a batch, and bytes.
-const BATCH: (usize, usize) = (1024, 1024 * 1024);
-
-/// Bytes of an acknowledgement that are read; one has some 150. Memory that an answer once took is never given back.
-const ACKNOWLEDGEMENT: usize = 4096;
-
-/// Milliseconds beyond the callout's own timeout after which its answer is given up: it was lost with the root context
-/// that had dispatched it.
-const GRACE: u64 = 2_000;
-
-/// What is known of the batch that is on its way.
-#[derive(Default)]
-pub(crate) struct Delivery {
-    lost_at: Option<Timestamp>,
-    failing: bool,
-}
 
 /// A root context: one plugin of one listener, in one worker VM.
 pub(crate) struct Root {
     context: u32,
     plugin: Option<Plugin>,
+    /// It is to go, and stays until a callout of its own is answered.
     draining: bool,
 }
 
@@ -59,22 +43,27 @@ impl Root {
             .map_err(|status| format!("the host does not hand it over: {status:?}"))?
             .unwrap_or_default();
         let accepted = PluginConfiguration::accept(&bytes).map_err(|error| error.to_string())?;
-        let (role, key) = (accepted.role(), vm::gateway_key(accepted.gateway())?);
+        let (role, secrets) = (accepted.role(), Secrets::load(accepted.gateway())?);
         let part = match accepted {
             PluginConfiguration::Filter(configuration) => {
                 let verified = configuration.with_host(Arc::new(ForeignVerifier)).map_err(|error| error.to_string())?;
                 Part::Filter(Arc::new(verified))
             }
-            PluginConfiguration::Guard(configuration) => Part::Guard(Arc::new(configuration)),
+            PluginConfiguration::Guard(configuration) => Part::Guard(Arc::from(configuration)),
         };
         hostcalls::set_tick_period(TICK).map_err(|status| format!("the host gives no ticks: {status:?}"))?;
         let plugin = (host::text_property(&["plugin_name"]).unwrap_or_default(), role);
         self.plugin = Some(plugin.clone());
-        vm::with(|vm| vm.offer(plugin, part, key));
+        vm::with(|vm| vm.offer(plugin, part, secrets));
         if let Some(now) = host::now() {
             vm::with(|vm| vm.settle(now));
         }
         Ok(())
+    }
+
+    /// Sends what is due, as this root context.
+    fn deliver(&self, now: Timestamp) -> bool {
+        vm::with(|vm| delivery::deliver(vm, self.context, now))
     }
 
     fn finish_draining(&mut self) {
@@ -86,29 +75,31 @@ impl Root {
 }
 
 impl Context for Root {
-    fn on_http_call_response(&mut self, _token: u32, num_headers: usize, body_size: usize, _num_trailers: usize) {
+    fn on_http_call_response(&mut self, token: u32, num_headers: usize, body_size: usize, _num_trailers: usize) {
         let Some(now) = host::now() else { return };
-        let answer = acknowledgement(num_headers, body_size);
-        let drained = vm::with(|vm| {
-            vm.delivery.lost_at = None;
-            let failing = &mut vm.delivery.failing;
-            let was_failing = *failing;
-            let random = random_u64();
-            let mut outcome = Ok(());
-            if let Some(log) = vm.begun_log() {
-                outcome = answer.and_then(|head| log.journal.acknowledged(&head).map_err(|error| error.to_string()));
-                if outcome.is_err() {
-                    log.journal.failed(now, random);
-                }
+        let stored = vm::with(|vm| {
+            if vm.previous.is(token) {
+                previous::answered(vm, now, num_headers, body_size);
+                vm.log(now);
+                return None;
             }
-            report_delivery(was_failing, &outcome);
-            vm.delivery.failing = outcome.is_err();
-            outcome.is_err() || vm.begun_log().is_none_or(|log| log.journal.is_drained())
+            let stored = delivery::answered(vm, now, num_headers, body_size);
+            if stored.is_some() {
+                previous::ask_again(vm, now);
+            }
+            stored
         });
-        if drained {
+        let last = vm::with(|vm| vm.is_ending());
+        let done = self.draining && (!last || delivery::is_drained());
+        if !done {
+            self.deliver(now);
+        }
+        if let Some(size) = stored {
+            waiting::resume_stored(size);
+            let _ = hostcalls::set_effective_context(self.context);
+        }
+        if done && !vm::with(|vm| vm.delivery.is_of(self.context)) {
             self.finish_draining();
-        } else {
-            deliver(now);
         }
     }
 
@@ -116,7 +107,8 @@ impl Context for Root {
         let Some(now) = host::now() else { return true };
         let waiting = vm::with(|vm| {
             if !vm.root_done() {
-                return false;
+                // The answer would be lost with this context, and everybody would wait for it in vain.
+                return vm.delivery.is_of(self.context);
             }
             let Some(log) = vm.begun_log() else { return false };
             // Refused only when the log was closed before. The others are not told: when the process ends, workers cannot
@@ -124,9 +116,7 @@ impl Context for Root {
             let _ = log.journal.close(now, "shutdown");
             !log.journal.is_drained()
         });
-        if waiting {
-            self.draining = deliver(now);
-        }
+        self.draining = waiting && self.deliver(now);
         !self.draining
     }
 }
@@ -146,122 +136,40 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let Some(now) = host::now() else { return };
+        if vm::with(|vm| vm.waiting.calm(self.context)) {
+            let _ = hostcalls::set_tick_period(TICK);
+        }
         vm::with(|vm| {
             vm.settle(now);
-            vm.log(now);
-            if vm.delivery.lost_at.is_some_and(|lost_at| now > lost_at) {
-                vm.delivery.lost_at = None;
-                let random = random_u64();
-                if let Some(log) = vm.begun_log() {
-                    log.journal.failed(now, random);
-                }
+            previous::ask_first(vm, now);
+            if vm.previous.is_settled(now) {
+                vm.log(now);
             }
+            delivery::give_up_lost(vm, now);
+            metrics::update(vm, now);
         });
+        if !self.draining {
+            self.deliver(now);
+        }
         // What is done here is done to other contexts than this one.
+        waiting::resume_overdue();
         for context in vm::with(|vm| vm.overdue(now)) {
             if hostcalls::set_effective_context(context).is_ok() {
                 let _ = hostcalls::reset_http_request();
             }
         }
         let _ = hostcalls::set_effective_context(self.context);
-        deliver(now);
     }
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
         // What has no configuration refuses, and it is better refused before anything is resolved for it.
         match &self.plugin {
             Some((_, Role::Guard)) => Some(Box::new(Guard::new(self.plugin.clone()))),
-            _ => Some(Box::new(Http::new(context_id, self.plugin.clone()))),
+            _ => Some(Box::new(Held::new(self.context, Http::new(context_id, self.plugin.clone())))),
         }
     }
 
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
     }
-}
-
-/// Sends the next batch where one is due and none is on its way. Says whether one is on its way now.
-fn deliver(now: Timestamp) -> bool {
-    vm::with(|vm| {
-        if vm.delivery.lost_at.is_some() {
-            return true;
-        }
-        let Some(gateway) = vm.gateway() else { return false };
-        let collector = gateway.collector();
-        let Some(log) = vm.begun_log() else { return false };
-        if log.journal.is_drained() && !log.journal.heartbeat_due(now) {
-            return false;
-        }
-        let others = log.others();
-        let (records, bytes) = BATCH;
-        let Some(batch) = log.journal.next_batch(now, records, bytes, &others) else { return false };
-        log.sealed();
-        match dispatch(collector, batch.bytes()) {
-            Ok(()) => {
-                vm.delivery.lost_at = Some(now.plus_millis(collector.timeout.saturating_add(GRACE)));
-                true
-            }
-            Err(why) => {
-                let was_failing = vm.delivery.failing;
-                let random = random_u64();
-                if let Some(log) = vm.begun_log() {
-                    log.journal.failed(now, random);
-                }
-                report_delivery(was_failing, &Err(why));
-                vm.delivery.failing = true;
-                false
-            }
-        }
-    })
-}
-
-fn dispatch(collector: &Collector, body: &[u8]) -> Result<(), String> {
-    let headers = vec![
-        (":method", "POST"),
-        (":path", collector.path.as_str()),
-        (":authority", collector.cluster.as_str()),
-        ("content-type", "application/vnd.exeat.evidence"),
-    ];
-    hostcalls::dispatch_http_call(
-        &collector.cluster,
-        headers,
-        Some(body),
-        Vec::new(),
-        Duration::from_millis(collector.timeout),
-    )
-    .map(|_token| ())
-    .map_err(|status| format!("the host cannot send to cluster {:?}: {status:?}", collector.cluster))
-}
-
-/// What the collector says it made durable.
-fn acknowledgement(num_headers: usize, body_size: usize) -> Result<LogHead, String> {
-    if num_headers == 0 {
-        return Err("the connection broke".to_owned());
-    }
-    let status = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, ":status").ok().flatten();
-    let size = body_size.min(ACKNOWLEDGEMENT);
-    let body = hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size).ok().flatten().unwrap_or_default();
-    if status.as_deref() != Some(b"200") {
-        let status = status.unwrap_or_default();
-        let body = body.get(..body.len().min(300)).unwrap_or_default();
-        return Err(format!("the collector answered {}: {}", status.escape_ascii(), body.escape_ascii()));
-    }
-    serde_json::from_slice(&body).map_err(|error| format!("the acknowledgement cannot be read: {error}"))
-}
-
-/// One line when delivery stops, one when it works again: an outage must not flood the log.
-fn report_delivery(was_failing: bool, outcome: &Result<(), String>) {
-    match outcome {
-        Err(why) if !was_failing => {
-            let rest = "records wait in the queue; when it is full, requests are refused with audit-unavailable";
-            host::log(LogLevel::Warn, &format!("exeat: evidence is not delivered: {why}; {rest}"));
-        }
-        Ok(()) if was_failing => host::log(LogLevel::Info, "exeat: evidence is delivered again"),
-        _ => {}
-    }
-}
-
-/// Spreads retries; a host without randomness spreads nothing.
-fn random_u64() -> u64 {
-    wasi::random().and_then(|bytes| bytes.first_chunk::<8>().map(|chunk| u64::from_le_bytes(*chunk))).unwrap_or(0)
 }

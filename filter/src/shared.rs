@@ -4,8 +4,8 @@
 //! it stands under and its content: what does not authenticate counts as unavailable, and the request is refused. A
 //! plugin that puts an older value back, or deletes one, is not detected; docs/threat-model.md says so.
 //!
-//! The host never forgets a key, so the set of keys is bounded: one for the boot, one counter, two a VM, and the shards of
-//! `nonces.rs`, `sessions.rs` and `budgets.rs`.
+//! The host never forgets a key, so the set of keys is bounded: one for the boot, one counter, one a way out, a few a VM, and
+//! the shards of `nonces.rs`, `sessions.rs` and `budgets.rs`.
 
 use crate::together::Values;
 use exeat_engine::facts::Timestamp;
@@ -177,6 +177,26 @@ impl SharedData {
         parsed.map(Some).ok_or(SharedError::NotAuthentic)
     }
 
+    /// Says that a guard stands in a way out.
+    pub(crate) fn publish_guarded(&self, exit: &str) -> Result<(), SharedError> {
+        self.write(&format!("{}guarded/{exit}", self.prefix), b"1", None).map(|_| ())
+    }
+
+    /// Whether some VM said that a guard stands in a way out.
+    pub(crate) fn guarded(&self, exit: &str) -> Result<bool, SharedError> {
+        Ok(self.value(&format!("{}guarded/{exit}", self.prefix))?.is_some())
+    }
+
+    /// Publishes how a VM stands.
+    pub(crate) fn publish_status(&self, vm: u32, status: &[u8]) -> Result<(), SharedError> {
+        self.write(&format!("{}status/{vm}", self.prefix), status, None).map(|_| ())
+    }
+
+    /// How a VM said that it stands.
+    pub(crate) fn status(&self, vm: u32) -> Result<Option<Vec<u8>>, SharedError> {
+        self.value(&format!("{}status/{vm}", self.prefix))
+    }
+
     /// How many VM numbers were given out.
     pub(crate) fn vms(&self) -> Result<u32, SharedError> {
         match self.read(&format!("{}vms", self.prefix))? {
@@ -212,6 +232,11 @@ pub(crate) struct Boot {
 }
 
 impl Boot {
+    /// As origins of logs name it.
+    pub(crate) fn name(&self) -> String {
+        self.id.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     fn encode(self, gateway: &str) -> Vec<u8> {
         let mut bytes = self.started.millis().to_le_bytes().to_vec();
         bytes.extend_from_slice(&self.id);

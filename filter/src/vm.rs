@@ -3,9 +3,13 @@
 //! A listener update adds a root context to the VM and leaves the old one to its open connections. Every request is judged
 //! by the newest configuration accepted for its plugin, whichever root context its connection arrived on.
 
+use crate::delivery::Delivery;
+use crate::metrics::{Counts, Metrics};
 use crate::passes::Passes;
+use crate::previous::Previous;
 use crate::sessions::Known;
 use crate::shared::{Boot, SharedData};
+use crate::waiting::Waiting;
 use crate::{host, wasi};
 use exeat_engine::destination::Exit;
 use exeat_engine::evidence::key::{GatewayKey, SHARED_STATE};
@@ -44,6 +48,8 @@ pub(crate) struct Vm {
     /// That of the configuration that came last of them all.
     newest: Option<Arc<Gateway>>,
     pub(crate) passes: Passes,
+    /// Whether a request left that no guard saw.
+    pub(crate) unguarded: bool,
     /// Tunnels and WebSockets by their context, and when each must end.
     pub(crate) streams: HashMap<u32, Timestamp>,
     /// Valid in themselves, and not in use yet.
@@ -57,7 +63,13 @@ pub(crate) struct Vm {
     roots: u32,
     /// The host's counter of first meetings, once there was one.
     first_seen: Option<u32>,
-    pub(crate) delivery: crate::root::Delivery,
+    pub(crate) delivery: Delivery,
+    pub(crate) waiting: Waiting,
+    pub(crate) previous: Previous,
+    pub(crate) counts: Counts,
+    pub(crate) metrics: Metrics,
+    /// What the collector asks for.
+    pub(crate) token: Option<String>,
 }
 
 /// What a plugin is configured with.
@@ -93,7 +105,7 @@ impl Part {
 /// A configuration that is valid in itself.
 struct Offer {
     part: Part,
-    key: GatewayKey,
+    secrets: Secrets,
     /// Whether the operator was told that it is not in use.
     told: bool,
 }
@@ -122,7 +134,7 @@ pub(crate) struct Log {
     pub(crate) started: Timestamp,
     /// What this worker need not ask the others.
     pub(crate) known: Known,
-    number: u32,
+    pub(crate) number: u32,
     /// Leaves when the head was last published.
     published: u64,
     /// Whether the newest checkpoint was put beside a request.
@@ -132,8 +144,8 @@ pub(crate) struct Log {
 impl Vm {
     /// Brings a configuration that is valid in itself. Whether it is in use afterwards depends on the state of this VM:
     /// where it is not, the one before stays, and the next [`Vm::settle`] tries again.
-    pub(crate) fn offer(&mut self, plugin: Plugin, part: Part, key: GatewayKey) {
-        self.offers.insert(plugin, Offer { part, key, told: false });
+    pub(crate) fn offer(&mut self, plugin: Plugin, part: Part, secrets: Secrets) {
+        self.offers.insert(plugin, Offer { part, secrets, told: false });
     }
 
     /// Takes into use what was offered.
@@ -164,12 +176,14 @@ impl Vm {
 
     fn accept(&mut self, plugin: &Plugin, offer: &Offer, now: Timestamp) -> Result<(), NotInUse> {
         let (gateway, policy) = (offer.part.gateway(), offer.part.policy());
-        self.identify(gateway, &offer.key, now)?;
+        self.identify(gateway, &offer.secrets.key, now)?;
         let record = ConfigRecord {
             time: now,
             plugin: plugin.0.clone(),
             role: offer.part.role().as_str().to_owned(),
             mode: gateway.mode(),
+            delivery: gateway.delivery(),
+            when_full: gateway.when_full(),
             revision: policy.map(|policy| policy.revision().to_owned()),
             policy: policy.map(|policy| policy.digest().to_owned()),
         };
@@ -180,9 +194,17 @@ impl Vm {
             None => self.unrecorded.push(record),
         }
         self.newest = Some(Arc::new(gateway.clone()));
+        self.token.clone_from(&offer.secrets.token);
         match &offer.part {
             Part::Filter(configuration) => _ = self.configurations.insert(plugin.clone(), Arc::clone(configuration)),
-            Part::Guard(configuration) => _ = self.guards.insert(plugin.clone(), Arc::clone(configuration)),
+            Part::Guard(configuration) => {
+                for exit in configuration.exits() {
+                    if let Some(identity) = &self.identity {
+                        let _ = identity.shared.publish_guarded(exit.word());
+                    }
+                }
+                self.guards.insert(plugin.clone(), Arc::clone(configuration));
+            }
         }
         Ok(())
     }
@@ -224,13 +246,28 @@ impl Vm {
     }
 
     /// Whether a guard of this VM stands in a way out. One that Envoy left out, or could not configure, is not here.
-    pub(crate) fn is_guarded(&self, exit: Exit) -> bool {
-        self.guards.values().any(|guard| guard.exits().contains(&exit))
+    ///
+    /// Envoy builds a VM that died anew for the plugin whose request finds it dead, and brings each other plugin into it with the
+    /// next request that meets that one: for the guard, where the request leaves. So in a VM that took a dead one's place, the
+    /// guard that the dead one had is as good as its own: it comes with the request, or Envoy answers in its stead. Should a
+    /// request leave without one all the same, it is the last.
+    pub(crate) fn is_guarded(&mut self, exit: Exit, now: Timestamp) -> bool {
+        if self.guards.values().any(|guard| guard.exits().contains(&exit)) {
+            return true;
+        }
+        let unguarded = self.unguarded;
+        let Some(log) = self.begun_log().filter(|_| !unguarded) else { return false };
+        log.shared.guarded(exit.word()).unwrap_or(false) && crate::metrics::has_dead(log, now)
     }
 
     /// The gateway as the newest configuration of any plugin says it, for what concerns the VM as a whole.
     pub(crate) fn gateway(&self) -> Option<Arc<Gateway>> {
         self.newest.as_ref().map(Arc::clone)
+    }
+
+    /// Id of the gateway, and name of the boot.
+    pub(crate) fn boot(&self) -> Option<(String, String)> {
+        self.identity.as_ref().map(|identity| (identity.gateway.clone(), identity.boot.name()))
     }
 
     /// The log, begun where it is not yet. Not at configuration: the host configures VMs that never serve.
@@ -259,8 +296,8 @@ impl Vm {
         let (Some(gateway), Some(identity)) = (&self.newest, &self.identity) else { return Ok(None) };
         let shared = identity.shared.clone();
         let number = shared.next_vm().map_err(|error| format!("shared state: {error:?}"))?;
-        let boot: String = identity.boot.id.iter().map(|byte| format!("{byte:02x}")).collect();
-        let origin = Origin::new(&identity.gateway, &boot, &number.to_string()).map_err(|error| error.to_string())?;
+        let origin = Origin::new(&identity.gateway, &identity.boot.name(), &number.to_string())
+            .map_err(|error| error.to_string())?;
         let genesis = GenesisRecord {
             origin,
             time: now,
@@ -272,7 +309,7 @@ impl Vm {
                 git: option_env!("EXEAT_GIT_HASH").map(str::to_owned),
                 digest: None,
             },
-            previous: None,
+            previous: self.previous.take(),
         };
         let capacity = Capacity { records: u64::from(gateway.queue()), bytes: QUEUE_BYTES };
         let journal = Journal::new(&genesis, identity.key.clone(), capacity).map_err(|error| error.to_string())?;
@@ -308,6 +345,11 @@ impl Vm {
         self.roots = self.roots.saturating_add(1);
     }
 
+    /// Whether no root context is left but those that are to go.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.roots == 0
+    }
+
     /// Whether the last root context of the VM is gone.
     pub(crate) fn root_done(&mut self) -> bool {
         self.roots = self.roots.saturating_sub(1);
@@ -315,21 +357,44 @@ impl Vm {
     }
 }
 
-/// The key that the configuration names. It comes from the environment, which is the same for every VM of the plugin.
-pub(crate) fn gateway_key(gateway: &Gateway) -> Result<GatewayKey, String> {
-    let variable = gateway.key_env();
-    let text = wasi::variable(variable).ok_or_else(|| {
+/// What the configuration names and does not hold. It comes from the environment, which is the same for every VM of the plugin.
+pub(crate) struct Secrets {
+    key: GatewayKey,
+    token: Option<String>,
+}
+
+impl Secrets {
+    pub(crate) fn load(gateway: &Gateway) -> Result<Self, String> {
+        let key = gateway.key_env();
+        let text = variable("/gateway/key/env", key)?;
+        let key = GatewayKey::parse(&text).map_err(|error| {
+            format!(
+                "gateway: /gateway/key/env: {key} does not hold a key: {error}; `exeat key new` makes one, its base64 \
+                 goes into the variable"
+            )
+        })?;
+        let token = gateway.collector().token_env.as_deref().map(|name| token("/gateway/collector/token/env", name));
+        Ok(Self { key, token: token.transpose()? })
+    }
+}
+
+fn variable(place: &str, name: &str) -> Result<String, String> {
+    wasi::variable(name).ok_or_else(|| {
         format!(
-            "gateway: /gateway/key/env: the environment variable {variable} is not set in the VM; set it for the \
-             gateway process and name it under vm_config.environment_variables.host_env_keys"
-        )
-    })?;
-    GatewayKey::parse(&text).map_err(|error| {
-        format!(
-            "gateway: /gateway/key/env: {variable} does not hold a key: {error}; `exeat key new` makes one, its base64 \
-             goes into the variable"
+            "gateway: {place}: the environment variable {name} is not set in the VM; set it for the gateway process and \
+             name it under vm_config.environment_variables.host_env_keys, which a VM reads when it starts"
         )
     })
+}
+
+/// As `exeat collect --token` reads it.
+fn token(place: &str, name: &str) -> Result<String, String> {
+    let text = variable(place, name)?;
+    let token = text.trim();
+    if token.len() < 16 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!("gateway: {place}: {name} does not hold 16 or more visible ASCII characters"));
+    }
+    Ok(token.to_owned())
 }
 
 fn accepted(part: &Part) -> String {

@@ -213,7 +213,7 @@ impl Checking {
             Some(RecordView::Completion(record)) => {
                 once(&mut self.completion, (number, Proven { index, record, line })).ok_or_else(twice)
             }
-            Some(RecordView::Summary(_) | RecordView::Closed(_)) | None => {
+            Some(RecordView::Previous(_) | RecordView::Summary(_) | RecordView::Closed(_)) | None => {
                 Err(wrong("a record of this kind has no place in a bundle"))
             }
         }

@@ -35,7 +35,7 @@ impl Citation {
     pub fn source(&self) -> String {
         match self.kind {
             Kind::Vm => format!("a checkpoint of {}", self.by),
-            Kind::Previous => format!("the genesis of {}", self.by),
+            Kind::Previous => format!("the next boot's log {}", self.by),
             Kind::Refused => "a signed checkpoint that the collector refused".to_owned(),
         }
     }

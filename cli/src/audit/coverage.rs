@@ -63,6 +63,13 @@ impl Timeline {
         (self.begun, self.previous) = (Some(time), previous);
     }
 
+    /// What a leaf after the genesis says of the boot before. Whether it is the first to say so.
+    pub(super) fn follow(&mut self, previous: LastHeads) -> bool {
+        let first = self.previous.is_none();
+        self.previous.get_or_insert(previous);
+        first
+    }
+
     pub(super) fn close(&mut self, time: u64) {
         self.closed = Some(time);
     }

@@ -59,6 +59,7 @@ pub fn check(
         missing: None,
         decisions: HashMap::new(),
         closed: None,
+        dropped: 0,
         timeline: Timeline::new(claims.origin.clone()),
     };
     checker.before_the_cut();
@@ -114,6 +115,8 @@ struct Checker<'a> {
     missing: Option<u64>,
     decisions: HashMap<String, Exchange>,
     closed: Option<(u64, ClosedView)>,
+    /// Decisions that let something go, counted and not recorded.
+    dropped: u64,
     timeline: Timeline,
 }
 
@@ -207,8 +210,14 @@ impl Checker<'_> {
             RecordView::Decision(decision) => self.decision(index, &decision),
             RecordView::Completion(completion) => self.completion(index, &completion),
             RecordView::Summary(summary) => {
-                let sum = &mut self.report.totals.summarised;
-                *sum = sum.saturating_add(summary.denials());
+                let totals = &mut self.report.totals;
+                totals.summarised = totals.summarised.saturating_add(summary.denials());
+                self.dropped = self.dropped.saturating_add(summary.dropped());
+            }
+            RecordView::Previous(previous) => {
+                if !self.timeline.follow(previous.previous) {
+                    self.find(Some(index), "says a second time where the boot before ended");
+                }
             }
             RecordView::Closed(closed) => {
                 self.timeline.close(closed.time);
@@ -285,6 +294,14 @@ impl Checker<'_> {
         }
         self.cited_beyond(size);
         self.unfinished();
+        if self.dropped > 0 {
+            self.report.totals.dropped = self.report.totals.dropped.saturating_add(self.dropped);
+            let what = format!(
+                "{} requests were let go without a record, while the queue was full: the operator chose so (when_full: drop)",
+                self.dropped
+            );
+            self.report.note(self.claims.origin.as_str(), None, what);
+        }
         self.timeline.checkpoints(self.claims.checkpoints.iter().map(|checkpoint| checkpoint.time));
         if let Some((a, b)) =
             self.claims.checkpoints.iter().zip(self.claims.checkpoints.iter().skip(1)).find(|(a, b)| a.time > b.time)

@@ -49,6 +49,8 @@ pub struct Totals {
     pub would_deny: u64,
     /// Denials in summaries.
     pub summarised: u64,
+    /// Decisions that let something go and have no record, by the operator's choice.
+    pub dropped: u64,
     /// Decisions that let something go, without completion.
     pub open: u64,
     /// Openings.
@@ -77,6 +79,9 @@ impl fmt::Display for Totals {
             count(self.open, "exchange") + " open",
             count(self.not_closed, "log") + " not closed",
         )?;
+        if self.dropped > 0 {
+            write!(f, ", {} let go unrecorded (when_full: drop)", count(self.dropped, "request"))?;
+        }
         if self.pruned > 0 {
             write!(f, ", {} older and no longer kept", count(self.pruned, "record"))?;
         }

@@ -128,6 +128,17 @@ impl EvidenceStore {
         Ok(())
     }
 
+    /// The records of a log that say where the boot before ended: its genesis, and what may say it later.
+    pub fn previous(&self, log: i64) -> rusqlite::Result<Vec<Vec<u8>>> {
+        // The first member of every record is its kind.
+        let mut statement = self.connection.prepare_cached(
+            "SELECT line FROM leaves WHERE log = ?1
+               AND (position = 0 OR substr(line, 1, 18) = CAST('{\"kind\":\"previous\"' AS BLOB)) ORDER BY position",
+        )?;
+        let rows = statement.query_map([log], |row| row.get(0))?;
+        rows.collect()
+    }
+
     /// Checkpoints, smallest size first, then oldest.
     pub fn checkpoints(&self, log: i64) -> rusqlite::Result<Vec<StoredCheckpoint>> {
         let mut statement = self

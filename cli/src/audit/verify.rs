@@ -117,21 +117,24 @@ fn checkpoint(note: &[u8], keys: &Keyring) -> Result<Checkpoint, exeat_engine::e
     Ok(UnverifiedCheckpoint::parse(note)?.verify(keys.keys())?.checkpoint().clone())
 }
 
-/// What a log's genesis says of the boot before.
+/// What a log says of the boot before: its genesis, or a leaf of its own where the collector answered later.
 fn previous(
     store: &EvidenceStore,
     stored: &StoredLog,
     origin: &Origin,
     citations: &mut Citations,
 ) -> rusqlite::Result<()> {
-    store.leaves(stored.id, |_, line| {
-        if let Some(RecordView::Genesis(genesis)) = RecordView::parse(line) {
-            for head in genesis.previous.iter().flat_map(|previous| &previous.logs) {
-                citations.add(head, Kind::Previous, origin.as_str(), genesis.time);
-            }
+    for line in store.previous(stored.id)? {
+        let (time, previous) = match RecordView::parse(&line) {
+            Some(RecordView::Genesis(genesis)) => (genesis.time, genesis.previous),
+            Some(RecordView::Previous(record)) => (record.time, Some(record.previous)),
+            _ => continue,
+        };
+        for head in previous.iter().flat_map(|previous| &previous.logs) {
+            citations.add(head, Kind::Previous, origin.as_str(), time);
         }
-        Ok(false)
-    })
+    }
+    Ok(())
 }
 
 /// Checkpoints that the collector refused. Each is a statement of the gateway; whether it is a fork shows when the log

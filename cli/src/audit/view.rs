@@ -15,7 +15,9 @@ pub enum RecordView {
     Decision(Box<DecisionView>),
     /// The end of an exchange.
     Completion(CompletionView),
-    /// Denials that were counted.
+    /// Where the boot before ended.
+    Previous(PreviousView),
+    /// Decisions that were counted.
     Summary(SummaryView),
     /// Last leaf.
     Closed(ClosedView),
@@ -37,6 +39,15 @@ pub struct GenesisView {
     pub time: u64,
     /// Where the boot before it ended.
     pub previous: Option<exeat_engine::evidence::LastHeads>,
+}
+
+/// `kind: previous`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PreviousView {
+    /// When the collector had said it.
+    pub time: u64,
+    /// Where the boot before ended.
+    pub previous: exeat_engine::evidence::LastHeads,
 }
 
 /// `kind: decision`.
@@ -111,12 +122,20 @@ pub struct SummaryView {
     pub unverified: std::collections::BTreeMap<String, u64>,
     /// Counts by reason.
     pub verified: std::collections::BTreeMap<String, u64>,
+    /// Counts by reason. Gateways before 0.1.0 dropped nothing.
+    #[serde(default)]
+    pub dropped: std::collections::BTreeMap<String, u64>,
 }
 
 impl SummaryView {
     /// Denials counted.
     pub fn denials(&self) -> u64 {
         self.unverified.values().chain(self.verified.values()).fold(0, |sum, n| sum.saturating_add(*n))
+    }
+
+    /// Decisions that let something go, counted.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.values().fold(0, |sum, n| sum.saturating_add(*n))
     }
 }
 

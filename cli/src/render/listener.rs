@@ -123,6 +123,13 @@ impl Settings<'_> {
         self.module_filter("exeat", self.plugin)
     }
 
+    /// Environment variables that the module reads. Filter and guards get the same: they share a VM.
+    fn module_variables(&self) -> Value {
+        let gateway = self.configuration.gateway();
+        let names = std::iter::once(gateway.key_env()).chain(gateway.collector().token_env.as_deref());
+        names.map(Value::from).collect()
+    }
+
     /// The module in one of its roles. All of one gateway share a VM on each worker: what the filter lets go is then known
     /// to the guard.
     pub(super) fn module_filter(&self, name: &str, configuration: &str) -> Value {
@@ -140,7 +147,7 @@ impl Settings<'_> {
                     "vm_config": {
                         "vm_id": self.vm_id,
                         "runtime": "envoy.wasm.runtime.v8",
-                        "environment_variables": {"host_env_keys": [self.configuration.gateway().key_env()]},
+                        "environment_variables": {"host_env_keys": self.module_variables()},
                         "code": {"local": {"filename": self.module}},
                     },
                     "configuration": {

@@ -221,6 +221,32 @@ fn evidence_leaves_loopback_only_under_tls() {
     with_settings("https", "exeat.wasm", "ca.pem", |settings| {
         assert_eq!(settings.collector_cluster()["name"], "evidence");
         assert_eq!(settings.collector_cluster()["type"], "STATIC");
+        for (text, sni) in [("collector.example:443", json!("collector.example")), ("192.0.2.7:443", Value::Null)] {
+            let pair = Some(("own.crt".to_owned(), "own.key".to_owned()));
+            let collector = CollectorAddress::parse(text, Some("ca.pem".to_owned())).unwrap().showing(pair);
+            let settings = Settings { collector, admin: settings.admin.clone(), ..*settings };
+            let tls = &settings.collector_cluster()["transport_socket"]["typed_config"];
+            assert_eq!(tls["sni"], sni);
+            let own = json!([{"certificate_chain": {"filename": "own.crt"}, "private_key": {"filename": "own.key"}}]);
+            assert_eq!(tls["common_tls_context"]["tls_certificates"], own);
+        }
+    });
+}
+
+#[test]
+fn the_module_sees_the_secrets_that_its_gateway_names_and_no_others() {
+    with_settings("https", "exeat.wasm", "ca.pem", |settings| {
+        let variables = |settings: &Settings<'_>| {
+            let filter = settings.module_filter("exeat", "{}");
+            filter["typed_config"]["config"]["vm_config"]["environment_variables"]["host_env_keys"].clone()
+        };
+        assert_eq!(variables(settings), json!(["EXEAT_GATEWAY_KEY"]));
+        let plugin =
+            settings.plugin.replace(r#""cluster": "evidence""#, r#""cluster": "evidence", "token": {"env": "TOKEN"}"#);
+        let configuration = Configuration::accept(plugin.as_bytes()).unwrap();
+        let (admin, collector) = (settings.admin.clone(), settings.collector.clone());
+        let settings = Settings { configuration: &configuration, admin, collector, ..*settings };
+        assert_eq!(variables(&settings), json!(["EXEAT_GATEWAY_KEY", "TOKEN"]));
     });
 }
 

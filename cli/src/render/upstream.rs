@@ -50,6 +50,8 @@ pub struct CollectorAddress {
     host: CanonicalHost,
     port: u16,
     ca: Option<String>,
+    /// Chain and key.
+    certificate: Option<(String, String)>,
 }
 
 impl CollectorAddress {
@@ -74,7 +76,13 @@ impl CollectorAddress {
                  the certificate authorities of its TLS certificate"
             );
         }
-        Ok(Self { host, port, ca })
+        Ok(Self { host, port, ca, certificate: None })
+    }
+
+    /// With what the gateway shows to a collector that asks for a certificate: chain and key, PEM files where Envoy finds them.
+    #[must_use]
+    pub fn showing(self, certificate: Option<(String, String)>) -> Self {
+        Self { certificate, ..self }
     }
 }
 
@@ -117,7 +125,7 @@ impl Settings<'_> {
             },
         });
         if tls && let Some(fields) = cluster.as_object_mut() {
-            fields.insert("transport_socket".to_owned(), tls_socket(self.ca, None));
+            fields.insert("transport_socket".to_owned(), tls_socket(self.ca, None, None));
         }
         cluster
     }
@@ -181,28 +189,36 @@ impl Settings<'_> {
             },
         });
         if let (Some(ca), Some(fields)) = (&collector.ca, cluster.as_object_mut()) {
-            fields.insert("transport_socket".to_owned(), tls_socket(ca, Some(host)));
+            let socket = tls_socket(ca, Some(host), collector.certificate.as_ref());
+            fields.insert("transport_socket".to_owned(), socket);
         }
         cluster
     }
 }
 
 /// TLS that checks the certificate: for one host, or by what auto_san_validation takes from the request.
-fn tls_socket(ca: &str, host: Option<&str>) -> Value {
+fn tls_socket(ca: &str, host: Option<&str>, own: Option<&(String, String)>) -> Value {
     let mut validation = json!({"trusted_ca": {"filename": ca}});
     if let (Some(host), Some(fields)) = (host, validation.as_object_mut()) {
         let kind = if host.parse::<std::net::IpAddr>().is_ok() { "IP_ADDRESS" } else { "DNS" };
         let names = json!([{"san_type": kind, "matcher": {"exact": host}}]);
         fields.insert("match_typed_subject_alt_names".to_owned(), names);
     }
+    let mut common = json!({
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+        "validation_context": validation,
+    });
+    if let (Some((certificate, key)), Some(fields)) = (own, common.as_object_mut()) {
+        let pair = json!([{"certificate_chain": {"filename": certificate}, "private_key": {"filename": key}}]);
+        fields.insert("tls_certificates".to_owned(), pair);
+    }
     let mut context = json!({
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-        "common_tls_context": {
-            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
-            "validation_context": validation,
-        },
+        "common_tls_context": common,
     });
-    if let (Some(host), Some(fields)) = (host, context.as_object_mut()) {
+    // RFC 6066 section 3: an address is no name for SNI.
+    let name = host.filter(|host| host.parse::<std::net::IpAddr>().is_err());
+    if let (Some(host), Some(fields)) = (name, context.as_object_mut()) {
         fields.insert("sni".to_owned(), json!(host));
     }
     json!({"name": "envoy.transport_sockets.tls", "typed_config": context})

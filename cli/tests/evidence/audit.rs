@@ -279,7 +279,7 @@ fn other_vms_and_the_next_boot_miss_what_was_cut_off() {
     let previous = LastHeads { boot: Some("b1".into()), logs: vec![LogHead { size: 9, ..before.journal.head() }] };
     let mut after = Vm::after("b2", "w0", START + 1_000, Some(previous));
     after.deliver(collector.address, 10);
-    assert_found(dir.path(), &["egress-eu-1/b1/w0: the genesis of egress-eu-1/b2/w0 of"]);
+    assert_found(dir.path(), &["egress-eu-1/b1/w0: the next boot's log egress-eu-1/b2/w0 of"]);
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod beyond;
 #[cfg(test)]
 mod bundles;
 #[cfg(test)]
+mod chain;
+#[cfg(test)]
 mod collect;
 #[cfg(test)]
 mod erase;

@@ -11,7 +11,7 @@ use exeat_engine::evidence::{
     Appended, Batch, Capacity, Commitment, FieldOpening, GatewayKey, GenesisRecord, Journal, LastHeads, LogHead, Origin,
 };
 use exeat_engine::facts::Timestamp;
-use exeat_engine::policy::Mode;
+use exeat_engine::policy::{Delivery, Mode, WhenFull};
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -180,6 +180,8 @@ impl Vm {
             plugin: "exeat".into(),
             role: "filter".into(),
             mode: Mode::Enforce,
+            delivery: Delivery::Async,
+            when_full: WhenFull::Deny,
             revision: Some("r1".into()),
             policy: Some(policy.into()),
         };

@@ -6,7 +6,7 @@ use super::origin::Origin;
 use super::record::{CompletionRecord, DecisionRecord};
 use crate::decision::Reason;
 use crate::facts::Timestamp;
-use crate::policy::Mode;
+use crate::policy::{Delivery, Mode, WhenFull};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -22,7 +22,9 @@ pub enum Record<'a> {
     Decision(&'a DecisionRecord),
     /// An exchange ended.
     Completion(&'a CompletionRecord),
-    /// Denials that have no record each.
+    /// Where the boot before ended, where the genesis could not say so yet.
+    Previous(&'a PreviousRecord),
+    /// Decisions that have no record each.
     Summary(&'a SummaryRecord),
     /// The last leaf of a log that ended in order.
     Closed(&'a ClosedRecord),
@@ -81,6 +83,10 @@ pub struct ConfigRecord {
     pub role: String,
     /// Mode of the gateway.
     pub mode: Mode,
+    /// Whether requests wait for their record to be stored.
+    pub delivery: Delivery,
+    /// What becomes of requests when the queue is full.
+    pub when_full: WhenFull,
     /// `revision` of the policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
@@ -89,19 +95,31 @@ pub struct ConfigRecord {
     pub policy: Option<String>,
 }
 
-/// `kind: summary`. Denials that were counted because records of them would have crowded out others.
+/// `kind: previous`. At most one a log, of which the genesis says nothing of the boot before.
+#[derive(Clone, Debug, Serialize)]
+pub struct PreviousRecord {
+    /// When the collector had answered.
+    pub time: Timestamp,
+    /// Where the logs of the previous boot ended, as the collector reported it.
+    pub previous: LastHeads,
+}
+
+/// `kind: summary`. Decisions that were counted: denials, because records of them would have crowded out others, and what
+/// was let go unrecorded under `when_full: drop`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SummaryRecord {
     /// When it was written.
     pub time: Timestamp,
-    /// First denial counted.
+    /// First decision counted.
     pub from: Timestamp,
-    /// Last denial counted.
+    /// Last decision counted.
     pub to: Timestamp,
     /// Requests that nobody vouched for, by reason.
     pub unverified: BTreeMap<Reason, u64>,
     /// Requests whose context verified, by reason.
     pub verified: BTreeMap<Reason, u64>,
+    /// Requests that were let go and have no record, by reason.
+    pub dropped: BTreeMap<Reason, u64>,
 }
 
 /// `kind: closed`. The last leaf of a log that ended in order.
@@ -148,12 +166,17 @@ mod tests {
             plugin: "exeat".into(),
             role: "filter".into(),
             mode: Mode::Enforce,
+            delivery: Delivery::WriteAhead,
+            when_full: WhenFull::Deny,
             revision: Some("r\u{202e}1".into()),
             policy: None,
         };
         assert_eq!(
             Record::Config(&config).to_line().unwrap(),
-            r#"{"kind":"config","time":3,"plugin":"exeat","role":"filter","mode":"enforce","revision":"r\u202e1"}"#
+            concat!(
+                r#"{"kind":"config","time":3,"plugin":"exeat","role":"filter","mode":"enforce","#,
+                r#""delivery":"write-ahead","when_full":"deny","revision":"r\u202e1"}"#
+            )
         );
         let summary = SummaryRecord {
             time: Timestamp(9),
@@ -161,12 +184,13 @@ mod tests {
             to: Timestamp(8),
             unverified: [(Reason::SignatureInvalid, 2), (Reason::ContextMissing, 7)].into(),
             verified: BTreeMap::new(),
+            dropped: [(Reason::Permitted, 1)].into(),
         };
         assert_eq!(
             Record::Summary(&summary).to_line().unwrap(),
             concat!(
                 r#"{"kind":"summary","time":9,"from":4,"to":8,"unverified":{"context-missing":7,"#,
-                r#""signature-invalid":2},"verified":{}}"#
+                r#""signature-invalid":2},"verified":{},"dropped":{"permitted":1}}"#
             )
         );
         let closed = ClosedRecord { time: Timestamp(10), reason: "shutdown".into(), open: 0 };
@@ -266,6 +290,8 @@ mod tests {
             plugin: String::new(),
             role: String::new(),
             mode: Mode::Enforce,
+            delivery: Delivery::Async,
+            when_full: WhenFull::Deny,
             revision: some(),
             policy: some(),
         };
@@ -278,10 +304,12 @@ mod tests {
             module: ModuleReference { version: String::new(), git: some(), digest: some() },
             previous: Some(LastHeads { boot: some(), logs: vec![] }),
         };
+        let previous = PreviousRecord { time: Timestamp(0), previous: LastHeads { boot: some(), logs: vec![] } };
         let closed = ClosedRecord { time: Timestamp(0), reason: String::new(), open: 0 };
         for record in [
             Record::Genesis(&genesis),
             Record::Config(&config),
+            Record::Previous(&previous),
             Record::Decision(&decision),
             Record::Completion(&completion),
             Record::Summary(&SummaryRecord::default()),

@@ -22,7 +22,9 @@ pub use checkpoint::{Checkpoint, CheckpointError, LastHeads, LogHead, Unverified
 pub use commitment::{Commitment, FieldOpening, Opening, OpeningError};
 pub use journal::{AcknowledgeError, AppendError, Appended, Batch, Capacity, Journal, JournalStats};
 pub use key::{CheckpointKey, GatewayKey, KeyError};
-pub use lifecycle::{ClosedRecord, ConfigRecord, GenesisRecord, ModuleReference, Record, SummaryRecord};
+pub use lifecycle::{
+    ClosedRecord, ConfigRecord, GenesisRecord, ModuleReference, PreviousRecord, Record, SummaryRecord,
+};
 pub use merkle::{CompactRange, Hash};
 pub use origin::{Origin, OriginError};
 pub use record::{CompletionRecord, DecisionRecord};

@@ -18,6 +18,8 @@ pub(super) struct Flight {
     pub(super) aborted: bool,
     /// Refused after it was let go, and recorded as such.
     pub(super) refused: bool,
+    /// It never went on.
+    pub(super) held_back: bool,
 }
 
 /// A body that is passed on while it is checked.

@@ -17,6 +17,7 @@ mod step;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod wait;
 mod websocket;
 
 pub use guard::Clearance;
@@ -25,11 +26,13 @@ pub use step::{Decision, End, Step, Surroundings, Verdict, Wait};
 use crate::decision::{Reason, answer::answer};
 use crate::destination::Exit;
 use crate::evidence::record::{Binding, CompletionRecord, Ending, GuardVerdict, Outcome, Released};
+use crate::evidence::{AppendError, Appended};
 use crate::facts::{Facts, Timestamp};
 use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
 use crate::payload::{Content, Reading, Unreadable};
 use crate::policy::{
-    Candidates, Configuration, Destination, Dimension, Feedback, Grant, Mode, Refusal, Verdict as PolicyVerdict,
+    Candidates, Configuration, Delivery, Destination, Dimension, Feedback, Grant, Mode, Refusal,
+    Verdict as PolicyVerdict, WhenFull,
 };
 use crate::request::{MalformedHead, RequestHead};
 use content::Looked;
@@ -39,6 +42,7 @@ use report::{Denial, Report, Who};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use stream::Stream;
+use wait::Waiting;
 
 /// Bytes of a body that are held back at most for a request that monitor mode lets go in any case.
 const MONITOR_HOLD: u64 = 1024 * 1024;
@@ -63,6 +67,8 @@ enum Stage {
     New,
     /// The head is judged, the body is coming.
     Body(Box<Held>),
+    /// It is to go on once its record is stored.
+    Waiting(Box<Waiting>),
     /// It goes on, or went.
     Released(Box<Flight>),
     /// Refused, or over.
@@ -121,8 +127,8 @@ impl Exchange {
                 return self.refuse(around, Denial::unverified(Reason::RequestMalformed, fault.to_string(), None));
             }
         };
-        // Checked before any work: with no room for its record, nothing can be let go.
-        if !around.journal.can_release() {
+        // Checked before any work: with no room for its record, nothing can be let go, unless the operator chose to count it.
+        if !around.journal.can_release() && self.configuration.gateway().when_full() == WhenFull::Deny {
             let why = "the evidence queue is full".to_owned();
             return self.refuse(around, Denial::unverified(Reason::AuditUnavailable, why, Some(&head)));
         }
@@ -181,6 +187,12 @@ impl Exchange {
                 self.stage = Stage::Released(flight);
                 step
             }
+            // What comes meanwhile is the caller's to keep, for there is no taking it back.
+            Stage::Waiting(mut waiting) => {
+                waiting.flight.aborted = true;
+                self.stage = Stage::Waiting(waiting);
+                Step::Abort
+            }
             stage @ (Stage::New | Stage::Over) => {
                 self.stage = stage;
                 Step::Abort
@@ -197,6 +209,11 @@ impl Exchange {
                 let digest = (bytes > 0).then(|| hasher.finish());
                 self.refuse(around, Denial::floor(Reason::RequestMalformed, why, &request, digest.as_ref()))
             }
+            Stage::Waiting(mut waiting) => {
+                waiting.flight.aborted = true;
+                self.stage = Stage::Waiting(waiting);
+                Step::Abort
+            }
             Stage::Released(mut flight) => {
                 flight.aborted = true;
                 self.stage = Stage::Released(flight);
@@ -206,25 +223,28 @@ impl Exchange {
         }
     }
 
-    /// What was waited for has happened. Nothing waits yet: the configuration refuses write-ahead delivery.
-    pub fn resume(&mut self, _around: &mut Surroundings<'_>) -> Step {
-        Step::Abort
-    }
-
     /// The exchange is over, however it ended. Writes the completion of what was let go.
     pub fn end(&mut self, around: &mut Surroundings<'_>, end: End) {
         // A client that left before anything was decided had nothing released: there is nothing to record.
-        let Stage::Released(mut flight) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
+        let mut flight = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Released(flight) => flight,
+            // The client left, or the host ended it, before the record was acknowledged.
+            Stage::Waiting(mut waiting) => {
+                waiting.flight.hold_back();
+                waiting.flight
+            }
+            Stage::New | Stage::Body(_) | Stage::Over => return,
+        };
         self.end_stream(around, &mut flight);
         let cut = flight.aborted || flight.rest.is_some();
         let kept_back = matches!(end.guard, Some(GuardVerdict::Refused { .. }));
         let refused = flight.refused || kept_back;
-        let Flight { rest, mut received, mut forwarded, .. } = *flight;
+        let Flight { rest, mut received, mut forwarded, held_back, .. } = *flight;
         if let Some(rest) = rest {
             received = Passed::of(&rest.hasher.finish());
             forwarded = received.clone();
         }
-        if !end.sent || kept_back {
+        if !end.sent || kept_back || held_back {
             forwarded = Passed::default();
         }
         let record = CompletionRecord {
@@ -338,7 +358,7 @@ impl Exchange {
         digest: &BodyDigest,
     ) -> Step {
         let step = self.allow(around, &request, grant, digest, Flight::default());
-        if let Stage::Released(flight) = &mut self.stage {
+        if let Some(flight) = self.flight_mut() {
             let tunnel = request.exit == Exit::Tunnel;
             let life = if tunnel { request.outlet.tunnel } else { request.outlet.upgrade };
             flight.stream = Some(Box::new(Stream {
@@ -423,22 +443,36 @@ impl Exchange {
             self.meet(around, request);
         }
         let (record, openings) = report.record(self, around);
-        if let Err(error) = around.journal.append_decision(&record, openings) {
-            let denial = Denial {
-                reason: Reason::AuditUnavailable,
-                rule: None,
-                condition: Some(error.to_string()),
-                mode: report.mode,
-                destination: report.destination.clone(),
-                who: report.who,
-                payload: report.payload,
-                told: false,
-            };
-            return self.refuse(around, denial);
-        }
+        let (delivery, when_full) = (self.configuration.gateway().delivery(), self.configuration.gateway().when_full());
+        let ahead = (delivery == Delivery::WriteAhead).then(|| openings.clone());
+        let recorded = match around.journal.append_decision(&record, openings) {
+            // Only for want of room in the whole queue: an agent must not be able to make its own requests unrecorded.
+            Err(AppendError::Full) if when_full == WhenFull::Drop => {
+                around.journal.drop_decision(&record).map(|()| Appended::Folded)
+            }
+            recorded => recorded,
+        };
+        let leaf = match recorded {
+            Ok(Appended::Leaf(leaf)) => Some(leaf),
+            // Counted, as the operator chose. Never where the record has to be stored first.
+            Ok(Appended::Folded) if ahead.is_none() => None,
+            other => {
+                let error = other.err().unwrap_or(AppendError::Full);
+                let denial = Denial {
+                    reason: Reason::AuditUnavailable,
+                    rule: None,
+                    condition: Some(error.to_string()),
+                    mode: report.mode,
+                    destination: report.destination.clone(),
+                    who: report.who,
+                    payload: report.payload,
+                    told: false,
+                };
+                return self.refuse(around, denial);
+            }
+        };
         let body = self.replace(&mut forward, &mut flight);
-        self.stage = Stage::Released(Box::new(flight));
-        Step::Decided(Box::new(Decision {
+        let decision = Box::new(Decision {
             id: self.id.clone(),
             outcome: report.outcome,
             reason: report.reason,
@@ -446,7 +480,21 @@ impl Exchange {
             verdict: Verdict::Forward(forward),
             body,
             clearance: Some(Box::new(self.clearance(request, report.destination.clone(), credentials))),
-        }))
+        });
+        if let (Some(openings), Some(leaf)) = (ahead, leaf) {
+            return self.wait(around, Box::new(flight), decision, (record, openings), leaf);
+        }
+        self.stage = Stage::Released(Box::new(flight));
+        Step::Decided(decision)
+    }
+
+    /// What was decided to go, gone or not.
+    fn flight_mut(&mut self) -> Option<&mut Flight> {
+        match &mut self.stage {
+            Stage::Released(flight) => Some(flight),
+            Stage::Waiting(waiting) => Some(&mut waiting.flight),
+            Stage::New | Stage::Body(_) | Stage::Over => None,
+        }
     }
 
     fn clearance(

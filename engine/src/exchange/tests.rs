@@ -7,6 +7,7 @@ mod leaks;
 mod names;
 mod session;
 mod streams;
+mod waiting;
 
 use super::report::sha256_text;
 use super::*;

@@ -37,7 +37,7 @@ pub enum PluginConfiguration {
     /// The filter.
     Filter(Box<Configuration>),
     /// A guard.
-    Guard(GuardConfiguration),
+    Guard(Box<GuardConfiguration>),
 }
 
 impl PluginConfiguration {
@@ -56,7 +56,7 @@ impl PluginConfiguration {
                 let configuration = Configuration::read(&node, &root).map_err(PolicyErrors::into_first)?;
                 Ok(Self::Filter(Box::new(configuration)))
             }
-            Role::Guard => GuardConfiguration::read(&node, &root).map(Self::Guard),
+            Role::Guard => Ok(Self::Guard(Box::new(GuardConfiguration::read(&node, &root)?))),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The gateway's own part of the configuration, checked.
 
 use super::Mode;
-use super::document::gateway::{Delivery, Feedback, GatewayDocument, WhenFull};
+use super::document::gateway::{AuditDocument, Delivery, Feedback, GatewayDocument, WhenFull};
 use super::error::{Place, PolicyError, quoted};
 use crate::context::{Freshness, KeyRing};
 use crate::destination::Scheme;
@@ -16,6 +16,8 @@ pub struct Gateway {
     key_env: String,
     collector: Collector,
     queue: u32,
+    delivery: Delivery,
+    when_full: WhenFull,
     scheme: Scheme,
     freshness: Freshness,
     prepared_keys: u16,
@@ -31,6 +33,8 @@ pub struct Collector {
     pub path: String,
     /// Milliseconds an answer may take.
     pub timeout: u64,
+    /// Environment variable that holds the bearer token; absent: none is sent.
+    pub token_env: Option<String>,
 }
 
 impl Gateway {
@@ -64,9 +68,19 @@ impl Gateway {
         &self.collector
     }
 
-    /// Records that wait for delivery at most; when they do, requests are refused.
+    /// Records that wait for delivery at most.
     pub fn queue(&self) -> u32 {
         self.queue
+    }
+
+    /// Whether a request goes on before or after the collector acknowledged its decision.
+    pub fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
+    /// What becomes of requests when as many records wait as may.
+    pub fn when_full(&self) -> WhenFull {
+        self.when_full
     }
 
     /// Scheme towards upstreams; also gives the port where an authority names none.
@@ -96,7 +110,7 @@ impl Gateway {
                 printable(text, &place.key(key))?;
             }
         }
-        environment_variable(&document.key.env, &place.key("key").key("env"))?;
+        environment_variable(&document.key.env, &place.key("key").key("env"), "key", "EXEAT_GATEWAY_KEY")?;
         if document.hold == Some(false) {
             return Err(not_yet(&place.key("hold"), "remove it: heads are held until the body is judged"));
         }
@@ -110,22 +124,13 @@ impl Gateway {
             }
             let timeout = document.collector.timeout.map_or(2_000, |timeout| timeout.0);
             within(timeout, 1..=60_000, &place.key("timeout"), "1ms to 60s")?;
-            Collector { cluster: document.collector.cluster, path, timeout }
-        };
-        let queue = {
-            let place = place.key("audit");
-            match document.audit.delivery.unwrap_or(Delivery::Async) {
-                Delivery::Async => {}
-                Delivery::WriteAhead => return Err(not_yet(&place.key("delivery"), "use async")),
+            let token_env = document.collector.token.map(|token| token.env);
+            if let Some(name) = &token_env {
+                environment_variable(name, &place.key("token").key("env"), "token", "EXEAT_COLLECTOR_TOKEN")?;
             }
-            match document.audit.when_full.unwrap_or(WhenFull::Deny) {
-                WhenFull::Deny => {}
-                WhenFull::Drop => return Err(not_yet(&place.key("when_full"), "use deny")),
-            }
-            let queue = document.audit.queue.unwrap_or(4_096);
-            within(queue.into(), 16..=1_048_576, &place.key("queue"), "16 to 1048576")?;
-            queue
+            Collector { cluster: document.collector.cluster, path, timeout, token_env }
         };
+        let (queue, delivery, when_full) = audit(&document.audit, &place.key("audit"))?;
         let freshness = {
             let place = place.key("context");
             let max_age = document.context.max_age.map_or(60_000, |age| age.0);
@@ -144,12 +149,29 @@ impl Gateway {
             key_env: document.key.env,
             collector,
             queue,
+            delivery,
+            when_full,
             scheme: document.upstream.scheme.unwrap_or(Scheme::Https),
             freshness,
             prepared_keys,
             feedback: document.feedback.unwrap_or(Feedback::Minimal),
         })
     }
+}
+
+fn audit(document: &AuditDocument, place: &Place<'_>) -> Result<(u32, Delivery, WhenFull), PolicyError> {
+    let queue = document.queue.unwrap_or(4_096);
+    within(queue.into(), 16..=1_048_576, &place.key("queue"), "16 to 1048576")?;
+    let delivery = document.delivery.unwrap_or(Delivery::Async);
+    let when_full = document.when_full.unwrap_or(WhenFull::Deny);
+    if (delivery, when_full) == (Delivery::WriteAhead, WhenFull::Drop) {
+        return Err(place.key("when_full").error(
+            "drop contradicts delivery: write-ahead",
+            "write when_full: deny, or delivery: async",
+            "write-ahead lets nothing go whose record is not stored",
+        ));
+    }
+    Ok((queue, delivery, when_full))
 }
 
 /// A value of the schema that is not built.
@@ -177,7 +199,7 @@ fn printable(text: &str, place: &Place<'_>) -> Result<(), PolicyError> {
     Err(place.error(format!("{} is not a name", quoted(text)), "write 1 to 128 visible ASCII characters", ""))
 }
 
-fn environment_variable(text: &str, place: &Place<'_>) -> Result<(), PolicyError> {
+fn environment_variable(text: &str, place: &Place<'_>, what: &str, example: &str) -> Result<(), PolicyError> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     if (1..=128).contains(&text.len())
         && text.bytes().all(fits)
@@ -185,11 +207,11 @@ fn environment_variable(text: &str, place: &Place<'_>) -> Result<(), PolicyError
     {
         return Ok(());
     }
-    // The value is not repeated: people put the key itself here.
+    // The value is not repeated: people put the secret itself here.
     Err(place.error(
         "this is not the name of an environment variable",
-        "name the variable that holds the key, such as EXEAT_GATEWAY_KEY",
-        "a key in a configuration file would be readable to all who read it",
+        format!("name the variable that holds the {what}, such as {example}"),
+        &format!("a {what} in a configuration file would be readable to all who read it"),
     ))
 }
 

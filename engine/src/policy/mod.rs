@@ -36,7 +36,7 @@ pub use budgets::{Budgets, Spending};
 pub use compiled::CompiledPolicy;
 pub use configuration::{Configuration, GuardConfiguration, PluginConfiguration, Role};
 pub use destination::{Credentials, Destination};
-pub use document::gateway::Feedback;
+pub use document::gateway::{Delivery, Feedback, WhenFull};
 pub use error::{Document, PolicyError};
 pub use evaluate::{Candidates, Grant, HeadVerdict, Payload, Refusal, Scrutiny, Subject, Unpaid, Verdict};
 pub use gateway::{Collector, Gateway};

@@ -16,6 +16,9 @@ pub const KEYID: &str = "signer-eu-1";
 /// Id of the gateway in the documents of the tests.
 pub const GATEWAY: &str = "egress-demo";
 
+/// What a collector asks for in tests that have it ask, in the environment of every gateway.
+pub const COLLECTOR_TOKEN: (&str, &str) = ("EXEAT_COLLECTOR_TOKEN", "a-token-for-tests-alone");
+
 /// File of a configuration that was compiled already.
 const COMPILED: &str = "exeat.json";
 

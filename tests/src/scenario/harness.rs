@@ -2,7 +2,7 @@
 //! checks what it takes.
 
 use super::document::Protocol;
-use super::gateway::Gateway;
+use super::gateway::{COLLECTOR_TOKEN, Gateway};
 use super::subject::{Arrived, Reply, Subject};
 use super::token;
 use super::wire::WireRequest;
@@ -50,6 +50,10 @@ struct Collector {
     records: Vec<Value>,
     refused: Vec<String>,
     down: bool,
+    slow: bool,
+    /// What is answered to who asks for the boot before; nothing of its own: there was none.
+    previous: Option<Response>,
+    authorization: Vec<Option<String>>,
 }
 
 impl Harness {
@@ -65,6 +69,18 @@ impl Harness {
 
     /// As [`Harness::start_with`], at that time: seconds since the Unix epoch.
     pub fn start_at(gateway: Gateway, start: u64) -> Result<Self> {
+        let harness = Self::start_fresh(gateway, start, None)?;
+        // What was signed before the process started, or in that very second, is refused.
+        harness.worker.advance(Duration::from_secs(2))?;
+        Ok(harness)
+    }
+
+    /// As [`Harness::start_with`], in the first moment, with this answer of the collector to who asks for the boot before.
+    pub fn start_first_moment(gateway: Gateway, previous: Option<Response>) -> Result<Self> {
+        Self::start_fresh(gateway, START, previous)
+    }
+
+    fn start_fresh(gateway: Gateway, start: u64, previous: Option<Response>) -> Result<Self> {
         // A clock that moves only when it is told to.
         let clock = Clock::at(start);
         let host = Host::builder()
@@ -72,6 +88,7 @@ impl Harness {
             .clock(&clock)
             .vm_id("exeat")
             .env("EXEAT_GATEWAY_KEY", &gateway.evidence_key)
+            .env(COLLECTOR_TOKEN.0, COLLECTOR_TOKEN.1)
             .cluster("exeat-collector")
             .configuration(gateway.configuration.clone())
             .hold(true)
@@ -81,13 +98,11 @@ impl Harness {
             // Envoy takes it for its own use; nothing of the filter reads it back.
             .foreign("set_envoy_filter_state", |_| Ok(Vec::new()))
             .build()?;
-        let worker = guarded_worker(&host)?;
+        let worker = guarded_worker(&host).with_context(|| format!("the module said {:?}", host.process().log()))?;
         let keys = vec![CheckpointKey::parse(&gateway.id, &gateway.evidence_public).map_err(anyhow::Error::msg)?];
-        let collector = Arc::new(Mutex::new(Collector { keys, ..Collector::default() }));
+        let collector = Arc::new(Mutex::new(Collector { keys, previous, ..Collector::default() }));
         let taking = Arc::clone(&collector);
         worker.on_callout(move |callout| lock(&taking).answer(callout));
-        // What was signed before the process started, or in that very second, is refused.
-        worker.advance(Duration::from_secs(2))?;
         Ok(Self { gateway, host, worker, names: HashMap::new(), arrived: Vec::new(), collector })
     }
 
@@ -99,6 +114,42 @@ impl Harness {
     /// What a name resolves to from now on.
     pub fn resolve(&mut self, name: &str, address: impl Into<IpAddr>) {
         self.names.insert(name.to_owned(), address.into());
+    }
+
+    /// Makes the collector take its time: it answers nothing before [`Harness::answer`].
+    pub fn collector_is_slow(&self) {
+        lock(&self.collector).slow = true;
+    }
+
+    /// What is open is answered now. Says how much that was.
+    pub fn answer(&self) -> Result<usize> {
+        let open = self.worker.callouts();
+        for callout in &open {
+            let answer = {
+                let mut collector = lock(&self.collector);
+                collector.slow = false;
+                let answer = collector.answer(callout);
+                collector.slow = true;
+                answer
+            };
+            self.worker.answer(callout.token, answer)?;
+        }
+        Ok(open.len())
+    }
+
+    /// What the collector answers from now on to who asks for the boot before.
+    pub fn reports(&self, previous: Response) {
+        lock(&self.collector).previous = Some(previous);
+    }
+
+    /// The records that the collector has.
+    pub fn stored(&self) -> Vec<Value> {
+        lock(&self.collector).records.clone()
+    }
+
+    /// The `authorization` of each request to the collector.
+    pub fn authorizations(&self) -> Vec<Option<String>> {
+        lock(&self.collector).authorization.clone()
     }
 
     /// Switches the collector off: it then answers 503 to everything.
@@ -301,8 +352,16 @@ fn destination(request: &WireRequest) -> Result<(String, String)> {
 
 impl Collector {
     fn answer(&mut self, callout: &Callout) -> Answer {
+        if self.slow {
+            return Answer::LeaveOpen;
+        }
+        self.authorization.push(callout.text("authorization"));
         if self.down {
             return Response::new(503).into();
+        }
+        if callout.text(":method").as_deref() == Some("GET") {
+            let none = || Response::ok(r#"{"boot":null,"logs":[]}"#);
+            return self.previous.clone().unwrap_or_else(none).into();
         }
         match self.take(&callout.body) {
             Ok(head) => Response::ok(serde_json::to_vec(&head).unwrap_or_default()).into(),

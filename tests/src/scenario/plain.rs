@@ -1,10 +1,10 @@
 //! A plain request, signed now, for tests that look at everything but the request.
 
-use super::gateway::KEYID;
 use super::subject::Subject;
+use super::wire::WireRequest;
 use crate::stage::client::Request;
 use anyhow::Result;
-use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
+use exeat_cli::sign::UnsignedRequest;
 use exeat_engine::context::sign::ContextFields;
 use exeat_engine::context::{DataClass, Provenance};
 
@@ -13,8 +13,19 @@ pub const HOST: &str = "eu.crm.acme.example";
 
 /// A GET of this path by `support/summarizer`, with content of the user's.
 pub fn get(subject: &dyn Subject, path: &str) -> Result<Request> {
+    let wire = wire(subject, "GET", path, b"")?;
+    let request = Request::new("GET", path).header("host", &wire.authority);
+    Ok(wire.fields.iter().fold(request, |request, (name, value)| request.header(name, value)))
+}
+
+/// The same with a method and a body, before it is framed.
+pub fn wire(subject: &dyn Subject, method: &str, path: &str, body: &[u8]) -> Result<WireRequest> {
     let authority = format!("{HOST}:{}", subject.upstream_port());
-    let unsigned = UnsignedRequest::new("GET", &format!("http://{authority}{path}"))?;
+    let unsigned = match method {
+        "CONNECT" => UnsignedRequest::new(method, &format!("http://{authority}"))?,
+        _ => UnsignedRequest::new(method, &format!("http://{authority}{path}"))?,
+    };
+    let unsigned = if body.is_empty() { unsigned } else { unsigned.body(body) };
     let context = ContextFields {
         agent: "support/summarizer".to_owned(),
         session: "s-1".to_owned(),
@@ -22,8 +33,5 @@ pub fn get(subject: &dyn Subject, path: &str) -> Result<Request> {
         provenance: vec![Provenance::User],
         ..ContextFields::default()
     };
-    let options = SignOptions::new(KEYID, i64::try_from(subject.now())?);
-    let signed = sign_request(&unsigned, &context, &subject.gateway().signer, &options)?;
-    let request = Request::new("GET", path).header("host", &authority);
-    Ok(signed.fields.iter().fold(request, |request, (name, value)| request.header(name, value)))
+    WireRequest::signed(&unsigned, &context, subject)
 }

@@ -2,7 +2,7 @@
 //! every byte, and a name server that sends every name there.
 
 use super::document::Protocol;
-use super::gateway::{Gateway, exeat};
+use super::gateway::{COLLECTOR_TOKEN, Gateway, exeat};
 use super::subject::{Arrived, Reply, Subject};
 use super::wire::WireRequest;
 use crate::stage::client::{Connection, Http2, Request, Response};
@@ -14,7 +14,7 @@ use crate::stage::{artefacts, ports};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,6 +29,7 @@ pub struct RealEnvoy {
     gateway: Gateway,
     /// The proxy.
     pub envoy: Envoy,
+    setup: Setup,
     /// Where agents send their requests to.
     pub listener: SocketAddr,
     /// Where scenarios send theirs: the listener, or a tunnel to it.
@@ -41,8 +42,24 @@ pub struct RealEnvoy {
     collector_address: SocketAddr,
     /// Bytes that the upstream had received when it was last looked at.
     received: u64,
+    /// Where the gateway sends evidence.
+    evidence: SocketAddr,
+    around: Around,
+}
+
+/// What is otherwise than usual around a gateway.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
     /// Further arguments of `exeat render envoy`.
-    rendering: Vec<String>,
+    pub rendering: Vec<String>,
+    /// Further arguments of `exeat collect`.
+    pub collector: Vec<String>,
+    /// Where the gateway sends evidence, where that is not the collector itself.
+    pub evidence: Option<SocketAddr>,
+    /// Another module.
+    pub module: Option<PathBuf>,
+    /// Whether there is no collector yet.
+    pub alone: bool,
 }
 
 impl RealEnvoy {
@@ -71,54 +88,76 @@ impl RealEnvoy {
         rendering: &[&str],
         edit: impl FnOnce(&mut Value),
     ) -> Result<Self> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
-        let collector = start_collector(&gateway, address)?;
-        Self::start_beside((collector, address), gateway, upstream, workers, rendering, edit)
+        let rendering = rendering.iter().map(|argument| (*argument).to_owned()).collect();
+        Self::start_amid(gateway, upstream, workers, Around { rendering, ..Around::default() }, edit)
     }
 
     /// As [`RealEnvoy::start_with`], but nobody listens where the collector should; see [`RealEnvoy::restart_collector`].
     pub fn start_without_collector(gateway: Gateway, upstream: Upstream, workers: u32) -> Result<Self> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
-        let collector = start_collector(&gateway, address)?;
-        collector.stop(GRACE)?;
-        Self::start_beside((collector, address), gateway, upstream, workers, &[], |_| ())
+        Self::start_amid(gateway, upstream, workers, Around { alone: true, ..Around::default() }, |_| ())
     }
 
-    fn start_beside(
-        (collector, collector_address): (Process, SocketAddr),
+    /// Starts everything with other things around it than usual, after a change to the bootstrap that was rendered.
+    pub fn start_amid(
         gateway: Gateway,
         upstream: Upstream,
         workers: u32,
-        rendering: &[&str],
+        around: Around,
         edit: impl FnOnce(&mut Value),
     ) -> Result<Self> {
-        let rendering: Vec<String> = rendering.iter().map(|argument| (*argument).to_owned()).collect();
+        let collector_address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
+        Self::start_with_collector_at(collector_address, gateway, upstream, workers, around, edit)
+    }
+
+    /// As [`RealEnvoy::start_amid`], with the collector at this address.
+    pub fn start_with_collector_at(
+        collector_address: SocketAddr,
+        gateway: Gateway,
+        upstream: Upstream,
+        workers: u32,
+        around: Around,
+        edit: impl FnOnce(&mut Value),
+    ) -> Result<Self> {
+        let collector = start_collector(&gateway, collector_address, &around.collector)?;
+        if around.alone {
+            collector.stop(GRACE)?;
+        }
+        let evidence = around.evidence.unwrap_or(collector_address);
         let dns = Dns::start()?;
         dns.set_others([IpAddr::from(Ipv4Addr::LOCALHOST)]);
         let listener = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()?));
-        let (bootstrap, listeners) = render(&gateway, listener, collector_address, dns.address(), &rendering)?;
+        let (bootstrap, listeners) = render(&gateway, listener, evidence, dns.address(), &around)?;
         let mut document: Value = serde_saphyr::from_str(&bootstrap).context("the rendered bootstrap is no YAML")?;
         edit(&mut document);
-        let envoy = Setup::new(document.to_string())
+        let setup = Setup::new(document.to_string())
             .listeners(listeners)
             .listener(listener.port())
             .concurrency(workers)
             .env("EXEAT_GATEWAY_KEY", &gateway.evidence_key)
-            .start()?;
-        // What was signed before the process started, or in that very second, is refused.
-        std::thread::sleep(Duration::from_millis(1100));
+            .env(COLLECTOR_TOKEN.0, COLLECTOR_TOKEN.1);
+        let envoy = setup.start()?;
+        past_the_first_second();
         Ok(Self {
             gateway,
             envoy,
+            setup,
             listener,
             entrance: listener,
             upstream,
             dns,
             collector,
             collector_address,
-            rendering,
+            evidence,
+            around,
             received: 0,
         })
+    }
+
+    /// Starts the proxy again, after it ended.
+    pub fn restart_envoy(&mut self) -> Result<()> {
+        self.envoy = self.setup.start()?;
+        past_the_first_second();
+        Ok(())
     }
 
     /// Writes the documents anew, compiles them and hands the listener to Envoy. What Envoy says when it refuses them.
@@ -128,8 +167,8 @@ impl RealEnvoy {
 
     /// The listener as it was rendered, for tests that break it.
     pub fn rendered_listener(&self) -> Result<String> {
-        let Self { gateway, listener, collector_address, dns, rendering, .. } = self;
-        Ok(render(gateway, *listener, *collector_address, dns.address(), rendering)?.1)
+        let Self { gateway, listener, evidence, dns, around, .. } = self;
+        Ok(render(gateway, *listener, *evidence, dns.address(), around)?.1)
     }
 
     /// The collector's database.
@@ -149,14 +188,24 @@ impl RealEnvoy {
 
     /// Starts a collector again that was stopped.
     pub fn restart_collector(&mut self) -> Result<()> {
-        self.collector = start_collector(&self.gateway, self.collector_address)?;
+        self.collector = start_collector(&self.gateway, self.collector_address, &self.around.collector)?;
         Ok(())
+    }
+
+    /// A file beside the gateway's documents.
+    pub fn gateway_file(&self, name: &str) -> PathBuf {
+        self.gateway.file(name)
     }
 
     /// `exeat audit verify` over everything that is stored.
     pub fn verify(&self) -> Result<String> {
+        self.verify_store(&self.database())
+    }
+
+    /// As [`RealEnvoy::verify`], of another store.
+    pub fn verify_store(&self, store: &Path) -> Result<String> {
         exeat(&["audit", "verify"], |command| {
-            command.arg("--db").arg(self.database()).arg("--key").arg(keyring(&self.gateway));
+            command.arg("--db").arg(store).arg("--key").arg(keyring(&self.gateway));
         })
     }
 
@@ -262,6 +311,11 @@ impl Subject for RealEnvoy {
     }
 }
 
+/// What was signed before the process started, or in that very second, is refused.
+fn past_the_first_second() {
+    std::thread::sleep(Duration::from_millis(1100));
+}
+
 /// Sends on a connection of its own, and reads the answer.
 fn exchange(listener: SocketAddr, request: &WireRequest) -> Result<Response> {
     if request.protocol == Protocol::Http2 {
@@ -334,12 +388,13 @@ fn keyring(gateway: &Gateway) -> String {
     format!("{}={}", gateway.id, gateway.evidence_public)
 }
 
-fn start_collector(gateway: &Gateway, address: SocketAddr) -> Result<Process> {
+fn start_collector(gateway: &Gateway, address: SocketAddr, more: &[String]) -> Result<Process> {
     let ready = gateway.file("collector.ready");
     let _ = std::fs::remove_file(&ready);
     let mut command = Command::new(artefacts::cli()?);
     command.args(["collect", "--listen", &address.to_string(), "--key", &keyring(gateway), "--ready-file"]);
-    command.arg(&ready).arg("--db").arg(gateway.file("evidence.db"));
+    command.arg(&ready).arg("--db").arg(gateway.file("evidence.db")).args(more);
+    command.env(COLLECTOR_TOKEN.0, COLLECTOR_TOKEN.1);
     let process = Process::spawn("exeat collect", &command, &gateway.file("collector.log"))?;
     process.wait_until("the collector takes requests", LIMIT, || ready.exists().then_some(()))?;
     Ok(process)
@@ -351,16 +406,16 @@ fn render(
     listener: SocketAddr,
     collector: SocketAddr,
     resolver: SocketAddr,
-    more: &[String],
+    around: &Around,
 ) -> Result<(String, String)> {
     let listeners = gateway.file("listener.yaml");
     let bootstrap = exeat(&["render", "envoy"], |command| {
         command.args(gateway.sources());
-        command.arg("--module").arg(artefacts::module().unwrap_or_default());
+        command.arg("--module").arg(around.module.clone().or(artefacts::module().ok()).unwrap_or_default());
         command.args(["--listen", &listener.to_string(), "--admin", "127.0.0.1:0"]);
         command.args(["--collector", &collector.to_string(), "--resolver", &resolver.to_string()]);
         command.arg("--access-log").arg(gateway.file("access.log"));
-        command.arg("--dynamic-listener").arg(&listeners).args(more);
+        command.arg("--dynamic-listener").arg(&listeners).args(&around.rendering);
     })?;
     let text = std::fs::read_to_string(&listeners).context("the rendered listener cannot be read")?;
     // The stage hands listeners to Envoy itself, so that it sees whether Envoy takes them.

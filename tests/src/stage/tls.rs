@@ -59,9 +59,12 @@ impl Authority {
         self.issue(names, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    /// A certificate for servers of these names; `*.` stands for one label.
+    /// A certificate for servers of these names or addresses; `*.` stands for one label.
     pub fn server_of(&self, names: &[&str]) -> Result<Identity> {
-        let name = |name: &&str| Ok(SanType::DnsName((*name).try_into().map_err(failed)?));
+        let name = |name: &&str| match name.parse() {
+            Ok(address) => Ok(SanType::IpAddress(address)),
+            Err(_) => Ok(SanType::DnsName((*name).try_into().map_err(failed)?)),
+        };
         self.issue(names.iter().map(name).collect::<Result<_>>()?, ExtendedKeyUsagePurpose::ServerAuth)
     }
 

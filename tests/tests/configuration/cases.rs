@@ -147,12 +147,12 @@ pub(crate) const EDITS: [Edit; 19] = [
         at: "email",
     },
     Edit {
-        name: "evidence before release, which is not built",
+        name: "evidence before release, and without it when the queue is full",
         file: GATEWAY,
-        from: "delivery: async",
-        to: "delivery: write-ahead",
-        says: "gateway: /audit/delivery: not supported yet; use async",
-        at: "delivery: write-ahead",
+        from: "delivery: async, queue: 4096, when_full: deny",
+        to: "delivery: write-ahead, queue: 4096, when_full: drop",
+        says: "gateway: /audit/when_full: drop contradicts delivery: write-ahead; write when_full: deny, or delivery: async (write-ahead lets nothing go whose record is not stored)",
+        at: "when_full: drop",
     },
     Edit {
         name: "a queue of nothing",

@@ -245,19 +245,17 @@ impl Admission {
     }
 }
 
-/// Denials that are counted instead of recorded one by one.
+/// Decisions that are counted instead of recorded one by one.
 #[derive(Debug, Default)]
 pub(super) struct Folded {
     pending: Option<SummaryRecord>,
     pub(super) total: u64,
+    pub(super) dropped: u64,
 }
 
 impl Folded {
     pub(super) fn count(&mut self, reason: Reason, class: Class, time: Timestamp) {
-        let summary =
-            self.pending.get_or_insert_with(|| SummaryRecord { from: time, to: time, ..SummaryRecord::default() });
-        summary.from = summary.from.min(time);
-        summary.to = summary.to.max(time);
+        let summary = self.at(time);
         let counts = match class {
             Class::UnverifiedDenial => &mut summary.unverified,
             _ => &mut summary.verified,
@@ -265,6 +263,22 @@ impl Folded {
         let count = counts.entry(reason).or_insert(0);
         *count = count.saturating_add(1);
         self.total = self.total.saturating_add(1);
+    }
+
+    /// A decision that let something go.
+    pub(super) fn drop(&mut self, reason: Reason, time: Timestamp) {
+        let count = self.at(time).dropped.entry(reason).or_insert(0);
+        *count = count.saturating_add(1);
+        self.dropped = self.dropped.saturating_add(1);
+    }
+
+    /// The pending summary, with its time stretched to this.
+    fn at(&mut self, time: Timestamp) -> &mut SummaryRecord {
+        let summary =
+            self.pending.get_or_insert_with(|| SummaryRecord { from: time, to: time, ..SummaryRecord::default() });
+        summary.from = summary.from.min(time);
+        summary.to = summary.to.max(time);
+        summary
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -23,7 +23,7 @@ use super::batch::{self, MAX_LINE, MAX_OPENINGS_OF_LEAF};
 use super::checkpoint::{Checkpoint, LogHead, MAX_OTHERS};
 use super::commitment::FieldOpening;
 use super::key::GatewayKey;
-use super::lifecycle::{ClosedRecord, ConfigRecord, GenesisRecord, Record};
+use super::lifecycle::{ClosedRecord, ConfigRecord, GenesisRecord, PreviousRecord, Record};
 use super::merkle::{CompactRange, Hash};
 use super::origin::Origin;
 use super::record::{CompletionRecord, DecisionRecord, Released};
@@ -102,7 +102,7 @@ pub struct JournalStats {
     pub retries: u64,
     /// Denials counted in summaries.
     pub folded: u64,
-    /// Records lost. There is no way to lose one.
+    /// Decisions that let something go and were counted instead of recorded. The operator chose so.
     pub dropped: u64,
     /// Leaves appended.
     pub size: u64,
@@ -249,6 +249,16 @@ impl Journal {
         }
     }
 
+    /// Counts, in the next summary, a decision that lets something go and for which there was no room: what an operator may
+    /// choose over refusing it. Nothing is kept for its completion.
+    pub fn drop_decision(&mut self, record: &DecisionRecord) -> Result<(), AppendError> {
+        if self.closed {
+            return Err(AppendError::Closed);
+        }
+        self.folded.drop(record.reason, record.time);
+        Ok(())
+    }
+
     /// Records how an exchange ended. Its place was kept, so it is never refused for want of room.
     pub fn append_completion(&mut self, record: &CompletionRecord) -> Result<u64, AppendError> {
         if self.closed {
@@ -270,6 +280,18 @@ impl Journal {
             return Err(AppendError::Closed);
         }
         let line = line(Record::Config(record))?;
+        if !self.admission.fits(Class::Control, cost(&line, &[]), false) {
+            return Err(AppendError::Full);
+        }
+        Ok(self.push(line, Vec::new(), Class::Control, record.time))
+    }
+
+    /// Records where the boot before ended, as the collector reported it after this log had begun.
+    pub fn append_previous(&mut self, record: &PreviousRecord) -> Result<u64, AppendError> {
+        if self.closed {
+            return Err(AppendError::Closed);
+        }
+        let line = line(Record::Previous(record))?;
         if !self.admission.fits(Class::Control, cost(&line, &[]), false) {
             return Err(AppendError::Full);
         }
@@ -336,6 +358,11 @@ impl Journal {
         self.outbox.failed(now, random);
     }
 
+    /// Somebody waits for an acknowledgement: a batch that failed goes again within a second.
+    pub fn hasten(&mut self, now: Timestamp) {
+        self.outbox.hasten(now);
+    }
+
     /// How it stands.
     pub fn stats(&self, now: Timestamp) -> JournalStats {
         let oldest = self.outbox.oldest().or_else(|| self.queue.front().map(|entry| entry.time));
@@ -347,7 +374,7 @@ impl Journal {
             sealed_batches: self.outbox.len().try_into().unwrap_or(u64::MAX),
             retries: self.outbox.retries,
             folded: self.folded.total,
-            dropped: 0,
+            dropped: self.folded.dropped,
             size: self.tree.size(),
             acknowledged: self.acknowledged,
         }

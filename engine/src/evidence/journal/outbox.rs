@@ -11,6 +11,8 @@ use std::sync::Arc;
 const BACKOFF_FIRST: u64 = 500;
 /// Longest wait after a failure, in milliseconds.
 const BACKOFF_LONGEST: u64 = 30_000;
+/// Longest wait while somebody waits for an acknowledgement, in milliseconds.
+const BACKOFF_HASTENED: u64 = 1_000;
 
 /// A sealed batch. Cheap to clone; the bytes are shared.
 #[derive(Clone, Debug)]
@@ -131,6 +133,13 @@ impl Outbox {
         self.state = State::Ready;
         self.failures = 0;
         Ok(usage)
+    }
+
+    /// Shortens the wait after a failure.
+    pub(super) fn hasten(&mut self, now: Timestamp) {
+        if let State::Waiting(until) = &mut self.state {
+            *until = (*until).min(now.plus_millis(BACKOFF_HASTENED));
+        }
     }
 
     /// Puts off the batch that is on its way: exponential backoff, of which half is random.

@@ -3,7 +3,7 @@
 use super::values::Duration;
 use crate::destination::Scheme;
 use crate::policy::Mode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Below the key `gateway`.
 #[derive(Clone, Debug, Deserialize)]
@@ -37,12 +37,12 @@ pub struct GatewayDocument {
     pub feedback: Option<Feedback>,
 }
 
-/// `key`.
+/// `key` (base64 of the 32-byte seed) and `collector.token`: a secret by the name of the variable that holds it.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct KeyDocument {
-    /// Environment variable of the gateway process: base64 of the 32-byte seed.
+    /// Environment variable of the gateway process.
     pub env: String,
 }
 
@@ -57,6 +57,8 @@ pub struct CollectorDocument {
     pub path: Option<String>,
     /// How long an answer may take. Default: 2 s.
     pub timeout: Option<Duration>,
+    /// Where the bearer token comes from that the collector asks for. Absent: none is sent.
+    pub token: Option<KeyDocument>,
 }
 
 /// `audit`.
@@ -73,24 +75,24 @@ pub struct AuditDocument {
 }
 
 /// `audit.delivery`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Delivery {
     /// After the request was let go, in batches, at least once.
     Async,
-    /// Before anything is let go. Not built yet.
+    /// Before anything is let go.
     WriteAhead,
 }
 
 /// `audit.when_full`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
     /// Refuse requests.
     Deny,
-    /// Let requests go unrecorded. Not built yet.
+    /// Let requests go whose decision is counted, and not recorded.
     Drop,
 }
 

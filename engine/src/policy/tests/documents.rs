@@ -50,8 +50,18 @@ fn wrong_gateways_are_refused_with_place_and_remedy() {
             r#"gateway: /collector/timeout: "2" is not a duration; write a whole number and ms, s, m, h or d, such as 500ms, 2s, 5m"#,
         ),
         ("/collector/timeout", json!("2m"), "gateway: /collector/timeout: out of range; write 1ms to 60s"),
-        ("/audit", json!({"delivery": "write-ahead"}), "gateway: /audit/delivery: not supported yet; use async"),
-        ("/audit", json!({"when_full": "drop"}), "gateway: /audit/when_full: not supported yet; use deny"),
+        (
+            "/audit",
+            json!({"delivery": "write-ahead", "when_full": "drop"}),
+            "gateway: /audit/when_full: drop contradicts delivery: write-ahead; write when_full: deny, or delivery: async \
+             (write-ahead lets nothing go whose record is not stored)",
+        ),
+        (
+            "/collector/token",
+            json!({"env": "s3cr3t-t0ken"}),
+            "gateway: /collector/token/env: this is not the name of an environment variable; name the variable that holds the \
+             token, such as EXEAT_COLLECTOR_TOKEN (a token in a configuration file would be readable to all who read it)",
+        ),
         ("/audit", json!({"queue": 1}), "gateway: /audit/queue: out of range; write 16 to 1048576"),
         (
             "/upstream",

@@ -10,7 +10,7 @@ use crate::evidence::key::CheckpointKey;
 use crate::evidence::lifecycle::ModuleReference;
 use crate::evidence::merkle::proof;
 use crate::evidence::record::{Binding, DestinationReference, Ending, Outcome, PayloadReference, Released as Let};
-use crate::policy::Mode;
+use crate::policy::{Delivery, Mode, WhenFull};
 use std::collections::BTreeMap;
 
 fn key() -> GatewayKey {
@@ -271,7 +271,7 @@ fn whoever_was_let_go_has_room_for_a_completion() {
     assert_eq!(collector.kinds()[11..], ["summary"]);
     assert_eq!(
         collector.leaves[11],
-        r#"{"kind":"summary","time":3000,"from":1006,"to":1006,"unverified":{},"verified":{"signature-invalid":1}}"#
+        r#"{"kind":"summary","time":3000,"from":1006,"to":1006,"unverified":{},"verified":{"signature-invalid":1},"dropped":{}}"#
     );
 }
 
@@ -312,7 +312,7 @@ fn unverified_denials_take_a_quarter_and_all_denials_three() {
         collector.leaves[31],
         concat!(
             r#"{"kind":"summary","time":9000,"from":1010,"to":2999,"unverified":{"signature-invalid":990},"#,
-            r#""verified":{"signature-invalid":980}}"#
+            r#""verified":{"signature-invalid":980},"dropped":{}}"#
         )
     );
     assert_eq!(journal.stats(Timestamp(9_000)).folded, 1_970);
@@ -370,6 +370,8 @@ fn control_records_are_bounded_too() {
         plugin: "exeat".into(),
         role: "filter".into(),
         mode: Mode::Enforce,
+        delivery: Delivery::Async,
+        when_full: WhenFull::Deny,
         revision: None,
         policy: None,
     };

@@ -1,0 +1,171 @@
+//! What the host's statistics say of evidence and decisions (docs/operations.md).
+//!
+//! The host keeps one value a name for all VMs. Counters are added to; what is a state is published by each VM in shared
+//! data, and each writes the sum over all that are heard of: a VM that died drops out of it by itself.
+
+use crate::vm::Vm;
+use exeat_engine::evidence::record::Outcome;
+use exeat_engine::facts::Timestamp;
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::MetricType;
+
+/// Milliseconds between two updates: none is made while a request is handled.
+const EVERY: u64 = 1_000;
+
+/// Milliseconds after which a VM that says nothing no longer counts.
+const FORGOTTEN: u64 = 10_000;
+
+/// Milliseconds of silence after which a VM is taken for dead, for it says something every second.
+const DEAD: u64 = 3_000;
+
+const COUNTERS: [&str; 8] = [
+    "exeat.decisions_allow",
+    "exeat.decisions_deny",
+    "exeat.decisions_would_deny",
+    "exeat.guard_refusals",
+    "exeat.evidence_batches",
+    "exeat.evidence_retries",
+    "exeat.evidence_folded",
+    "exeat.evidence_dropped",
+];
+
+const GAUGES: [&str; 4] = [
+    "exeat.evidence_queue_records",
+    "exeat.evidence_queue_bytes",
+    "exeat.evidence_waiting_requests",
+    "exeat.evidence_oldest_milliseconds",
+];
+
+/// What happened in this VM.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Counts {
+    allow: u64,
+    deny: u64,
+    would_deny: u64,
+    pub(crate) guard_refusals: u64,
+}
+
+impl Counts {
+    pub(crate) fn decided(&mut self, outcome: Outcome) {
+        let count = match outcome {
+            Outcome::Allow => &mut self.allow,
+            Outcome::Deny => &mut self.deny,
+            Outcome::WouldDeny => &mut self.would_deny,
+        };
+        *count = count.saturating_add(1);
+    }
+}
+
+/// What the host was told.
+#[derive(Default)]
+pub(crate) struct Metrics {
+    counters: Option<[u32; COUNTERS.len()]>,
+    gauges: Option<[u32; GAUGES.len()]>,
+    told: [u64; COUNTERS.len()],
+    at: Timestamp,
+}
+
+/// How one VM stands: when it said so, and its gauges. The last of them is a time, 0 where nothing waits.
+type Status = [u64; GAUGES.len() + 1];
+
+/// Tells the host what changed, once in a while. A host without metrics is none the worse.
+pub(crate) fn update(vm: &mut Vm, now: Timestamp) {
+    if now.millis_since(vm.metrics.at) < EVERY && now >= vm.metrics.at {
+        return;
+    }
+    vm.metrics.at = now;
+    let (counts, sent, waiting) = (vm.counts, vm.delivery.sent, vm.waiting.len());
+    let stats = vm.begun_log().map(|log| log.journal.stats(now)).unwrap_or_default();
+    let values = [
+        counts.allow,
+        counts.deny,
+        counts.would_deny,
+        counts.guard_refusals,
+        sent,
+        stats.retries,
+        stats.folded,
+        stats.dropped,
+    ];
+    let oldest = if stats.queued_records > 0 { now.millis().saturating_sub(stats.oldest) } else { 0 };
+    let own: Status = [now.millis(), stats.queued_records, stats.queued_bytes, waiting, oldest];
+    let all = vm.begun_log().map(|log| exchange(log, own, now));
+    count(&mut vm.metrics, values);
+    if let Some(all) = all {
+        let oldest = if all[4] > 0 { now.millis().saturating_sub(all[4]) } else { 0 };
+        set(&mut vm.metrics, [all[1], all[2], all[3], oldest]);
+    }
+}
+
+/// Publishes how this VM stands, and adds up how all do.
+fn exchange(log: &crate::vm::Log, own: Status, now: Timestamp) -> Status {
+    let bytes: Vec<u8> = own.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let _ = log.shared.publish_status(log.number, &bytes);
+    let heard = |status: &Status| now.millis().abs_diff(status[0]) <= FORGOTTEN;
+    others(log).filter(heard).fold(own, |[at, records, bytes, waiting, oldest], other| {
+        let earlier = if oldest == 0 || (other[4] > 0 && other[4] < oldest) { other[4] } else { oldest };
+        let sum = |a: u64, b: u64| a.saturating_add(b);
+        [at, sum(records, other[1]), sum(bytes, other[2]), sum(waiting, other[3]), earlier]
+    })
+}
+
+/// Whether some other VM of this process has died.
+pub(crate) fn has_dead(log: &crate::vm::Log, now: Timestamp) -> bool {
+    others(log).any(|status| now.millis().saturating_sub(status[0]) > DEAD)
+}
+
+/// How the other VMs said that they stand.
+fn others(log: &crate::vm::Log) -> impl Iterator<Item = Status> {
+    let said = |number| {
+        let bytes = log.shared.status(number).ok().flatten()?;
+        let (values, _) = bytes.as_chunks::<8>();
+        values.iter().map(|value| u64::from_le_bytes(*value)).collect::<Vec<_>>().try_into().ok()
+    };
+    let count = log.shared.vms().unwrap_or(0);
+    (1..=count).filter(|number| *number != log.number).filter_map(said)
+}
+
+fn count(metrics: &mut Metrics, values: [u64; COUNTERS.len()]) {
+    if metrics.counters.is_none() {
+        metrics.counters = define(MetricType::Counter, COUNTERS);
+    }
+    let Some(counters) = metrics.counters else { return };
+    for ((counter, value), told) in counters.into_iter().zip(values).zip(&mut metrics.told) {
+        let more = value.saturating_sub(*told);
+        // A host refuses to add nothing.
+        if let (1.., Ok(offset)) = (more, i64::try_from(more))
+            && hostcalls::increment_metric(counter, offset).is_ok()
+        {
+            *told = value;
+        }
+    }
+}
+
+fn set(metrics: &mut Metrics, values: [u64; GAUGES.len()]) {
+    if metrics.gauges.is_none() {
+        metrics.gauges = define(MetricType::Gauge, GAUGES);
+    }
+    for (gauge, value) in metrics.gauges.into_iter().flatten().zip(values) {
+        let _ = hostcalls::record_metric(gauge, value);
+    }
+}
+
+fn define<const N: usize>(kind: MetricType, names: [&str; N]) -> Option<[u32; N]> {
+    let mut ids = [0; N];
+    for (id, name) in ids.iter_mut().zip(names) {
+        *id = hostcalls::define_metric(kind, name).ok()?;
+    }
+    Some(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_every_metric() {
+        let page = include_str!("../../docs/operations.md");
+        for name in COUNTERS.iter().chain(&GAUGES) {
+            assert!(page.contains(&format!("`{}`", name.replace('.', "_"))), "docs/operations.md lacks {name}");
+        }
+    }
+}
