@@ -39,7 +39,7 @@ fn fragile(module: &[u8]) -> Vec<u8> {
                 for export in section.clone() {
                     let export = export.unwrap();
                     let index = if export.name == CALLBACK { new } else { export.index };
-                    exports.export(export.name, ExportKind::try_from(export.kind).unwrap(), index);
+                    exports.export(export.name, ExportKind::from(export.kind), index);
                 }
                 built.section(&exports);
             }

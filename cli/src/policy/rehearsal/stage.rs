@@ -40,6 +40,7 @@ impl Rehearsal {
     pub fn new(loaded: &Loaded) -> anyhow::Result<Self> {
         let (mut document, keys) = stand_in(&loaded.whole())?;
         without_tables(&mut document);
+        without_waiting(&mut document);
         Self::of(document, Arc::new(keys)).context("with other keys the policy is refused")
     }
 
@@ -158,6 +159,14 @@ fn without_tables(document: &mut Node) {
     if let Some(Node::Map(context)) = context {
         context.retain(|(key, _)| key != "prepared_keys");
         context.push(("prepared_keys".to_owned(), Node::Number(0.into())));
+    }
+}
+
+/// No collector is asked here, and no decision depends on how its record is delivered.
+fn without_waiting(document: &mut Node) {
+    let gateway = entry(document, "gateway");
+    if let Some(Node::Map(audit)) = gateway.and_then(|gateway| entry(gateway, "audit")) {
+        audit.retain(|(key, _)| key != "delivery");
     }
 }
 
