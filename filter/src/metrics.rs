@@ -108,9 +108,10 @@ fn exchange(log: &crate::vm::Log, own: Status, now: Timestamp) -> Status {
     })
 }
 
-/// Whether some other VM of this process has died.
+/// Whether some other VM of this process died before this one began: then this one may stand in its place.
 pub(crate) fn has_dead(log: &crate::vm::Log, now: Timestamp) -> bool {
-    others(log).any(|status| now.millis().saturating_sub(status[0]) > DEAD)
+    let before = |last: u64| last <= log.begun.millis() && now.millis().saturating_sub(last) > DEAD;
+    others(log).any(|status| before(status[0]))
 }
 
 /// How the other VMs said that they stand.

@@ -135,6 +135,8 @@ pub(crate) struct Log {
     /// What this worker need not ask the others.
     pub(crate) known: Known,
     pub(crate) number: u32,
+    /// When this VM began it.
+    pub(crate) begun: Timestamp,
     /// Leaves when the head was last published.
     published: u64,
     /// Whether the newest checkpoint was put beside a request.
@@ -314,8 +316,16 @@ impl Vm {
         let capacity = Capacity { records: u64::from(gateway.queue()), bytes: QUEUE_BYTES };
         let journal = Journal::new(&genesis, identity.key.clone(), capacity).map_err(|error| error.to_string())?;
         let started = identity.boot.started;
-        let mut log =
-            Log { journal, shared, started, known: Known::new(number), number, published: 0, witnessed: true };
+        let mut log = Log {
+            journal,
+            shared,
+            started,
+            known: Known::new(number),
+            number,
+            begun: now,
+            published: 0,
+            witnessed: true,
+        };
         for record in &self.unrecorded {
             log.record_config(record).map_err(|error| error.to_string())?;
         }
