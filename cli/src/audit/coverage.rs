@@ -52,11 +52,12 @@ pub struct Timeline {
     previous: Option<LastHeads>,
     signs: Vec<u64>,
     closed: Option<u64>,
+    gone: bool,
 }
 
 impl Timeline {
     pub(super) fn new(origin: Origin) -> Self {
-        Self { origin, begun: None, previous: None, signs: Vec::new(), closed: None }
+        Self { origin, begun: None, previous: None, signs: Vec::new(), closed: None, gone: false }
     }
 
     pub(super) fn begin(&mut self, time: u64, previous: Option<LastHeads>) {
@@ -74,6 +75,11 @@ impl Timeline {
         self.closed = Some(time);
     }
 
+    /// Retention took all of its leaves, the one that may have closed it too.
+    pub(super) fn gone(&mut self) {
+        self.gone = true;
+    }
+
     pub(super) fn checkpoints(&mut self, times: impl Iterator<Item = u64>) {
         self.signs = self.begun.into_iter().chain(times).collect();
         self.signs.sort_unstable();
@@ -84,9 +90,9 @@ impl Timeline {
         &self.origin
     }
 
-    /// Whether its last leaf says that it ended.
-    pub fn is_closed(&self) -> bool {
-        self.closed.is_some()
+    /// Whether it goes on, or ended without a word. Of one that is wholly gone nobody can say any more.
+    pub fn is_open(&self) -> bool {
+        self.closed.is_none() && !self.gone
     }
 
     /// First and last sign of life.
@@ -107,7 +113,7 @@ pub fn check(logs: &[Timeline], window: &Window, report: &mut Report) {
     let mut holes: BTreeMap<&str, Vec<Interval>> = BTreeMap::new();
     for log in logs {
         let place = log.origin.as_str();
-        if let (false, Some(next), Some((_, last))) = (log.is_closed(), ended(log, logs), log.span()) {
+        if let (true, Some(next), Some((_, last))) = (log.is_open(), ended(log, logs), log.span()) {
             let what = format!(
                 "ended uncleanly: its last checkpoint is of {}, and the gateway's next boot began at {}. What its queue held \
                  then (at most `audit.queue` records) is not here",
@@ -121,7 +127,7 @@ pub fn check(logs: &[Timeline], window: &Window, report: &mut Report) {
             report.add(place, None, format!("no checkpoint {}", between(hole)));
             own.push(hole);
         }
-        let tail = log.span().filter(|_| !log.is_closed()).map(|(_, last)| (last, ended(log, logs).unwrap_or(horizon)));
+        let tail = log.span().filter(|_| log.is_open()).map(|(_, last)| (last, ended(log, logs).unwrap_or(horizon)));
         if let Some(hole) = tail.filter(long).and_then(|hole| window.clip(hole)) {
             let what = format!("not closed, and no checkpoint {}: records may be missing at its end", between(hole));
             report.add(place, None, what);
@@ -215,6 +221,16 @@ mod tests {
         assert_eq!(findings(&logs, Some(160), Some(310)), [""; 0]);
         logs[0].close(30_000);
         assert_eq!(findings(&logs, None, None), [""; 0]);
+    }
+
+    #[test]
+    fn a_log_that_retention_took_whole_is_not_said_to_have_fallen_silent() {
+        let mut logs = [log("g/b1/w0", &[0, 30], false), log("g/b2/w0", &[600, 630], true)];
+        assert_eq!(findings(&logs, None, None).len(), 1);
+        logs[0].gone();
+        assert_eq!(findings(&logs, None, None), [""; 0]);
+        // The time after it is as uncovered as before, when somebody asks about it.
+        assert_eq!(findings(&logs, Some(0), Some(700)).len(), 1);
     }
 
     #[test]

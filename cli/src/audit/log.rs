@@ -302,6 +302,9 @@ impl Checker<'_> {
             );
             self.report.note(self.claims.origin.as_str(), None, what);
         }
+        if size > 0 && size == self.pruned {
+            self.timeline.gone();
+        }
         self.timeline.checkpoints(self.claims.checkpoints.iter().map(|checkpoint| checkpoint.time));
         if let Some((a, b)) =
             self.claims.checkpoints.iter().zip(self.claims.checkpoints.iter().skip(1)).find(|(a, b)| a.time > b.time)

@@ -13,6 +13,8 @@ pub struct StoredLog {
     pub id: i64,
     /// Origin.
     pub origin: String,
+    /// What the row says of it: gateway and boot. Absent where the row is.
+    pub named: Option<(String, String)>,
 }
 
 /// A checkpoint, as it is stored.
@@ -22,6 +24,8 @@ pub struct StoredCheckpoint {
     pub note: Vec<u8>,
     /// What the row says of it.
     pub size: i64,
+    /// What the row says of it.
+    pub root: Vec<u8>,
     /// What the row says of it.
     pub time: i64,
 }
@@ -95,13 +99,16 @@ impl EvidenceStore {
     /// All logs that anything is stored of, also of leaves and checkpoints whose log is gone.
     pub fn logs(&self) -> rusqlite::Result<Vec<StoredLog>> {
         let mut statement = self.connection.prepare(
-            "SELECT id, origin FROM logs
-             UNION ALL SELECT DISTINCT log, '' FROM (
+            "SELECT id, origin, gateway, boot FROM logs
+             UNION ALL SELECT DISTINCT log, '', NULL, NULL FROM (
                SELECT log FROM leaves UNION SELECT log FROM checkpoints UNION SELECT log FROM openings)
              WHERE log NOT IN (SELECT id FROM logs)
              ORDER BY 2, 1",
         )?;
-        let rows = statement.query_map([], |row| Ok(StoredLog { id: row.get(0)?, origin: row.get(1)? }))?;
+        let rows = statement.query_map([], |row| {
+            let named: (Option<String>, Option<String>) = (row.get(2)?, row.get(3)?);
+            Ok(StoredLog { id: row.get(0)?, origin: row.get(1)?, named: named.0.zip(named.1) })
+        })?;
         rows.collect()
     }
 
@@ -143,9 +150,10 @@ impl EvidenceStore {
     pub fn checkpoints(&self, log: i64) -> rusqlite::Result<Vec<StoredCheckpoint>> {
         let mut statement = self
             .connection
-            .prepare_cached("SELECT note, size, time FROM checkpoints WHERE log = ?1 ORDER BY size, time, id")?;
-        let rows = statement
-            .query_map([log], |row| Ok(StoredCheckpoint { note: row.get(0)?, size: row.get(1)?, time: row.get(2)? }))?;
+            .prepare_cached("SELECT note, size, root, time FROM checkpoints WHERE log = ?1 ORDER BY size, time, id")?;
+        let rows = statement.query_map([log], |row| {
+            Ok(StoredCheckpoint { note: row.get(0)?, size: row.get(1)?, root: row.get(2)?, time: row.get(3)? })
+        })?;
         rows.collect()
     }
 

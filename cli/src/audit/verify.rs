@@ -10,7 +10,8 @@ use super::view::RecordView;
 use crate::collect::keyring::Keyring;
 use anyhow::Context as _;
 use exeat_engine::evidence::{Checkpoint, Origin, UnverifiedCheckpoint};
-use std::collections::BTreeSet;
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeSet, HashSet};
 
 /// Checks a store. An error means that it could not be read; what is wrong with its content are findings.
 ///
@@ -66,6 +67,13 @@ fn known(stored: &StoredLog, keys: &Keyring, report: &mut Report) -> Option<Orig
         report.add(origin.as_str(), None, what);
         return None;
     }
+    // By these the collector finds the boot before, for the next genesis.
+    if let Some((gateway, boot)) = &stored.named
+        && (gateway != origin.gateway() || boot != origin.boot())
+    {
+        let what = format!("a row states gateway {gateway:?} and boot {boot:?} of this log");
+        report.add(origin.as_str(), None, what);
+    }
     Some(origin)
 }
 
@@ -79,6 +87,7 @@ fn checkpoints(
     report: &mut Report,
 ) -> rusqlite::Result<Vec<SignedHead>> {
     let mut signed = Vec::new();
+    let mut notes = HashSet::new();
     for row in store.checkpoints(stored.id)? {
         report.totals.checkpoints = report.totals.checkpoints.saturating_add(1);
         let place = origin.as_str();
@@ -102,6 +111,15 @@ fn checkpoints(
                 head.size,
                 time::show(time)
             );
+            report.add(place, None, what);
+        } else if row.root != head.root.0 {
+            // The next genesis would state it.
+            let what =
+                format!("a row states another root than the checkpoint of size {}, {}", head.size, time::show(time));
+            report.add(place, None, what);
+        }
+        if !notes.insert(Sha256::digest(&row.note)) {
+            let what = format!("the checkpoint of size {}, {} is stored twice", head.size, time::show(time));
             report.add(place, None, what);
         }
         for other in &checkpoint.others {
@@ -185,7 +203,7 @@ fn count(logs: &[Timeline], report: &mut Report) {
     let gateways: BTreeSet<&str> = logs.iter().map(|log| log.origin().gateway()).collect();
     report.totals.gateways = number(gateways.len());
     report.totals.logs = number(logs.len());
-    report.totals.not_closed = number(logs.iter().filter(|log| !log.is_closed()).count());
+    report.totals.not_closed = number(logs.iter().filter(|log| log.is_open()).count());
     let spans = || logs.iter().filter_map(Timeline::span);
     report.totals.span = spans().map(|(first, _)| first).min().zip(spans().map(|(_, last)| last).max());
 }

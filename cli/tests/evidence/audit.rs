@@ -186,7 +186,10 @@ fn checkpoints_cannot_be_dropped_changed_or_made_up() {
 
     let dir = stored();
     sql(dir.path(), "UPDATE checkpoints SET note = (SELECT note FROM checkpoints WHERE size = 9) WHERE size = 6");
-    assert_found(dir.path(), &["a row states size 6 and time"]);
+    assert_found(
+        dir.path(),
+        &["a row states size 6 and time", "the checkpoint of size 9, 2025-11-20T00:53:20.100Z is stored twice"],
+    );
 }
 
 #[test]

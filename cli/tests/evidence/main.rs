@@ -26,4 +26,10 @@ mod samples;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
+mod splice;
+#[cfg(test)]
+mod stores;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tamper;
