@@ -303,3 +303,38 @@ fn an_example_that_is_wrong_is_found() {
         }
     }
 }
+
+/// Keys of the documents that no example can show: a JWK that has it is a private key, and refused for it.
+const SHOWN_NOWHERE: [&str; 1] = ["d"];
+
+/// The schemas are those of the types, so a key that is added without an example is found here.
+#[test]
+fn every_key_of_the_documents_has_an_example() {
+    fn keys(schema: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
+        if let Some(properties) = schema.get("properties").and_then(serde_json::Value::as_object) {
+            found.extend(properties.keys().cloned());
+        }
+        schema.as_object().into_iter().flatten().for_each(|(_, value)| keys(value, found));
+        schema.as_array().into_iter().flatten().for_each(|value| keys(value, found));
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut found = std::collections::BTreeSet::new();
+    for name in ["gateway", "policy", "team"] {
+        let text = std::fs::read(root.join(format!("policies/schema/{name}.schema.json"))).unwrap();
+        keys(&serde_json::from_slice(&text).unwrap(), &mut found);
+    }
+    assert!(found.len() > 100, "{found:?}");
+    let page = std::fs::read_to_string(root.join("docs/policy.md")).unwrap();
+    let mut shown = String::new();
+    for example in examples("policy.md", &page) {
+        example.files.iter().for_each(|(_, text)| shown.push_str(text));
+    }
+    let is_shown = |key: &String| {
+        shown.match_indices(&format!("{key}:")).any(|(at, _)| {
+            let before = shown.get(..at).and_then(|text| text.chars().next_back());
+            before.is_none_or(|c| !(c.is_alphanumeric() || c == '_' || c == '-'))
+        })
+    };
+    let missing: Vec<_> = found.iter().filter(|key| !is_shown(key)).collect();
+    assert_eq!(missing, SHOWN_NOWHERE, "docs/policy.md shows these keys in no example");
+}

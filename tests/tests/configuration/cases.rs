@@ -47,7 +47,7 @@ pub(crate) const EDITS: [Edit; 19] = [
         file: TEAM,
         from: "body: 64KiB",
         to: "body: 65536",
-        says: "policy: /agents/support~1summarizer/allow/0/limits/body: expected text, found a number; put it in quotes",
+        says: "policy: /agents/support~1summarizer/allow/0/limits/body: expected a size such as 64KiB, found the number 65536; write a size such as 64KiB",
         at: "body: 65536",
     },
     Edit {
