@@ -6,7 +6,7 @@ use super::origin::Origin;
 use super::record::{CompletionRecord, DecisionRecord};
 use crate::decision::Reason;
 use crate::facts::Timestamp;
-use crate::policy::{Delivery, Mode, WhenFull};
+use crate::policy::{Delivery, Mode, ValueMask, WhenFull};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -87,6 +87,9 @@ pub struct ConfigRecord {
     pub delivery: Delivery,
     /// What becomes of requests when the queue is full.
     pub when_full: WhenFull,
+    /// What of decision records does not stand in clear; absent where all does.
+    #[serde(skip_serializing_if = "ValueMask::is_empty")]
+    pub mask: ValueMask,
     /// `revision` of the policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
@@ -168,6 +171,7 @@ mod tests {
             mode: Mode::Enforce,
             delivery: Delivery::WriteAhead,
             when_full: WhenFull::Deny,
+            mask: ValueMask::default(),
             revision: Some("r\u{202e}1".into()),
             policy: None,
         };
@@ -292,6 +296,7 @@ mod tests {
             mode: Mode::Enforce,
             delivery: Delivery::Async,
             when_full: WhenFull::Deny,
+            mask: ValueMask::default(),
             revision: some(),
             policy: some(),
         };
