@@ -305,7 +305,8 @@ fn unverified_denials_take_a_quarter_and_all_denials_three() {
     }
     assert_eq!((leaves, folded), (10, 990));
     let verified = |n| decision(n, Outcome::Deny, Some(Binding::Request));
-    let kept = (1_000..2_000).filter(|n| journal.append_decision(&verified(*n), vec![], &CLEAR).unwrap() != Appended::Folded);
+    let kept =
+        (1_000..2_000).filter(|n| journal.append_decision(&verified(*n), vec![], &CLEAR).unwrap() != Appended::Folded);
     assert_eq!(kept.count(), 20);
     assert!(journal.can_release());
     let mut collector = Collector::default();
