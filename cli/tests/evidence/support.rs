@@ -137,7 +137,10 @@ impl Vm {
             })
             .into_iter()
             .collect();
-        assert!(matches!(self.journal.append_decision(&record, openings, &ValueMask::default()), Ok(Appended::Leaf(_))));
+        assert!(matches!(
+            self.journal.append_decision(&record, openings, &ValueMask::default()),
+            Ok(Appended::Leaf(_))
+        ));
         record.id
     }
 
@@ -182,6 +185,7 @@ impl Vm {
             mode: Mode::Enforce,
             delivery: Delivery::Async,
             when_full: WhenFull::Deny,
+            mask: ValueMask::default(),
             revision: Some("r1".into()),
             policy: Some(policy.into()),
         };
