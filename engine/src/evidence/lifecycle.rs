@@ -141,6 +141,7 @@ mod tests {
     use super::super::checkpoint::LogHead;
     use super::super::merkle::Hash;
     use super::*;
+    use crate::policy::MaskMember;
 
     #[test]
     fn lines_have_their_kind_first_and_a_fixed_order() {
@@ -171,7 +172,7 @@ mod tests {
             mode: Mode::Enforce,
             delivery: Delivery::WriteAhead,
             when_full: WhenFull::Deny,
-            mask: ValueMask::default(),
+            mask: ValueMask::hashing([MaskMember::DelegatedBy]),
             revision: Some("r\u{202e}1".into()),
             policy: None,
         };
@@ -179,7 +180,7 @@ mod tests {
             Record::Config(&config).to_line().unwrap(),
             concat!(
                 r#"{"kind":"config","time":3,"plugin":"exeat","role":"filter","mode":"enforce","#,
-                r#""delivery":"write-ahead","when_full":"deny","revision":"r\u202e1"}"#
+                r#""delivery":"write-ahead","when_full":"deny","mask":{"drop":[],"hash":["delegated_by"]},"revision":"r\u202e1"}"#
             )
         );
         let summary = SummaryRecord {
@@ -296,7 +297,7 @@ mod tests {
             mode: Mode::Enforce,
             delivery: Delivery::Async,
             when_full: WhenFull::Deny,
-            mask: ValueMask::default(),
+            mask: ValueMask::hashing([MaskMember::Path]),
             revision: some(),
             policy: some(),
         };

@@ -30,6 +30,11 @@ impl ValueMask {
         &self.hash
     }
 
+    #[cfg(test)]
+    pub(crate) fn hashing(members: impl Into<Vec<MaskMember>>) -> Self {
+        Self { drop: Vec::new(), hash: members.into() }
+    }
+
     /// What either of them masks. What one leaves out is left out.
     pub fn with(&self, other: &Self) -> Self {
         let union = |a: &[MaskMember], b: &[MaskMember]| a.iter().chain(b).copied().collect::<BTreeSet<_>>();
