@@ -23,7 +23,7 @@ use exeat_engine::ledger::budgets;
 use exeat_engine::ledger::names::{Charge, Charged, Mark};
 use exeat_engine::ledger::{Ledger, NonceFingerprint, SessionName, Share, Spend, Unavailable};
 use exeat_engine::payload::{Content, Reading};
-use exeat_engine::policy::{Configuration, HeadVerdict, Mode, Payload, Subject, Verdict};
+use exeat_engine::policy::{Configuration, HeadVerdict, Mode, Payload, Subject, ValueMask, Verdict};
 use exeat_engine::request::RequestHead;
 use serde_json::json;
 use std::hint::black_box;
@@ -331,6 +331,7 @@ fn recording(per_batch: u64) -> Result<impl FnMut() -> bool, String> {
     let mut journal = journal()?;
     let (mut decision, openings) = decision();
     let mut completion = completion();
+    let mask = ValueMask::default();
     let mut count = 0_u64;
     Ok(move || {
         count += 1;
@@ -338,7 +339,7 @@ fn recording(per_batch: u64) -> Result<impl FnMut() -> bool, String> {
         let id = format!("{count:032x}");
         decision.id.clone_from(&id);
         completion.decision = id;
-        let appended = journal.append_decision(black_box(&decision), openings.clone()).is_ok()
+        let appended = journal.append_decision(black_box(&decision), openings.clone(), &mask).is_ok()
             && journal.append_completion(black_box(&completion)).is_ok();
         let due = count.is_multiple_of(per_batch) || (per_batch == u64::MAX && count.is_multiple_of(1 << 16));
         appended && (!due || drain(&mut journal))

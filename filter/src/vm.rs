@@ -186,6 +186,7 @@ impl Vm {
             mode: gateway.mode(),
             delivery: gateway.delivery(),
             when_full: gateway.when_full(),
+            mask: gateway.mask().clone(),
             revision: policy.map(|policy| policy.revision().to_owned()),
             policy: policy.map(|policy| policy.digest().to_owned()),
         };

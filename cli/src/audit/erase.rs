@@ -34,6 +34,8 @@ pub struct Erased {
     pub records: u64,
     /// Openings of them, those of other personal fields included.
     pub openings: u64,
+    /// Records that name that person under another tenant, and were left as they are.
+    pub elsewhere: u64,
 }
 
 /// Runs `exeat audit erase`.
@@ -48,6 +50,16 @@ pub fn run(args: &EraseArgs) -> anyhow::Result<()> {
         erased.records,
         erased.openings
     )?;
+    if erased.elsewhere > 0 {
+        // Where tenants are masked, nothing else tells that the person is still there.
+        writeln!(
+            out,
+            "{} more records name {} without that tenant and stay: the tenant may be another, or masked; then give its hash, or \
+             leave --tenant out",
+            erased.elsewhere,
+            display(&args.user)
+        )?;
+    }
     if !args.dry_run {
         writeln!(
             out,
@@ -74,7 +86,7 @@ pub fn erase(file: &Path, user: &str, tenant: Option<&str>, dry_run: bool) -> an
     }
     connection.pragma_update(None, "secure_delete", true)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).with_context(unwritable)?;
-    let mut named = Vec::new();
+    let (mut named, mut elsewhere) = (Vec::new(), 0_u64);
     {
         let mut statement = transaction.prepare(
             "SELECT openings.log, openings.position, openings.line, leaves.line FROM openings
@@ -96,10 +108,12 @@ pub fn erase(file: &Path, user: &str, tenant: Option<&str>, dry_run: bool) -> an
             });
             if of_tenant {
                 named.push((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+            } else {
+                elsewhere = elsewhere.saturating_add(1);
             }
         }
     }
-    let mut erased = Erased { records: named.len() as u64, openings: 0 };
+    let mut erased = Erased { records: named.len() as u64, openings: 0, elsewhere };
     for (log, position) in &named {
         let gone =
             transaction.execute("DELETE FROM openings WHERE log = ?1 AND position = ?2", params![log, position])?;

@@ -11,7 +11,7 @@ use exeat_engine::evidence::{
     Appended, Batch, Capacity, Commitment, FieldOpening, GatewayKey, GenesisRecord, Journal, LastHeads, LogHead, Origin,
 };
 use exeat_engine::facts::Timestamp;
-use exeat_engine::policy::{Delivery, Mode, WhenFull};
+use exeat_engine::policy::{Delivery, Mode, ValueMask, WhenFull};
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -137,7 +137,10 @@ impl Vm {
             })
             .into_iter()
             .collect();
-        assert!(matches!(self.journal.append_decision(&record, openings), Ok(Appended::Leaf(_))));
+        assert!(matches!(
+            self.journal.append_decision(&record, openings, &ValueMask::default()),
+            Ok(Appended::Leaf(_))
+        ));
         record.id
     }
 
@@ -182,6 +185,7 @@ impl Vm {
             mode: Mode::Enforce,
             delivery: Delivery::Async,
             when_full: WhenFull::Deny,
+            mask: ValueMask::default(),
             revision: Some("r1".into()),
             policy: Some(policy.into()),
         };

@@ -6,7 +6,7 @@ use super::origin::Origin;
 use super::record::{CompletionRecord, DecisionRecord};
 use crate::decision::Reason;
 use crate::facts::Timestamp;
-use crate::policy::{Delivery, Mode, WhenFull};
+use crate::policy::{Delivery, Mode, ValueMask, WhenFull};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -87,6 +87,9 @@ pub struct ConfigRecord {
     pub delivery: Delivery,
     /// What becomes of requests when the queue is full.
     pub when_full: WhenFull,
+    /// What of decision records does not stand in clear; absent where all does.
+    #[serde(skip_serializing_if = "ValueMask::is_empty")]
+    pub mask: ValueMask,
     /// `revision` of the policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
@@ -138,6 +141,7 @@ mod tests {
     use super::super::checkpoint::LogHead;
     use super::super::merkle::Hash;
     use super::*;
+    use crate::policy::MaskMember;
 
     #[test]
     fn lines_have_their_kind_first_and_a_fixed_order() {
@@ -168,6 +172,7 @@ mod tests {
             mode: Mode::Enforce,
             delivery: Delivery::WriteAhead,
             when_full: WhenFull::Deny,
+            mask: ValueMask::hashing([MaskMember::DelegatedBy]),
             revision: Some("r\u{202e}1".into()),
             policy: None,
         };
@@ -175,7 +180,7 @@ mod tests {
             Record::Config(&config).to_line().unwrap(),
             concat!(
                 r#"{"kind":"config","time":3,"plugin":"exeat","role":"filter","mode":"enforce","#,
-                r#""delivery":"write-ahead","when_full":"deny","revision":"r\u202e1"}"#
+                r#""delivery":"write-ahead","when_full":"deny","mask":{"drop":[],"hash":["delegated_by"]},"revision":"r\u202e1"}"#
             )
         );
         let summary = SummaryRecord {
@@ -292,6 +297,7 @@ mod tests {
             mode: Mode::Enforce,
             delivery: Delivery::Async,
             when_full: WhenFull::Deny,
+            mask: ValueMask::hashing([MaskMember::Path]),
             revision: some(),
             policy: some(),
         };

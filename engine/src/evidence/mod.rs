@@ -11,6 +11,7 @@ pub mod journal;
 pub mod key;
 pub mod lifecycle;
 pub mod line;
+mod mask;
 pub mod merkle;
 pub mod note;
 pub mod origin;

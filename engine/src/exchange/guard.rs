@@ -121,8 +121,11 @@ pub fn refuse(
         traceparent: None,
         signature_base: None,
     };
+    // Both: what the decision before did not tell, this one must not, whichever of them has the newer configuration.
+    let before = clearance.map(|clearance| clearance.configuration.gateway().mask());
+    let mask = before.map_or_else(|| gateway.mask().clone(), |before| gateway.mask().with(before));
     // A refusal needs no room: what cannot be recorded one by one is folded.
-    let _ = journal.append_decision(&record, Vec::new());
+    let _ = journal.append_decision(&record, Vec::new(), &mask);
     let condition = record.condition.filter(|_| clearance.is_some() && gateway.feedback() == Feedback::Full);
     let verdict = Verdict::Refuse(answer(reason, &id, None, condition.as_deref()));
     Decision { id, outcome: Outcome::Deny, reason, first_seen: false, verdict, body: None, clearance: None }

@@ -445,7 +445,7 @@ impl Exchange {
         let (record, openings) = report.record(self, around);
         let (delivery, when_full) = (self.configuration.gateway().delivery(), self.configuration.gateway().when_full());
         let ahead = (delivery == Delivery::WriteAhead).then(|| openings.clone());
-        let recorded = match around.journal.append_decision(&record, openings) {
+        let recorded = match around.journal.append_decision(&record, openings, self.configuration.gateway().mask()) {
             // Only for want of room in the whole queue: an agent must not be able to make its own requests unrecorded.
             Err(AppendError::Full) if when_full == WhenFull::Drop => {
                 around.journal.drop_decision(&record).map(|()| Appended::Folded)
@@ -524,7 +524,7 @@ impl Exchange {
         let report = denial.into_report();
         let (record, openings) = report.record(self, around);
         // A refusal needs no room: what cannot be recorded one by one is folded, and a closed log lets nothing go.
-        let _ = around.journal.append_decision(&record, openings);
+        let _ = around.journal.append_decision(&record, openings, self.configuration.gateway().mask());
         let (rule, condition) = if full { (report.rule.as_deref(), report.condition.as_deref()) } else { (None, None) };
         Step::Decided(Box::new(Decision {
             id: self.id.clone(),

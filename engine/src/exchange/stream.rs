@@ -176,6 +176,6 @@ impl Exchange {
         };
         let (mut record, openings) = report.record(self, around);
         record.follows = Some(std::mem::replace(&mut record.id, super::derive_id(&self.facts.random, "cut")));
-        let _ = around.journal.append_decision(&record, openings);
+        let _ = around.journal.append_decision(&record, openings, self.configuration.gateway().mask());
     }
 }

@@ -4,6 +4,7 @@ mod budgets;
 mod content;
 mod exceptions;
 mod leaks;
+mod mask;
 mod names;
 mod session;
 mod streams;

@@ -88,7 +88,7 @@ impl Exchange {
             ..*record
         };
         // A refusal needs no room: what cannot be recorded one by one is folded.
-        let _ = around.journal.append_decision(&record, openings);
+        let _ = around.journal.append_decision(&record, openings, self.configuration.gateway().mask());
         (flight.aborted, flight.refused) = (true, true);
         flight.hold_back();
         self.stage = Stage::Released(flight);

@@ -3,6 +3,7 @@
 use super::Mode;
 use super::document::gateway::{AuditDocument, Delivery, Feedback, GatewayDocument, WhenFull};
 use super::error::{Place, PolicyError, quoted};
+use super::mask::ValueMask;
 use crate::context::{Freshness, KeyRing};
 use crate::destination::Scheme;
 
@@ -18,6 +19,7 @@ pub struct Gateway {
     queue: u32,
     delivery: Delivery,
     when_full: WhenFull,
+    mask: ValueMask,
     scheme: Scheme,
     freshness: Freshness,
     prepared_keys: u16,
@@ -83,6 +85,11 @@ impl Gateway {
         self.when_full
     }
 
+    /// What of decision records does not stand in clear.
+    pub fn mask(&self) -> &ValueMask {
+        &self.mask
+    }
+
     /// Scheme towards upstreams; also gives the port where an authority names none.
     pub fn scheme(&self) -> Scheme {
         self.scheme
@@ -131,6 +138,7 @@ impl Gateway {
             Collector { cluster: document.collector.cluster, path, timeout, token_env }
         };
         let (queue, delivery, when_full) = audit(&document.audit, &place.key("audit"))?;
+        let mask = ValueMask::compile(document.audit.mask, &place.key("audit").key("mask"))?;
         let freshness = {
             let place = place.key("context");
             let max_age = document.context.max_age.map_or(60_000, |age| age.0);
@@ -151,6 +159,7 @@ impl Gateway {
             queue,
             delivery,
             when_full,
+            mask,
             scheme: document.upstream.scheme.unwrap_or(Scheme::Https),
             freshness,
             prepared_keys,

@@ -257,6 +257,42 @@ fn the_token_goes_with_every_request_to_the_collector() {
 }
 
 #[test]
+fn nothing_that_is_masked_stands_in_a_stored_record() {
+    // What the requests are: the agent, a path of its own, the address they come from.
+    let told = ["support/summarizer", "of-one-person", "127.0.0.1:40000"];
+    let run = |audit: &str| {
+        let mut harness = Harness::start_with(gateway(&[("when_full: deny", audit)])).unwrap();
+        for (method, status) in [("GET", 200), ("DELETE", 403)] {
+            let request = plain::wire(&harness, method, "/v1/orders/of-one-person", b"").unwrap();
+            assert_eq!(harness.send(&request).unwrap().status, status, "{method}");
+        }
+        harness.worker().advance(Duration::from_secs(60)).unwrap();
+        let records = harness.stored();
+        let kinds = ["config", "decision", "completion"].map(|kind| of(&records, kind).len());
+        assert!(kinds[0] >= 1 && kinds[1..] == [2, 1], "{kinds:?}");
+        records
+    };
+    let clear = run("when_full: deny");
+    let text = json!(clear).to_string();
+    for told in told {
+        assert!(text.contains(told), "{told} is not told without a mask either");
+    }
+    assert!(of(&clear, "config").iter().all(|config| config.get("mask").is_none()));
+    let masked = run("when_full: deny, mask: {drop: [source], hash: [agent, session, path]}");
+    let text = json!(masked).to_string();
+    for told in told {
+        assert!(!text.contains(told), "{told}: {text}");
+    }
+    for config in of(&masked, "config") {
+        let hash = ["agent", "session", "delegated_by", "path"];
+        assert_eq!(config["mask"], json!({"drop": ["source"], "hash": hash}));
+    }
+    let decisions = of(&masked, "decision");
+    assert!(decisions[0]["agent"].as_str().unwrap().starts_with("hmac-sha256:"));
+    assert_eq!(decisions[0]["agent"], decisions[1]["agent"], "equal values compare");
+}
+
+#[test]
 fn drops_are_counted_in_the_log() {
     let mut harness =
         Harness::start_with(gateway(&[("queue: 4096, when_full: deny", "queue: 16, when_full: drop")])).unwrap();

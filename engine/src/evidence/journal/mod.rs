@@ -28,6 +28,7 @@ use super::merkle::{CompactRange, Hash};
 use super::origin::Origin;
 use super::record::{CompletionRecord, DecisionRecord, Released};
 use crate::facts::Timestamp;
+use crate::policy::ValueMask;
 use admission::{Admission, Class, Folded, Holder, Usage};
 use outbox::Outbox;
 use std::collections::VecDeque;
@@ -209,11 +210,12 @@ impl Journal {
 
     /// Records a decision, before anything is let go. When it lets something go, room for its completion is kept until
     /// that comes. A denial that finds no room, or of which there are too many that nobody vouches for, is folded into a
-    /// summary.
+    /// summary. What stands in its leaf is the record with the mask put on.
     pub fn append_decision(
         &mut self,
         record: &DecisionRecord,
         openings: Vec<FieldOpening>,
+        mask: &ValueMask,
     ) -> Result<Appended, AppendError> {
         if self.closed {
             return Err(AppendError::Closed);
@@ -222,7 +224,8 @@ impl Journal {
         let class = Class::of(record);
         let completion = record.released != Released::None;
         let holder = completion.then(|| Holder::of(record));
-        let lines = decision_lines(record, openings, self.tree.size()).and_then(|(line, openings)| {
+        let masked = mask.put_on(record, &|value| self.key.keyed_hash(value));
+        let lines = decision_lines(&masked, openings, self.tree.size()).and_then(|(line, openings)| {
             if !self.admission.fits(class, cost(&line, &openings), completion) {
                 return Err(AppendError::Full);
             }

@@ -72,6 +72,55 @@ pub struct AuditDocument {
     pub queue: Option<u32>,
     /// What happens when the queue is full. Default: deny.
     pub when_full: Option<WhenFull>,
+    /// Members of decision records that do not stand in clear. Default: none.
+    #[serde(default)]
+    pub mask: MaskDocument,
+}
+
+/// `audit.mask`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct MaskDocument {
+    /// Left out. Default: none.
+    #[serde(default)]
+    pub drop: Vec<MaskMember>,
+    /// Recorded as a keyed hash. Default: none.
+    #[serde(default)]
+    pub hash: Vec<MaskMember>,
+}
+
+/// What of a decision record may be masked. All else the evidence needs to mean anything, or is a hash already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum MaskMember {
+    /// SPIFFE id of the peer.
+    Peer,
+    /// Source address.
+    Source,
+    /// Agent, in the name of the rule as well.
+    Agent,
+    /// Session.
+    Session,
+    /// Tenant.
+    Tenant,
+    /// Roles of the natural person.
+    Roles,
+    /// Region of the natural person.
+    Region,
+    /// Delegation chain.
+    DelegatedBy,
+    /// Tool.
+    Tool,
+    /// Values of members of the context without a meaning of their own.
+    Attributes,
+    /// Path of the destination.
+    Path,
+    /// The host's request id.
+    RequestId,
+    /// W3C trace context.
+    Traceparent,
 }
 
 /// `audit.delivery`.

@@ -308,9 +308,12 @@ fn the_page_names_every_key() {
         let node: crate::policy::node::Node = serde_json::from_value(policy).unwrap();
         crate::policy::environment::check_environments(&node).unwrap_err().into_first().to_string()
     });
-    let of_gateway = ["", "/key", "/collector", "/audit", "/upstream", "/context"].map(|place| {
-        let gateway =
-            edited(edited(edited(gateway(), "/audit", json!({})), "/upstream", json!({})), "/context", json!({}));
+    let of_gateway = ["", "/key", "/collector", "/audit", "/audit/mask", "/upstream", "/context"].map(|place| {
+        let gateway = edited(
+            edited(edited(gateway(), "/audit", json!({"mask": {}})), "/upstream", json!({})),
+            "/context",
+            json!({}),
+        );
         unknown(json!({"role": "filter", "gateway": edited(gateway, &format!("{place}/zzz"), json!(1)), "policy": {}}))
     });
     let mut keys = 0;

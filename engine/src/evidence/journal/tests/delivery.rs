@@ -44,14 +44,14 @@ proptest! {
             match step {
                 Step::Allow => {
                     n += 1;
-                    if journal.append_decision(&allowed(n), vec![]).is_ok() {
+                    if journal.append_decision(&allowed(n), vec![], &CLEAR).is_ok() {
                         expected.push(format!("decision {n:032x}"));
                         open.push(n);
                     }
                 }
                 Step::Deny => {
                     n += 1;
-                    if let Appended::Leaf(_) = journal.append_decision(&unverified(n), vec![]).unwrap() {
+                    if let Appended::Leaf(_) = journal.append_decision(&unverified(n), vec![], &CLEAR).unwrap() {
                         expected.push(format!("decision {n:032x}"));
                     }
                 }

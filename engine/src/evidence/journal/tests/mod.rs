@@ -12,6 +12,9 @@ use crate::evidence::merkle::proof;
 use crate::evidence::record::{Binding, DestinationReference, Ending, Outcome, PayloadReference, Released as Let};
 use crate::policy::{Delivery, Mode, WhenFull};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+static CLEAR: LazyLock<ValueMask> = LazyLock::new(ValueMask::default);
 
 fn key() -> GatewayKey {
     GatewayKey::from_seed([3; 32])
@@ -160,11 +163,11 @@ fn a_log_begins_with_genesis_and_ends_with_closed() {
     let user = Commitment::new("user", "u-1042", [5; 16]);
     let mut record = allowed(1);
     record.user = Some(user.text);
-    assert_eq!(journal.append_decision(&record, vec![user.opening]), Ok(Appended::Leaf(1)));
+    assert_eq!(journal.append_decision(&record, vec![user.opening], &CLEAR), Ok(Appended::Leaf(1)));
     assert_eq!(journal.append_completion(&completion(1)), Ok(2));
     assert_eq!(journal.close(Timestamp(5_000), "shutdown"), Ok(3));
     assert_eq!(journal.append_completion(&completion(1)), Err(AppendError::Closed));
-    assert_eq!(journal.append_decision(&allowed(2), vec![]), Err(AppendError::Closed));
+    assert_eq!(journal.append_decision(&allowed(2), vec![], &CLEAR), Err(AppendError::Closed));
     collector.drain(&mut journal, Timestamp(6_000));
     assert_eq!(collector.kinds(), ["genesis", "decision", "completion", "closed"]);
     assert_eq!(collector.openings.len(), 1);
@@ -253,18 +256,18 @@ fn only_the_exact_acknowledgement_counts() {
 fn whoever_was_let_go_has_room_for_a_completion() {
     let mut journal = journal(Capacity { records: 10, bytes: 1 << 20 });
     for n in 0..5 {
-        assert_eq!(journal.append_decision(&allowed(n), vec![]), Ok(Appended::Leaf(1 + n)));
+        assert_eq!(journal.append_decision(&allowed(n), vec![], &CLEAR), Ok(Appended::Leaf(1 + n)));
     }
     assert!(!journal.can_release());
-    assert_eq!(journal.append_decision(&allowed(5), vec![]), Err(AppendError::Full));
+    assert_eq!(journal.append_decision(&allowed(5), vec![], &CLEAR), Err(AppendError::Full));
     // Nor may a denial take the places that are kept.
     let denial = decision(6, Outcome::Deny, Some(Binding::Request));
-    assert_eq!(journal.append_decision(&denial, vec![]), Ok(Appended::Folded));
+    assert_eq!(journal.append_decision(&denial, vec![], &CLEAR), Ok(Appended::Folded));
     for n in 0..5 {
         assert_eq!(journal.append_completion(&completion(n)), Ok(6 + n));
         assert_eq!(journal.append_completion(&completion(n)), Err(AppendError::NoSuchDecision));
     }
-    assert_eq!(journal.append_decision(&allowed(6), vec![]), Err(AppendError::Full));
+    assert_eq!(journal.append_decision(&allowed(6), vec![], &CLEAR), Err(AppendError::Full));
     let mut collector = Collector::default();
     collector.drain(&mut journal, Timestamp(3_000));
     assert!(journal.can_release());
@@ -279,15 +282,15 @@ fn whoever_was_let_go_has_room_for_a_completion() {
 fn bytes_are_bounded_as_records_are() {
     let mut journal = journal(Capacity { records: 1_000, bytes: 4_000 });
     assert!(!journal.can_release(), "a decision of ordinary size would not fit");
-    assert_eq!(journal.append_decision(&allowed(1), vec![]), Ok(Appended::Leaf(1)));
-    assert_eq!(journal.append_decision(&allowed(2), vec![]), Ok(Appended::Leaf(2)));
-    assert_eq!(journal.append_decision(&allowed(3), vec![]), Err(AppendError::Full));
+    assert_eq!(journal.append_decision(&allowed(1), vec![], &CLEAR), Ok(Appended::Leaf(1)));
+    assert_eq!(journal.append_decision(&allowed(2), vec![], &CLEAR), Ok(Appended::Leaf(2)));
+    assert_eq!(journal.append_decision(&allowed(3), vec![], &CLEAR), Err(AppendError::Full));
     let mut long = allowed(4);
     long.agent = Some("a".repeat(MAX_LINE));
-    assert_eq!(journal.append_decision(&long, vec![]), Err(AppendError::TooLong));
+    assert_eq!(journal.append_decision(&long, vec![], &CLEAR), Err(AppendError::TooLong));
     long.outcome = Outcome::Deny;
     long.released = Let::None;
-    assert_eq!(journal.append_decision(&long, vec![]), Ok(Appended::Folded));
+    assert_eq!(journal.append_decision(&long, vec![], &CLEAR), Ok(Appended::Folded));
 }
 
 #[test]
@@ -295,14 +298,15 @@ fn unverified_denials_take_a_quarter_and_all_denials_three() {
     let mut journal = journal(Capacity { records: 40, bytes: 1 << 20 });
     let (mut leaves, mut folded) = (0, 0);
     for n in 0..1_000 {
-        match journal.append_decision(&unverified(n), vec![]).unwrap() {
+        match journal.append_decision(&unverified(n), vec![], &CLEAR).unwrap() {
             Appended::Leaf(_) => leaves += 1,
             Appended::Folded => folded += 1,
         }
     }
     assert_eq!((leaves, folded), (10, 990));
     let verified = |n| decision(n, Outcome::Deny, Some(Binding::Request));
-    let kept = (1_000..2_000).filter(|n| journal.append_decision(&verified(*n), vec![]).unwrap() != Appended::Folded);
+    let kept =
+        (1_000..2_000).filter(|n| journal.append_decision(&verified(*n), vec![], &CLEAR).unwrap() != Appended::Folded);
     assert_eq!(kept.count(), 20);
     assert!(journal.can_release());
     let mut collector = Collector::default();
@@ -316,7 +320,7 @@ fn unverified_denials_take_a_quarter_and_all_denials_three() {
         )
     );
     assert_eq!(journal.stats(Timestamp(9_000)).folded, 1_970);
-    assert_eq!(journal.append_decision(&unverified(5_000), vec![]), Ok(Appended::Leaf(32)), "room again");
+    assert_eq!(journal.append_decision(&unverified(5_000), vec![], &CLEAR), Ok(Appended::Leaf(32)), "room again");
 }
 
 #[test]
@@ -327,7 +331,7 @@ fn a_flood_of_unverified_requests_buys_few_records_however_fast_the_collector_is
     let mut flood = |from: u64, seconds: u64| {
         for n in 0..seconds * 1_000 {
             time = from + n;
-            leaves += usize::from(journal.append_decision(&unverified(time), vec![]) != Ok(Appended::Folded));
+            leaves += usize::from(journal.append_decision(&unverified(time), vec![], &CLEAR) != Ok(Appended::Folded));
             if n % 100 == 99 {
                 collector.drain(&mut journal, Timestamp(time));
             }
@@ -351,15 +355,15 @@ fn nobody_locks_others_out_by_keeping_exchanges_open() {
     let mut collector = Collector::default();
     let mut opened = 0;
     for n in 0..100 {
-        opened += usize::from(journal.append_decision(&of(n, "greedy", None), vec![]).is_ok());
+        opened += usize::from(journal.append_decision(&of(n, "greedy", None), vec![], &CLEAR).is_ok());
         collector.drain(&mut journal, Timestamp(9_000));
     }
     assert_eq!(opened, 20);
-    assert_eq!(journal.append_decision(&of(200, "other", None), vec![]).map(|_| ()), Ok(()));
-    assert_eq!(journal.append_decision(&of(201, "greedy", Some("acme")), vec![]).map(|_| ()), Ok(()));
-    assert_eq!(journal.append_decision(&of(202, "greedy", None), vec![]), Err(AppendError::TooManyOpen));
+    assert_eq!(journal.append_decision(&of(200, "other", None), vec![], &CLEAR).map(|_| ()), Ok(()));
+    assert_eq!(journal.append_decision(&of(201, "greedy", Some("acme")), vec![], &CLEAR).map(|_| ()), Ok(()));
+    assert_eq!(journal.append_decision(&of(202, "greedy", None), vec![], &CLEAR), Err(AppendError::TooManyOpen));
     journal.append_completion(&completion(0)).unwrap();
-    assert_eq!(journal.append_decision(&of(203, "greedy", None), vec![]).map(|_| ()), Ok(()));
+    assert_eq!(journal.append_decision(&of(203, "greedy", None), vec![], &CLEAR).map(|_| ()), Ok(()));
 }
 
 #[test]
@@ -372,6 +376,7 @@ fn control_records_are_bounded_too() {
         mode: Mode::Enforce,
         delivery: Delivery::Async,
         when_full: WhenFull::Deny,
+        mask: ValueMask::default(),
         revision: None,
         policy: None,
     };
@@ -385,9 +390,9 @@ fn ids_are_checked() {
     let mut journal = journal(ROOMY);
     for id in ["", "0", "+0000000000000000000000000000001", "0000000000000000000000000000000A", &"0".repeat(33)] {
         let record = DecisionRecord { id: id.to_owned(), ..allowed(0) };
-        assert_eq!(journal.append_decision(&record, vec![]), Err(AppendError::DecisionId), "{id:?}");
+        assert_eq!(journal.append_decision(&record, vec![], &CLEAR), Err(AppendError::DecisionId), "{id:?}");
     }
-    journal.append_decision(&allowed(1), vec![]).unwrap();
-    assert_eq!(journal.append_decision(&allowed(1), vec![]), Err(AppendError::DecisionId));
+    journal.append_decision(&allowed(1), vec![], &CLEAR).unwrap();
+    assert_eq!(journal.append_decision(&allowed(1), vec![], &CLEAR), Err(AppendError::DecisionId));
     assert_eq!(journal.append_completion(&completion(2)), Err(AppendError::NoSuchDecision));
 }
