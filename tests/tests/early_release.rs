@@ -166,7 +166,9 @@ fn trailers() {
     let answer =
         Http2::connect(real.listener).unwrap().with_limit(LIMIT).send_stream(request, pieces, pause, Some(trailers));
     assert!(answer.as_ref().map_or(true, |answer| answer.status >= 400), "{answer:?}");
-    // Where no part of it came in time, nothing came at all.
+    // The answer may be here before the upstream learns of the end. Where no part of it came in time, nothing came at all.
+    let ended = |requests: &[Recorded]| requests.iter().all(|request| request.progress != Progress::Receiving);
+    real.upstream.wait_until("the end", LIMIT, ended).unwrap();
     for request in real.upstream.requests() {
         assert_eq!((request.progress, request.trailers.len()), (Progress::Aborted, 0));
     }

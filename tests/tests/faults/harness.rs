@@ -126,8 +126,11 @@ fn without_an_acknowledgement_it_is_refused_and_others_are_not_touched() {
     let denied = get(&harness, "/v1/customers");
     assert_eq!(denied.response().unwrap().status(), 403);
     let next = get(&harness, "/v1/orders/2");
-    harness.worker().advance(Duration::from_millis(1_100)).unwrap();
-    while harness.answer().unwrap() > 0 {}
+    // A batch may be on its way that times out first; within a second it goes again, all before this request's time is over.
+    for _ in 0..10 {
+        harness.worker().advance(Duration::from_millis(300)).unwrap();
+        while harness.answer().unwrap() > 0 {}
+    }
     assert!(next.forwarded().is_some());
     let records = settle(&harness);
     let refusal = records.iter().find(|record| record["id"] == told.as_str()).unwrap();
