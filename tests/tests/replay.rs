@@ -5,7 +5,7 @@
 use exeat_cli::key::PrivateKey;
 use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
 use exeat_e2e::scenario::gateway::{Gateway, KEYID};
-use exeat_e2e::scenario::harness::{Harness, UPSTREAM_PORT, guarded_worker, leave, message};
+use exeat_e2e::scenario::harness::{Harness, UPSTREAM_PORT, answer_of, guarded_worker};
 use exeat_e2e::scenario::real::{RealEnvoy, framed};
 use exeat_e2e::scenario::subject::Subject;
 use exeat_e2e::scenario::wire::WireRequest;
@@ -13,7 +13,7 @@ use exeat_e2e::stage::client::Connection;
 use exeat_e2e::stage::upstream::Upstream;
 use exeat_engine::context::sign::ContextFields;
 use exeat_engine::context::{DataClass, Provenance};
-use exeat_host_test::{ForwardedRequest, Host, Response, Worker};
+use exeat_host_test::{Host, Worker};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -189,16 +189,8 @@ fn origins(real: &RealEnvoy) -> HashMap<String, String> {
 
 // ---- On the harness ------------------------------------------------------------------------------------------------------
 
-/// A worker's answer: status, and the reason where it is the gateway's.
 fn send(worker: &Worker, request: &WireRequest) -> (u16, String) {
-    let upstream = |forwarded: &ForwardedRequest| {
-        leave(worker, &HashMap::new(), forwarded).unwrap().unwrap_or_else(|| Response::ok("{}"))
-    };
-    let outcome = worker.run(message(request).unwrap(), upstream).unwrap();
-    assert!(outcome.hung.is_none(), "{:?}", outcome.hung);
-    let response = outcome.response.unwrap();
-    let problem: Value = serde_json::from_slice(&response.body()).unwrap_or_default();
-    (response.status(), problem["reason"].as_str().unwrap_or_default().to_owned())
+    answer_of(worker, request).unwrap()
 }
 
 fn told(status: u16, reason: &str) -> (u16, String) {

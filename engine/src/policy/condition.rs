@@ -6,6 +6,7 @@
 
 use super::document::values::{Named, OneOrMany};
 use super::error::{Place, PolicyError, did_you_mean, quoted};
+use super::member::TextMember;
 use super::pattern::{ValuePattern, any_fits};
 use crate::context::{AgentContext, DataClass, Provenance, SessionType};
 use std::borrow::Cow;
@@ -26,12 +27,7 @@ pub(crate) struct Condition {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Member {
-    Agent,
-    Session,
-    Tenant,
-    User,
-    Region,
-    Tool,
+    Text(TextMember),
     Roles,
     DelegatedBy,
     SessionType,
@@ -41,14 +37,8 @@ enum Member {
     Attribute(String),
 }
 
-/// Members that a rule can name, besides attributes.
-const MEMBERS: [(&str, Member); 11] = [
-    ("agent", Member::Agent),
-    ("session", Member::Session),
-    ("tenant", Member::Tenant),
-    ("user", Member::User),
-    ("region", Member::Region),
-    ("tool", Member::Tool),
+/// Members that a rule can name, besides texts and attributes.
+const OTHERS: [(&str, Member); 5] = [
     ("roles", Member::Roles),
     ("delegated_by", Member::DelegatedBy),
     ("session_type", Member::SessionType),
@@ -69,8 +59,9 @@ impl Condition {
     }
 
     fn compile(name: &str, values: &[String], place: &Place<'_>) -> Result<Self, PolicyError> {
-        let member = match MEMBERS.iter().find(|(known, _)| *known == name) {
-            Some((_, member)) => member.clone(),
+        let other = || OTHERS.iter().find(|(known, _)| *known == name).map(|(_, member)| member.clone());
+        let member = match TextMember::of(name).map(Member::Text).or_else(other) {
+            Some(member) => member,
             None => Member::Attribute(own_member(name, place)?),
         };
         match member {
@@ -86,7 +77,8 @@ impl Condition {
     pub(crate) fn name(&self) -> &str {
         match &self.member {
             Member::Attribute(name) => name,
-            member => MEMBERS.iter().find(|(_, known)| known == member).map_or("", |(name, _)| name),
+            Member::Text(member) => member.name(),
+            member => OTHERS.iter().find(|(_, known)| known == member).map_or("", |(name, _)| name),
         }
     }
 
@@ -101,12 +93,7 @@ impl Condition {
             Purpose::Deny => values.iter().any(|value| any_fits(&self.values, value)),
         };
         match &self.member {
-            Member::Agent => one(Some(&context.agent)),
-            Member::Session => one(Some(&context.session)),
-            Member::Tenant => one(context.tenant.as_deref()),
-            Member::User => one(context.user.as_deref()),
-            Member::Region => one(context.region.as_deref()),
-            Member::Tool => one(context.tool.as_deref()),
+            Member::Text(member) => one(member.value(context)),
             Member::Roles if context.roles.is_empty() => purpose == Purpose::Deny,
             Member::Roles => context.roles.iter().any(|role| any_fits(&self.values, role)),
             Member::DelegatedBy => each(context.delegated_by.iter().map(String::as_str).collect()),
@@ -134,7 +121,7 @@ pub(super) fn own_member(name: &str, place: &Place<'_>) -> Result<String, Policy
     let first = |b: u8| b.is_ascii_lowercase() || b == b'*';
     let other = |b: u8| first(b) || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.');
     let key = name.bytes().next().is_some_and(first) && name.bytes().all(other);
-    let known = MEMBERS.iter().map(|(known, _)| *known);
+    let known = TextMember::ALL.iter().map(|member| member.name()).chain(OTHERS.iter().map(|(known, _)| *known));
     let near = known.clone().find(|known| strsim::damerau_levenshtein(name, known) <= 1);
     if let (true, None) = (key, near) {
         return Ok(name.to_owned());

@@ -1,6 +1,7 @@
 //! Which request headers can go on at all, and what a rule may say about them (DESIGN sections 4 and 9).
 
 use super::error::{Place, PolicyError, did_you_mean, quoted};
+use super::member::TextMember;
 use crate::context::AgentContext;
 
 /// Go on without being named.
@@ -82,51 +83,25 @@ pub fn is_credential(name: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderValue {
     Literal(String),
-    Member(Member),
+    Member(TextMember),
 }
-
-/// A member of the context whose value a rule can send on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Member {
-    Agent,
-    Session,
-    Tenant,
-    User,
-    Region,
-    Tool,
-}
-
-const MEMBERS: [(&str, Member); 6] = [
-    ("$agent", Member::Agent),
-    ("$session", Member::Session),
-    ("$tenant", Member::Tenant),
-    ("$user", Member::User),
-    ("$region", Member::Region),
-    ("$tool", Member::Tool),
-];
 
 impl HeaderValue {
     /// The value; `None` where the context lacks the member: the header is then absent, never the client's own.
     pub(crate) fn resolve<'a>(&'a self, context: &'a AgentContext) -> Option<&'a str> {
         match self {
             Self::Literal(text) => Some(text),
-            Self::Member(member) => match member {
-                Member::Agent => Some(&context.agent),
-                Member::Session => Some(&context.session),
-                Member::Tenant => context.tenant.as_deref(),
-                Member::User => context.user.as_deref(),
-                Member::Region => context.region.as_deref(),
-                Member::Tool => context.tool.as_deref(),
-            },
+            Self::Member(member) => member.value(context),
         }
     }
 
     fn parse(text: &str, place: &Place<'_>) -> Result<Self, PolicyError> {
-        if text.starts_with('$') {
-            let names = MEMBERS.iter().map(|(name, _)| *name);
-            return MEMBERS.iter().find(|(name, _)| *name == text).map(|(_, m)| Self::Member(*m)).ok_or_else(|| {
-                let list = format!("Known here: {}", names.clone().collect::<Vec<_>>().join(", "));
-                let remedy = did_you_mean(text, names).map_or(list.clone(), |hint| format!("{hint} {list}"));
+        if let Some(name) = text.strip_prefix('$') {
+            return TextMember::of(name).map(Self::Member).ok_or_else(|| {
+                let names = TextMember::ALL.map(|member| format!("${}", member.name()));
+                let list = format!("Known here: {}", names.join(", "));
+                let hint = did_you_mean(text, names.iter().map(String::as_str));
+                let remedy = hint.map_or(list.clone(), |hint| format!("{hint} {list}"));
                 place.error(format!("no member of the context is called {}", quoted(text)), remedy, "")
             });
         }

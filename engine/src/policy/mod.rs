@@ -20,6 +20,7 @@ pub mod headers;
 mod lean;
 mod limits;
 mod mask;
+mod member;
 pub mod names;
 pub mod node;
 mod outlet;

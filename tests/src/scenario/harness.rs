@@ -230,6 +230,29 @@ impl Subject for Harness {
     }
 }
 
+/// What a worker answers, whose names all lead to loopback: status, and the reason where it is the gateway's.
+pub fn answer_of(worker: &Worker, request: &WireRequest) -> Result<(u16, String)> {
+    let mut broken = None;
+    let upstream = |forwarded: &ForwardedRequest| match leave(worker, &HashMap::new(), forwarded) {
+        Ok(refusal) => refusal.unwrap_or_else(|| Response::ok("{}")),
+        Err(error) => {
+            broken = Some(error);
+            Response::new(500)
+        }
+    };
+    let outcome = worker.run(message(request)?, upstream)?;
+    if let Some(error) = broken {
+        return Err(error.context("the guard failed"));
+    }
+    if let Some(hung) = outcome.hung {
+        bail!("the request hangs: {hung}");
+    }
+    let response = outcome.response.context("no response")?;
+    let problem: Value = serde_json::from_slice(&response.body()).unwrap_or_default();
+    let reason = problem.get("reason").and_then(Value::as_str).unwrap_or_default();
+    Ok((response.status(), reason.to_owned()))
+}
+
 /// A worker with a guard in its VM: without one the filter lets nothing go.
 pub fn guarded_worker(host: &Host) -> Result<Worker> {
     let worker = host.worker()?;

@@ -1,24 +1,15 @@
 //! Worker VMs in threads, a clock that moves when it is told to, and shared data that others write to.
 
 use crate::agent::{get, prepare};
-use exeat_e2e::scenario::harness::{Harness, UPSTREAM_PORT, guarded_worker, leave, message};
+use exeat_e2e::scenario::harness::{Harness, UPSTREAM_PORT, answer_of, guarded_worker};
 use exeat_e2e::scenario::wire::WireRequest;
-use exeat_host_test::{ForwardedRequest, Response, Worker};
-use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use exeat_host_test::Worker;
+use std::collections::BTreeMap;
 use std::sync::Barrier;
 use std::time::Duration;
 
-/// A worker's answer: status, and the reason where it is the gateway's.
 fn send(worker: &Worker, request: &WireRequest) -> (u16, String) {
-    let upstream = |forwarded: &ForwardedRequest| {
-        leave(worker, &HashMap::new(), forwarded).unwrap().unwrap_or_else(|| Response::ok("{}"))
-    };
-    let outcome = worker.run(message(request).unwrap(), upstream).unwrap();
-    assert!(outcome.hung.is_none(), "{:?}", outcome.hung);
-    let response = outcome.response.unwrap();
-    let problem: Value = serde_json::from_slice(&response.body()).unwrap_or_default();
-    (response.status(), problem["reason"].as_str().unwrap_or_default().to_owned())
+    answer_of(worker, request).unwrap()
 }
 
 /// Each request by one of the workers, all of them at full speed. How many got which answer.

@@ -2,6 +2,7 @@
 
 use super::super::condition::{bare_value, own_member};
 use super::super::error::{Place, PolicyError, quoted};
+use super::super::member::TextMember;
 use crate::context::{AgentContext, DataClass, SessionType};
 use crate::payload::number::Decimal;
 
@@ -26,27 +27,11 @@ pub(crate) enum Operand {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Member {
-    Agent,
-    Session,
-    Tenant,
-    User,
-    Region,
-    Tool,
+    Text(TextMember),
     SessionType,
     DataClass,
     Attribute(String),
 }
-
-const MEMBERS: [(&str, Member); 8] = [
-    ("agent", Member::Agent),
-    ("session", Member::Session),
-    ("tenant", Member::Tenant),
-    ("user", Member::User),
-    ("region", Member::Region),
-    ("tool", Member::Tool),
-    ("session_type", Member::SessionType),
-    ("data_class", Member::DataClass),
-];
 
 impl Operand {
     /// The value, where it is known.
@@ -107,24 +92,23 @@ fn literal(text: &str, place: &Place<'_>) -> Result<Operand, PolicyError> {
 }
 
 fn member(name: &str, place: &Place<'_>) -> Result<Member, PolicyError> {
-    if let Some((_, member)) = MEMBERS.iter().find(|(known, _)| *known == name) {
-        return Ok(member.clone());
+    if let Some(member) = TextMember::of(name) {
+        return Ok(Member::Text(member));
     }
-    if matches!(name, "roles" | "delegated_by" | "provenance" | "scope") {
-        return Err(place.error(format!("${name} has several values"), "compare with a member that has one", ""));
+    match name {
+        "session_type" => Ok(Member::SessionType),
+        "data_class" => Ok(Member::DataClass),
+        "roles" | "delegated_by" | "provenance" | "scope" => {
+            Err(place.error(format!("${name} has several values"), "compare with a member that has one", ""))
+        }
+        _ => own_member(name, place).map(Member::Attribute),
     }
-    own_member(name, place).map(Member::Attribute)
 }
 
 impl Member {
     fn value(&self, context: &AgentContext) -> Option<Known> {
         let text = match self {
-            Self::Agent => Some(context.agent.as_str()),
-            Self::Session => Some(context.session.as_str()),
-            Self::Tenant => context.tenant.as_deref(),
-            Self::User => context.user.as_deref(),
-            Self::Region => context.region.as_deref(),
-            Self::Tool => context.tool.as_deref(),
+            Self::Text(member) => member.value(context),
             Self::SessionType => context.session_type.map(SessionType::word),
             Self::DataClass => context.data_class.map(DataClass::word),
             Self::Attribute(name) => return context.attributes.get(name).and_then(|text| attribute(text)),
