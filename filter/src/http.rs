@@ -1,7 +1,8 @@
 //! One request: what the host calls is handed to the engine's exchange, and what that asks for is done.
 //!
-//! The head is held until the exchange has decided. That needs `allow_on_headers_stop_iteration: true` in the host's
-//! configuration; without it the host never hands over a body and the request hangs, which is closed, not open.
+//! The head is held until the exchange has decided. To hold it until the body was judged takes `allow_on_headers_stop_iteration:
+//! true` in the host's configuration; without it the host never hands over a body, and the request is refused after a while
+//! (`starving.rs`). With `hold: false` the head goes first, and only the body is held.
 
 use crate::guard::DECISION;
 use crate::nonces::SharedLedger;
@@ -33,8 +34,10 @@ pub(crate) struct Http {
     exchange: Option<Exchange>,
     /// Bytes of the held body that the exchange has seen.
     seen: usize,
-    /// Whether the host holds head and body back.
+    /// Whether the host holds back what came, or the body alone.
     held: bool,
+    /// Whether the host has handed over anything after the head.
+    handed: bool,
     /// Whether a decision was made and recorded.
     decided: bool,
     /// Whether the response is our own.
@@ -56,6 +59,7 @@ impl Http {
             exchange: None,
             seen: 0,
             held: true,
+            handed: false,
             decided: false,
             answered: false,
             stream: false,
@@ -95,6 +99,17 @@ impl Http {
             let _ = hostcalls::reset_http_request();
         }
         true
+    }
+
+    /// Whether it waits for a body of which nothing was handed over yet.
+    pub(crate) fn awaits_body(&self) -> bool {
+        self.held && !self.handed && !self.decided && !self.answered && self.exchange.is_some()
+    }
+
+    /// Refuses it, for its body has come and is not handed over. Called in its context, but not by a callback of its own.
+    pub(crate) fn starve(&mut self) {
+        let step = self.advance(|exchange, around| exchange.starve(around).unwrap_or(Step::Abort));
+        self.carry_out(step);
     }
 
     /// The next piece of the body.
@@ -178,7 +193,7 @@ impl Http {
                     Verdict::Refuse(answer) => self.refuse(&answer),
                     Verdict::Forward(map) => match release(&decision.id, map, decision.body, decision.clearance) {
                         Ok(()) => {
-                            self.held = false;
+                            self.held = self.exchange.as_ref().is_some_and(Exchange::is_unheld);
                             let until = self.exchange.as_ref().and_then(Exchange::stream_until);
                             self.stream = until.is_some();
                             if let Some(until) = until {
@@ -342,6 +357,7 @@ impl HttpContext for Http {
     }
 
     fn on_http_request_body(&mut self, body_size: usize, end_of_stream: bool) -> Action {
+        self.handed = true;
         if self.answered {
             return Action::Pause;
         }
@@ -353,6 +369,7 @@ impl HttpContext for Http {
     }
 
     fn on_http_request_trailers(&mut self, _num_trailers: usize) -> Action {
+        self.handed = true;
         if self.answered {
             return Action::Pause;
         }

@@ -7,6 +7,7 @@
 //! - [`metrics`]: what the host's statistics say
 //! - [`guard`]: one request where it leaves
 //! - [`http`]: one request, driven through the engine's exchange
+//! - [`starving`]: requests whose bodies never come
 //! - [`vm`]: what the contexts of one worker VM share
 //! - [`shared`]: what the VMs of one gateway process share
 //! - [`passes`]: what the filter let go and the guard lets out
@@ -30,6 +31,7 @@ mod previous;
 mod root;
 mod sessions;
 mod shared;
+mod starving;
 mod together;
 mod verify;
 mod vm;

@@ -29,11 +29,13 @@ const COUNTERS: [&str; 8] = [
     "exeat.evidence_dropped",
 ];
 
-const GAUGES: [&str; 4] = [
+const GAUGES: [&str; 6] = [
     "exeat.evidence_queue_records",
     "exeat.evidence_queue_bytes",
     "exeat.evidence_waiting_requests",
     "exeat.evidence_oldest_milliseconds",
+    "exeat.memory_bytes",
+    "exeat.configuration_accepted_seconds",
 ];
 
 /// What happened in this VM.
@@ -65,8 +67,67 @@ pub(crate) struct Metrics {
     at: Timestamp,
 }
 
-/// How one VM stands: when it said so, and its gauges. The last of them is a time, 0 where nothing waits.
-type Status = [u64; GAUGES.len() + 1];
+/// How one VM stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Status {
+    /// When it said so.
+    at: u64,
+    records: u64,
+    bytes: u64,
+    waiting: u64,
+    /// Time of the oldest record that waits; 0 where none does.
+    oldest: u64,
+    /// Bytes of its memory.
+    memory: u64,
+    /// When it took into use what it judges by; 0 where it has nothing to judge by.
+    accepted: u64,
+}
+
+impl Status {
+    fn to_bytes(self) -> Vec<u8> {
+        let Self { at, records, bytes, waiting, oldest, memory, accepted } = self;
+        [at, records, bytes, waiting, oldest, memory, accepted].iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    /// `None` for that of a module of another version.
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (values, []) = bytes.as_chunks::<8>() else { return None };
+        let [at, records, bytes, waiting, oldest, memory, accepted] = *values else { return None };
+        let read = u64::from_le_bytes;
+        Some(Self {
+            at: read(at),
+            records: read(records),
+            bytes: read(bytes),
+            waiting: read(waiting),
+            oldest: read(oldest),
+            memory: read(memory),
+            accepted: read(accepted),
+        })
+    }
+
+    /// Both together. Of times the earlier; 0 is none.
+    fn and(self, other: Self) -> Self {
+        let earlier = |a: u64, b: u64| if a == 0 || (b > 0 && b < a) { b } else { a };
+        Self {
+            at: self.at,
+            records: self.records.saturating_add(other.records),
+            bytes: self.bytes.saturating_add(other.bytes),
+            waiting: self.waiting.saturating_add(other.waiting),
+            oldest: earlier(self.oldest, other.oldest),
+            memory: self.memory.saturating_add(other.memory),
+            accepted: earlier(self.accepted, other.accepted),
+        }
+    }
+}
+
+/// Bytes of this VM's memory, which never shrinks.
+fn memory() -> u64 {
+    #[cfg(target_arch = "wasm32")]
+    let pages = core::arch::wasm32::memory_size(0) as u64;
+    #[cfg(not(target_arch = "wasm32"))]
+    let pages = 0;
+    pages << 16
+}
 
 /// Tells the host what changed, once in a while. A host without metrics is none the worse.
 pub(crate) fn update(vm: &mut Vm, now: Timestamp) {
@@ -86,41 +147,40 @@ pub(crate) fn update(vm: &mut Vm, now: Timestamp) {
         stats.folded,
         stats.dropped,
     ];
-    let oldest = if stats.queued_records > 0 { now.millis().saturating_sub(stats.oldest) } else { 0 };
-    let own: Status = [now.millis(), stats.queued_records, stats.queued_bytes, waiting, oldest];
+    let own = Status {
+        at: now.millis(),
+        records: stats.queued_records,
+        bytes: stats.queued_bytes,
+        waiting,
+        oldest: if stats.queued_records > 0 { now.millis().saturating_sub(stats.oldest) } else { 0 },
+        memory: memory(),
+        accepted: vm.accepted_at().map_or(0, Timestamp::millis),
+    };
     let all = vm.begun_log().map(|log| exchange(log, own, now));
     count(&mut vm.metrics, values);
     if let Some(all) = all {
-        let oldest = if all[4] > 0 { now.millis().saturating_sub(all[4]) } else { 0 };
-        set(&mut vm.metrics, [all[1], all[2], all[3], oldest]);
+        let oldest = if all.oldest > 0 { now.millis().saturating_sub(all.oldest) } else { 0 };
+        let accepted = all.accepted.div_euclid(1_000);
+        set(&mut vm.metrics, [all.records, all.bytes, all.waiting, oldest, all.memory, accepted]);
     }
 }
 
 /// Publishes how this VM stands, and adds up how all do.
 fn exchange(log: &crate::vm::Log, own: Status, now: Timestamp) -> Status {
-    let bytes: Vec<u8> = own.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let _ = log.shared.publish_status(log.number, &bytes);
-    let heard = |status: &Status| now.millis().abs_diff(status[0]) <= FORGOTTEN;
-    others(log).filter(heard).fold(own, |[at, records, bytes, waiting, oldest], other| {
-        let earlier = if oldest == 0 || (other[4] > 0 && other[4] < oldest) { other[4] } else { oldest };
-        let sum = |a: u64, b: u64| a.saturating_add(b);
-        [at, sum(records, other[1]), sum(bytes, other[2]), sum(waiting, other[3]), earlier]
-    })
+    let _ = log.shared.publish_status(log.number, &own.to_bytes());
+    let heard = |status: &Status| now.millis().abs_diff(status.at) <= FORGOTTEN;
+    others(log).filter(heard).fold(own, Status::and)
 }
 
 /// Whether some other VM of this process died before this one began: then this one may stand in its place.
 pub(crate) fn has_dead(log: &crate::vm::Log, now: Timestamp) -> bool {
     let before = |last: u64| last <= log.begun.millis() && now.millis().saturating_sub(last) > DEAD;
-    others(log).any(|status| before(status[0]))
+    others(log).any(|status| before(status.at))
 }
 
 /// How the other VMs said that they stand.
 fn others(log: &crate::vm::Log) -> impl Iterator<Item = Status> {
-    let said = |number| {
-        let bytes = log.shared.status(number).ok().flatten()?;
-        let (values, _) = bytes.as_chunks::<8>();
-        values.iter().map(|value| u64::from_le_bytes(*value)).collect::<Vec<_>>().try_into().ok()
-    };
+    let said = |number| Status::from_bytes(&log.shared.status(number).ok().flatten()?);
     let count = log.shared.vms().unwrap_or(0);
     (1..=count).filter(|number| *number != log.number).filter_map(said)
 }

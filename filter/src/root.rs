@@ -8,7 +8,7 @@ use crate::http::Http;
 use crate::verify::ForeignVerifier;
 use crate::vm::{self, Part, Plugin, Secrets, Vm};
 use crate::waiting::{self, Held};
-use crate::{delivery, host, metrics, previous};
+use crate::{delivery, host, metrics, previous, starving};
 use exeat_engine::facts::Timestamp;
 use exeat_engine::policy::{PluginConfiguration, Role};
 use proxy_wasm::hostcalls;
@@ -153,6 +153,7 @@ impl RootContext for Root {
         }
         // What is done here is done to other contexts than this one.
         waiting::resume_overdue();
+        starving::refuse_starved(now);
         for context in vm::with(|vm| vm.overdue(now)) {
             if hostcalls::set_effective_context(context).is_ok() {
                 let _ = hostcalls::reset_http_request();

@@ -9,6 +9,7 @@ use crate::passes::Passes;
 use crate::previous::Previous;
 use crate::sessions::Known;
 use crate::shared::{Boot, SharedData};
+use crate::starving::Starving;
 use crate::waiting::Waiting;
 use crate::{host, wasi};
 use exeat_engine::destination::Exit;
@@ -47,6 +48,8 @@ pub(crate) struct Vm {
     guards: HashMap<Plugin, Arc<GuardConfiguration>>,
     /// That of the configuration that came last of them all.
     newest: Option<Arc<Gateway>>,
+    /// When each filter's configuration was taken into use.
+    accepted: HashMap<Plugin, Timestamp>,
     pub(crate) passes: Passes,
     /// Whether a request left that no guard saw.
     pub(crate) unguarded: bool,
@@ -65,6 +68,7 @@ pub(crate) struct Vm {
     first_seen: Option<u32>,
     pub(crate) delivery: Delivery,
     pub(crate) waiting: Waiting,
+    pub(crate) starving: Starving,
     pub(crate) previous: Previous,
     pub(crate) counts: Counts,
     pub(crate) metrics: Metrics,
@@ -199,7 +203,10 @@ impl Vm {
         self.newest = Some(Arc::new(gateway.clone()));
         self.token.clone_from(&offer.secrets.token);
         match &offer.part {
-            Part::Filter(configuration) => _ = self.configurations.insert(plugin.clone(), Arc::clone(configuration)),
+            Part::Filter(configuration) => {
+                self.configurations.insert(plugin.clone(), Arc::clone(configuration));
+                self.accepted.insert(plugin.clone(), now);
+            }
             Part::Guard(configuration) => {
                 for exit in configuration.exits() {
                     if let Some(identity) = &self.identity {
@@ -241,6 +248,11 @@ impl Vm {
     /// The newest configuration of a plugin.
     pub(crate) fn configuration(&self, plugin: &Plugin) -> Option<Arc<Configuration>> {
         self.configurations.get(plugin).map(Arc::clone)
+    }
+
+    /// When the configuration was taken into use that is the oldest of those that filters of this VM judge by.
+    pub(crate) fn accepted_at(&self) -> Option<Timestamp> {
+        self.accepted.values().min().copied()
     }
 
     /// The newest configuration of a guard.

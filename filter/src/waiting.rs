@@ -81,20 +81,29 @@ pub(crate) struct Held {
     context: u32,
     http: Shared,
     parked: Option<u64>,
+    /// Whether it waits for a body of which nothing was handed over.
+    starving: bool,
 }
 
 impl Held {
     pub(crate) fn new(root: u32, http: Http) -> Self {
         let context = http.context();
-        Self { root, context, http: Rc::new(RefCell::new(http)), parked: None }
+        Self { root, context, http: Rc::new(RefCell::new(http)), parked: None, starving: false }
     }
 
     /// Calls the request; where it waits afterwards, it can be found by who resumes it.
     fn call(&mut self, call: impl FnOnce(&mut Http) -> Action) -> Action {
-        let (action, waits) = {
+        let (action, waits, starving) = {
             let Ok(mut http) = self.http.try_borrow_mut() else { return Action::Pause };
-            (call(&mut http), http.waits_for())
+            (call(&mut http), http.waits_for(), http.awaits_body())
         };
+        if starving != self.starving {
+            self.starving = starving;
+            vm::with(|vm| match starving {
+                true => vm.starving.enter(self.context, &self.http),
+                false => vm.starving.leave(self.context),
+            });
+        }
         if let Some(size) = waits.filter(|_| self.parked.is_none()) {
             self.parked = Some(size);
             let (key, http) = ((size, self.context), Rc::clone(&self.http));
@@ -113,6 +122,9 @@ impl Held {
     }
 
     fn leave(&mut self) {
+        if std::mem::take(&mut self.starving) {
+            vm::with(|vm| vm.starving.leave(self.context));
+        }
         if let Some(size) = self.parked.take() {
             vm::with(|vm| vm.waiting.requests.remove(&(size, self.context)));
         }

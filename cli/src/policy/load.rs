@@ -101,7 +101,7 @@ impl Loaded {
 
     /// What is accepted but should be looked at: dates that have passed, ceilings that hold nothing back.
     pub fn warnings(&self, now: Timestamp) -> Vec<Diagnostic> {
-        let warnings = exeat_engine::policy::warnings(&self.policy, now);
+        let warnings = exeat_engine::policy::warnings(&self.policy, now, self.configuration.gateway().holds());
         let mut warnings: Vec<Diagnostic> = warnings.iter().map(|warning| self.files.explain(warning)).collect();
         warnings.extend(self.suffixes.iter().cloned());
         warnings.sort_by(|a, b| a.location.cmp(&b.location));

@@ -133,15 +133,13 @@ impl Settings<'_> {
     /// The module in one of its roles. All of one gateway share a VM on each worker: what the filter lets go is then known
     /// to the guard.
     pub(super) fn module_filter(&self, name: &str, configuration: &str) -> Value {
-        json!({
+        let mut filter = json!({
             "name": "envoy.filters.http.wasm",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
                 "config": {
                     "name": name,
                     "root_id": name,
-                    // Without it the head could only go on before the body is judged.
-                    "allow_on_headers_stop_iteration": true,
                     // A VM that died is built again on a later request; until then requests are refused.
                     "failure_policy": "FAIL_RELOAD",
                     "vm_config": {
@@ -156,7 +154,14 @@ impl Settings<'_> {
                     },
                 },
             },
-        })
+        });
+        // Without it the head can only go on before the body is judged.
+        if self.configuration.gateway().holds()
+            && let Some(Value::Object(config)) = filter.pointer_mut("/typed_config/config")
+        {
+            config.insert("allow_on_headers_stop_iteration".to_owned(), json!(true));
+        }
+        filter
     }
 
     /// One line of JSON a request. The checkpoint in it is the second place of DESIGN section 6: a collector that drops

@@ -110,6 +110,16 @@ pub(super) fn charge_piece(
     }
 }
 
+/// Charges the body of a request that paid without it.
+pub(super) fn charge_body(
+    around: &mut Surroundings<'_>,
+    request: &Examined,
+    budgets: &Budgets,
+    bytes: u64,
+) -> Result<(), Unpaid> {
+    spend(around, request, budgets, &Spending { requests: 0, bytes, host: None, ask: false })
+}
+
 fn spend(
     around: &mut Surroundings<'_>,
     request: &Examined,

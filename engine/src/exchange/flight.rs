@@ -3,6 +3,7 @@
 use super::Step;
 use super::report::sha256_text;
 use super::stream::Stream;
+use super::unheld::Unheld;
 use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
 
 /// A request that was let go.
@@ -12,6 +13,8 @@ pub(super) struct Flight {
     pub(super) rest: Option<Rest>,
     /// Set for a tunnel or WebSocket.
     pub(super) stream: Option<Box<Stream>>,
+    /// Set while the body of a request whose head went first is held back.
+    pub(super) unheld: Option<Box<Unheld>>,
     pub(super) received: Passed,
     /// What was passed on: the last piece is not where the whole is not what was signed.
     pub(super) forwarded: Passed,

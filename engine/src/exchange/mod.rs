@@ -17,6 +17,7 @@ mod step;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod unheld;
 mod wait;
 mod websocket;
 
@@ -111,6 +112,7 @@ impl Exchange {
     pub fn limit(&self, dimension: Dimension) -> Option<u64> {
         match &self.stage {
             Stage::Body(held) => held.candidates.limit(dimension),
+            Stage::Released(flight) => flight.unheld.as_ref()?.candidates()?.limit(dimension),
             _ => None,
         }
     }
@@ -151,6 +153,9 @@ impl Exchange {
                 if let Some(refusal) = budgets::foresee(around, &held.request, &held.candidates, announced) {
                     return self.refuse(around, Denial::policy(&refusal, &held.request, None));
                 }
+                if !configuration.gateway().holds() {
+                    return self.decide_unheld(around, held);
+                }
                 self.next_piece(around, held, announced)
             }
         }
@@ -182,6 +187,9 @@ impl Exchange {
             Stage::Released(mut flight) => {
                 if let Some(stream) = flight.stream.take_if(|_| !flight.aborted) {
                     return self.stream_piece(around, flight, stream, chunk, end);
+                }
+                if let Some(unheld) = flight.unheld.take_if(|_| !flight.aborted) {
+                    return self.unheld_piece(around, flight, unheld, chunk, end);
                 }
                 let step = flight.pass(chunk, end);
                 self.stage = Stage::Released(flight);
@@ -215,6 +223,9 @@ impl Exchange {
                 Step::Abort
             }
             Stage::Released(mut flight) => {
+                if let Some(unheld) = flight.unheld.take_if(|_| !flight.aborted) {
+                    return self.unheld_trailers(around, flight, *unheld);
+                }
                 flight.aborted = true;
                 self.stage = Stage::Released(flight);
                 Step::Abort
@@ -236,13 +247,18 @@ impl Exchange {
             Stage::New | Stage::Body(_) | Stage::Over => return,
         };
         self.end_stream(around, &mut flight);
-        let cut = flight.aborted || flight.rest.is_some();
+        // A body that did not come to its end went nowhere.
+        let unheld = flight.unheld.take();
+        let cut = flight.aborted || flight.rest.is_some() || unheld.is_some();
         let kept_back = matches!(end.guard, Some(GuardVerdict::Refused { .. }));
         let refused = flight.refused || kept_back;
         let Flight { rest, mut received, mut forwarded, held_back, .. } = *flight;
         if let Some(rest) = rest {
             received = Passed::of(&rest.hasher.finish());
             forwarded = received.clone();
+        }
+        if let Some(unheld) = unheld {
+            received = unheld.received();
         }
         if !end.sent || kept_back || held_back {
             forwarded = Passed::default();
@@ -332,9 +348,11 @@ impl Exchange {
         }
         match verdict {
             PolicyVerdict::Allowed(grant) if request.exit.is_stream() => {
-                self.open_stream(around, request, candidates, &grant, &digest)
+                self.open_stream(around, request, candidates, &grant)
             }
-            PolicyVerdict::Allowed(grant) => self.allow(around, &request, &grant, &digest, Flight::whole(&digest)),
+            PolicyVerdict::Allowed(grant) => {
+                self.allow(around, &request, &grant, Some(&digest), Flight::whole(&digest))
+            }
             // Tunnels and upgrades stay enforced in every mode: what they carry could not even be observed.
             PolicyVerdict::Refused(refusal) if request.exit.is_stream() => {
                 let refusal = Refusal { mode: Mode::Enforce, ..refusal };
@@ -355,9 +373,8 @@ impl Exchange {
         request: Examined,
         candidates: Candidates,
         grant: &Grant,
-        digest: &BodyDigest,
     ) -> Step {
-        let step = self.allow(around, &request, grant, digest, Flight::default());
+        let step = self.allow(around, &request, grant, None, Flight::default());
         if let Some(flight) = self.flight_mut() {
             let tunnel = request.exit == Exit::Tunnel;
             let life = if tunnel { request.outlet.tunnel } else { request.outlet.upgrade };
@@ -375,28 +392,26 @@ impl Exchange {
         step
     }
 
-    /// A rule allows it.
+    /// A rule allows it; without a digest, its head, before anything that follows is there.
     fn allow(
         &mut self,
         around: &mut Surroundings<'_>,
         request: &Examined,
         grant: &Grant,
-        digest: &BodyDigest,
+        digest: Option<&BodyDigest>,
         flight: Flight,
     ) -> Step {
         let forward = request.forward(grant);
-        // The head of a stream goes on before any of its bytes is there.
-        let stream = request.exit.is_stream();
         let report = Report {
             outcome: Outcome::Allow,
             reason: Reason::Permitted,
-            released: if stream { Released::Head } else { Released::HeadAndBody },
+            released: if digest.is_some() { Released::HeadAndBody } else { Released::Head },
             mode: grant.mode(),
             rule: Some(grant.rule().to_owned()),
             condition: None,
             destination: Some(Arc::clone(grant.destination())),
             who: Who::Request(request),
-            payload: Some(digest).filter(|_| !stream),
+            payload: digest,
         };
         // Envoy ends the CONNECT itself: what is in its head goes nowhere.
         let credentials = grant.injects().filter(|_| request.exit != Exit::Tunnel);

@@ -65,6 +65,11 @@ impl<'a> Denial<'a> {
         Self { payload, ..Self::new(reason, why, Who::Request(request), true) }
     }
 
+    /// Of a request that the gateway is not set up for.
+    pub(super) fn unready(why: String, request: &'a Examined) -> Self {
+        Self::new(Reason::InternalError, why, Who::Request(request), false)
+    }
+
     /// Of a body that is not what was signed. Told like every failed identity: the reason only.
     pub(super) fn identity(
         reason: Reason,

@@ -174,8 +174,6 @@ impl Exchange {
             who: Who::Request(&stream.request),
             payload: None,
         };
-        let (mut record, openings) = report.record(self, around);
-        record.follows = Some(std::mem::replace(&mut record.id, super::derive_id(&self.facts.random, "cut")));
-        let _ = around.journal.append_decision(&record, openings, self.configuration.gateway().mask());
+        self.follow(around, &report, "cut");
     }
 }

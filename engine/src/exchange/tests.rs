@@ -8,6 +8,7 @@ mod mask;
 mod names;
 mod session;
 mod streams;
+mod unheld;
 mod waiting;
 
 use super::report::sha256_text;

@@ -20,6 +20,8 @@ pub enum Unreadable {
     Large,
     /// It comes through a tunnel or a WebSocket.
     Stream,
+    /// Its head goes before it came.
+    Unheld,
     /// Nobody asked for it.
     Unread,
 }
@@ -33,6 +35,7 @@ impl fmt::Display for Unreadable {
             Self::Json(fault) => fault.fmt(f),
             Self::Large => f.write_str("it is larger than any rule allows"),
             Self::Stream => f.write_str("it comes through a tunnel or a WebSocket"),
+            Self::Unheld => f.write_str("the gateway lets heads go before bodies (hold: false)"),
             Self::Unread => f.write_str("it was not kept"),
         }
     }

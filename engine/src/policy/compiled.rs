@@ -8,6 +8,7 @@ use super::document::PolicyDocument;
 use super::error::{Document, Place, PolicyErrors, Problems, quoted};
 use super::exception;
 use super::gateway::Gateway;
+use super::hold;
 use super::limits::{self, Limits};
 use super::names::{NameLimits, Releases};
 use super::outlet::Outlet;
@@ -173,6 +174,7 @@ impl CompiledPolicy {
         token::check_apart(document, &mut problems);
         token::check_kept_by_rules(document, &tokens, &mut problems);
         exception::check(document, &mut problems);
+        hold::check(document, gateway, &mut problems);
         let mut directory = Directory::default();
         let tenant_names: Option<Vec<&str>> =
             document.tenants.as_ref().map(|tenants| tenants.iter().map(|(name, _)| name).collect());

@@ -15,6 +15,7 @@ pub struct Gateway {
     deployment: Option<String>,
     mode: Mode,
     key_env: String,
+    hold: bool,
     collector: Collector,
     queue: u32,
     delivery: Delivery,
@@ -63,6 +64,11 @@ impl Gateway {
     /// Environment variable that holds the base64 of the 32-byte seed of the evidence key.
     pub fn key_env(&self) -> &str {
         &self.key_env
+    }
+
+    /// Whether heads wait until their bodies are judged; otherwise they go before them.
+    pub fn holds(&self) -> bool {
+        self.hold
     }
 
     /// Where evidence goes.
@@ -118,9 +124,6 @@ impl Gateway {
             }
         }
         environment_variable(&document.key.env, &place.key("key").key("env"), "key", "EXEAT_GATEWAY_KEY")?;
-        if document.hold == Some(false) {
-            return Err(not_yet(&place.key("hold"), "remove it: heads are held until the body is judged"));
-        }
         let collector = {
             let place = place.key("collector");
             printable(&document.collector.cluster, &place.key("cluster"))?;
@@ -155,6 +158,7 @@ impl Gateway {
             deployment: document.deployment,
             mode: document.mode.unwrap_or(Mode::Enforce),
             key_env: document.key.env,
+            hold: document.hold.unwrap_or(true),
             collector,
             queue,
             delivery,
@@ -181,11 +185,6 @@ fn audit(document: &AuditDocument, place: &Place<'_>) -> Result<(u32, Delivery, 
         ));
     }
     Ok((queue, delivery, when_full))
-}
-
-/// A value of the schema that is not built.
-fn not_yet(place: &Place<'_>, remedy: &str) -> PolicyError {
-    place.error("not supported yet", remedy, "")
 }
 
 /// The id stands in origins (`<id>/<boot>/<vm>`) and is the key name of signed notes, which admit neither space nor `+`.

@@ -17,6 +17,7 @@ pub mod evaluate;
 mod exception;
 pub mod gateway;
 pub mod headers;
+mod hold;
 mod lean;
 mod limits;
 mod mask;

@@ -4,19 +4,24 @@ use super::document::rule::Selector;
 use super::document::{Moment, PolicyDocument};
 use super::error::{Document, Place, PolicyError, quoted};
 use super::exception;
+use super::hold;
 use super::node::Node;
 use super::read::read;
 use crate::facts::Timestamp;
 use std::collections::{HashMap, HashSet};
 
-/// Warnings about a merged policy that was accepted, in the order of the document. Empty for one that was not.
-pub fn warnings(policy: &Node, now: Timestamp) -> Vec<PolicyError> {
+/// Warnings about a merged policy that was accepted, in the order of the document. Empty for one that was not. `holds`: whether
+/// the gateway holds heads until bodies are judged.
+pub fn warnings(policy: &Node, now: Timestamp, holds: bool) -> Vec<PolicyError> {
     let Ok(document) = read::<PolicyDocument>(policy, Document::Policy) else { return Vec::new() };
     let mut warnings = Warnings { now, found: Vec::new() };
     warnings.signers(&document);
     warnings.ceilings(&document);
     warnings.destinations(&document);
     warnings.rules(&document);
+    if !holds {
+        warnings.found.extend(hold::warnings(&document));
+    }
     let mut found = warnings.found;
     found.sort_by_cached_key(|warning| policy.position(&warning.place));
     found

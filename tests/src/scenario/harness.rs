@@ -91,7 +91,7 @@ impl Harness {
             .env(COLLECTOR_TOKEN.0, COLLECTOR_TOKEN.1)
             .cluster("exeat-collector")
             .configuration(gateway.configuration.clone())
-            .hold(true)
+            .hold(Configuration::accept(gateway.configuration.as_bytes())?.gateway().holds())
             .buffer_limit(buffer_limit(&gateway.configuration)?)
             .property(["source", "address"], "127.0.0.1:40000")
             .foreign("verify_signature", |call| token::verify_signature(call.arguments))

@@ -13,9 +13,11 @@ use crate::stage::upstream::{Recorded, Upstream};
 use crate::stage::{artefacts, ports};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long anything may take that takes milliseconds on an idle machine.
@@ -60,6 +62,25 @@ pub struct Around {
     pub module: Option<PathBuf>,
     /// Whether there is no collector yet.
     pub alone: bool,
+    /// A change to the listener that was rendered, made to every update of it as well.
+    pub listener: Option<Edit>,
+}
+
+/// A change to a document of Envoy's.
+#[derive(Clone)]
+pub struct Edit(Arc<dyn Fn(&mut Value) + Send + Sync>);
+
+impl Edit {
+    /// Of this kind.
+    pub fn new(edit: impl Fn(&mut Value) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(edit))
+    }
+}
+
+impl fmt::Debug for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Edit")
+    }
 }
 
 impl RealEnvoy {
@@ -417,7 +438,12 @@ fn render(
         command.arg("--access-log").arg(gateway.file("access.log"));
         command.arg("--dynamic-listener").arg(&listeners).args(&around.rendering);
     })?;
-    let text = std::fs::read_to_string(&listeners).context("the rendered listener cannot be read")?;
+    let mut text = std::fs::read_to_string(&listeners).context("the rendered listener cannot be read")?;
+    if let Some(Edit(edit)) = &around.listener {
+        let mut document: Value = serde_saphyr::from_str(&text).context("the rendered listener is no YAML")?;
+        edit(&mut document);
+        text = document.to_string();
+    }
     // The stage hands listeners to Envoy itself, so that it sees whether Envoy takes them.
     let bootstrap = without_dynamic_resources(&bootstrap);
     Ok((bootstrap, text))

@@ -217,6 +217,13 @@ impl Gateway {
         let mut step = exchange.head(&mut around, Ok(head), body.is_empty());
         let decision = loop {
             step = match step {
+                // The head has gone; whether the body may follow is decided once it is whole.
+                Step::Decided(decision) if exchange.is_unheld() => {
+                    match let_body_follow(&mut exchange, &mut around, body)? {
+                        Some(refused) => break refused,
+                        None => break decision,
+                    }
+                }
                 Step::Decided(decision) => break decision,
                 Step::NeedBody { .. } => {
                     let Some(piece) = pieces.next() else { bail!("the engine asks for more than the whole body") };
@@ -266,6 +273,23 @@ impl Gateway {
             ..Observed::of_record(&record)
         })
     }
+}
+
+/// Hands over a body whose head has gone. The decision that refuses it, where one does.
+fn let_body_follow(
+    exchange: &mut Exchange,
+    around: &mut Surroundings<'_>,
+    body: &[u8],
+) -> anyhow::Result<Option<Box<Decision>>> {
+    let mut pieces = body.chunks(PIECE).peekable();
+    while let Some(piece) = pieces.next() {
+        match exchange.body(around, piece, pieces.peek().is_none()) {
+            Step::NeedBody { .. } | Step::Pass => {}
+            Step::Decided(refused) => return Ok(Some(refused)),
+            other => bail!("the engine decides nothing of the body: {other:?}"),
+        }
+    }
+    Ok(None)
 }
 
 impl Upstream {

@@ -189,6 +189,14 @@ impl Candidates {
         self
     }
 
+    /// The one rule that let something go already: what comes after must fit it, whatever others would allow.
+    #[must_use]
+    pub fn granted(mut self, grant: &Grant) -> Self {
+        let Candidate { name, destination, .. } = &grant.candidate;
+        self.candidates.retain(|own| own.name == *name && Arc::ptr_eq(&own.destination, destination));
+        self
+    }
+
     /// The closest destination that the host fits.
     pub fn destination(&self) -> Option<&Arc<Destination>> {
         self.candidates.first().map(|candidate| &candidate.destination).or_else(|| self.fits.first())

@@ -35,11 +35,6 @@ fn wrong_gateways_are_refused_with_place_and_remedy() {
             "gateway: /key/env: this is not the name of an environment variable; name the variable that holds the key, such as EXEAT_GATEWAY_KEY (a key in a configuration file would be readable to all who read it)",
         ),
         (
-            "/hold",
-            json!(false),
-            "gateway: /hold: not supported yet; remove it: heads are held until the body is judged",
-        ),
-        (
             "/collector/path",
             json!("v1"),
             r#"gateway: /collector/path: "v1" is not a path; write it as in /v1/evidence"#,
@@ -203,7 +198,8 @@ fn dates_that_passed_are_warned_of() {
     let aged = edited(aged, &format!("{RULE}/expires"), json!("2026-11-20T11:59:59Z"));
     let aged = edited(aged, "/ceilings/deny/0/to/category", json!(["pastes"]));
     let node: Node = serde_json::from_value(aged).unwrap();
-    let warnings: Vec<String> = crate::policy::warnings(&node, super::NOW).iter().map(ToString::to_string).collect();
+    let warnings: Vec<String> =
+        crate::policy::warnings(&node, super::NOW, true).iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
         [
@@ -221,7 +217,7 @@ fn rules_that_reach_nothing_are_warned_of() {
     let said = |policy: Value| {
         accept(&policy);
         let node: Node = serde_json::from_value(policy).unwrap();
-        let warnings = crate::policy::warnings(&node, super::NOW);
+        let warnings = crate::policy::warnings(&node, super::NOW, true);
         warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let to = |to: Value| said(edited(policy(), &format!("{RULE}/to"), to));
@@ -253,7 +249,7 @@ fn closed_addresses_of_the_open_web_are_warned_of_and_metadata_is_refused() {
     let open = json!({"hosts": ["*"], "open": true, "category": "web", "limits": limits, "addresses": ["10.0.0.0/8"]});
     let document_with = |open: &Value| edited(policy(), "/destinations/web", open.clone());
     let node: Node = serde_json::from_value(document_with(&open)).unwrap();
-    let warnings = crate::policy::warnings(&node, super::NOW);
+    let warnings = crate::policy::warnings(&node, super::NOW, true);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(
         warnings[0].to_string().starts_with("policy: /destinations/web/addresses: every name there is may resolve")

@@ -93,7 +93,7 @@ fn exceptions_that_do_not_end_or_end_too_late_are_refused() {
 fn what_ends_soon_or_was_approved_on_a_day_to_come_is_warned_of() {
     let said = |approval: &str, end: &str| {
         let node: Node = serde_json::from_value(with(approved(approval), json!(end))).unwrap();
-        let warnings = crate::policy::warnings(&node, NOW);
+        let warnings = crate::policy::warnings(&node, NOW, true);
         warnings
             .iter()
             .map(|warning| warning.to_string().replace("policy: /agents/support~1summarizer/allow/0", ""))
