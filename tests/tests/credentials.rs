@@ -4,9 +4,10 @@
 use exeat_cli::sign::UnsignedRequest;
 use exeat_e2e::scenario::document::Protocol;
 use exeat_e2e::scenario::gateway::Gateway;
-use exeat_e2e::scenario::real::RealEnvoy;
+use exeat_e2e::scenario::real::{RealEnvoy, framed};
 use exeat_e2e::scenario::subject::{Arrived, Subject as _};
 use exeat_e2e::scenario::wire::WireRequest;
+use exeat_e2e::stage::client::{Connection, Http2};
 use exeat_e2e::stage::upstream::Upstream;
 use exeat_engine::context::sign::ContextFields;
 use exeat_engine::context::{DataClass, Provenance};
@@ -154,4 +155,89 @@ fn a_policy_that_injects_is_not_rendered_without_a_place_for_secrets() {
     let expected = "the destination \"model\" gets authorization from the secret \"model-key\", and nothing says where secrets are; \
                     give --secrets DIR, a folder with a file model-key whose whole content is the value of the header";
     assert!(said.contains(expected), "{said}");
+}
+
+/// What a request gets of the house's belongs to it alone: not to the next one on its connection, nor to one beside it.
+struct Step {
+    agent: &'static str,
+    host: &'static str,
+    /// Authorization and API key as they must arrive.
+    gets: (&'static [&'static str], &'static [&'static str]),
+}
+
+const STEPS: [Step; 7] = [
+    Step { agent: WORKER, host: "api.model.example", gets: (&[MODEL_KEY], &[]) },
+    Step { agent: WORKER, host: "plain.example", gets: (&[], &[]) },
+    Step { agent: WORKER, host: "eu.search.example", gets: (&[], &[SEARCH_KEY]) },
+    Step { agent: "support/observer", host: "api.model.example", gets: (&[], &[]) },
+    Step { agent: WORKER, host: "archive.example", gets: (&[MODEL_KEY], &[]) },
+    Step { agent: "support/observer", host: "plain.example", gets: (&[], &[]) },
+    Step { agent: WORKER, host: "plain.example", gets: (&[], &[]) },
+];
+
+impl Scene {
+    /// The request of a step, signed; its path is its own.
+    fn step(&self, step: &Step, path: &str) -> WireRequest {
+        let unsigned = UnsignedRequest::new("GET", &format!("http://{}:{}{path}", step.host, self.port)).unwrap();
+        let context = ContextFields {
+            agent: step.agent.to_owned(),
+            session: "s-1".to_owned(),
+            tenant: Some("acme".to_owned()),
+            data_class: Some(DataClass::Internal),
+            provenance: vec![Provenance::User],
+            ..ContextFields::default()
+        };
+        WireRequest::signed(&unsigned, &context, &self.real).unwrap()
+    }
+
+    /// Everything arrived with what it was to get.
+    fn got_their_own(&mut self, sent: &[(String, usize)]) {
+        let arrived = self.real.arrived().unwrap();
+        assert_eq!(arrived.len(), sent.len());
+        for (path, number) in sent {
+            let own: Vec<_> = arrived.iter().filter(|request| request.path == *path).cloned().collect();
+            let (authorization, api_key) = STEPS[*number].gets;
+            assert_eq!(values(&own, "authorization"), authorization, "{path} to {}", STEPS[*number].host);
+            assert_eq!(values(&own, "x-api-key"), api_key, "{path} to {}", STEPS[*number].host);
+        }
+    }
+}
+
+#[test]
+fn the_next_request_on_a_connection_gets_its_own() {
+    let mut scene = Scene::start();
+    let mut connection = Connection::open(scene.real.listener).unwrap();
+    let mut sent = Vec::new();
+    // Each after each, itself included.
+    for number in (0..STEPS.len()).flat_map(|first| (0..STEPS.len()).flat_map(move |second| [first, second])) {
+        let path = format!("/a/{}", sent.len());
+        let request = scene.step(&STEPS[number], &path);
+        let answer = connection.send(&framed(&request)).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        sent.push((path, number));
+    }
+    scene.got_their_own(&sent);
+}
+
+#[test]
+fn a_request_beside_it_gets_its_own() {
+    const EACH: usize = 20;
+    let mut scene = Scene::start();
+    let connection = Http2::connect(scene.real.listener).unwrap();
+    let sent: Vec<(String, usize)> = (0..STEPS.len() * EACH).map(|n| (format!("/a/{n}"), n % STEPS.len())).collect();
+    std::thread::scope(|scope| {
+        for own in sent.chunks(EACH) {
+            let (scene, connection) = (&scene, connection.clone());
+            scope.spawn(move || {
+                for (path, number) in own {
+                    let request = scene.step(&STEPS[*number], path);
+                    let head = http::Request::builder().uri(format!("http://{}{path}", request.authority));
+                    let fields = request.fields.iter();
+                    let head = fields.fold(head, |head, (name, value)| head.header(name.as_slice(), value.as_slice()));
+                    assert_eq!(connection.send(head.body(Vec::new()).unwrap()).unwrap().status, 200);
+                }
+            });
+        }
+    });
+    scene.got_their_own(&sent);
 }

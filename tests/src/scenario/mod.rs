@@ -14,6 +14,8 @@ pub mod run;
 pub mod schema;
 pub mod shipped;
 pub mod signed;
+pub mod steady;
 pub mod subject;
 pub mod token;
+pub mod updating;
 pub mod wire;

@@ -58,6 +58,8 @@ pub struct Around {
     pub collector: Vec<String>,
     /// Where the gateway sends evidence, where that is not the collector itself.
     pub evidence: Option<SocketAddr>,
+    /// Further arguments of Envoy itself.
+    pub envoy: Vec<String>,
     /// Another module.
     pub module: Option<PathBuf>,
     /// Whether there is no collector yet.
@@ -156,6 +158,7 @@ impl RealEnvoy {
             .concurrency(workers)
             .env("EXEAT_GATEWAY_KEY", &gateway.evidence_key)
             .env(COLLECTOR_TOKEN.0, COLLECTOR_TOKEN.1);
+        let setup = around.envoy.iter().fold(setup, |setup, argument| setup.arg(argument));
         let envoy = setup.start()?;
         past_the_first_second();
         Ok(Self {

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -193,13 +193,11 @@ impl Envoy {
         if !self.lds.exists() {
             return Err(Error::protocol("stage", "only an Envoy with Setup::listeners can update them"));
         }
-        let before = self.stats()?;
+        let before = self.listener_stats()?;
         let log_before = self.log().len();
-        let unfinished = self.lds.with_extension("new");
-        write(&unfinished, file)?;
-        std::fs::rename(&unfinished, &self.lds).map_err(Error::io("renaming the listeners"))?;
+        self.replace_listeners(file)?;
         let accepted = self.process.wait_until("answer to the new listeners", LIMIT, || {
-            let now = self.stats().ok()?;
+            let now = self.listener_stats().ok()?;
             let grown = |name| now.value(name) > before.value(name);
             if grown(REFUSED) {
                 return Some(false);
@@ -211,6 +209,19 @@ impl Envoy {
             return Ok(());
         }
         Err(Error::Rejected(self.log().get(log_before..).unwrap_or_default().to_owned()))
+    }
+
+    /// Replaces them and waits for nothing. When it was done.
+    pub fn replace_listeners(&self, file: &str) -> Result<Instant> {
+        let unfinished = self.lds.with_extension("new");
+        write(&unfinished, file)?;
+        std::fs::rename(&unfinished, &self.lds).map_err(Error::io("renaming the listeners"))?;
+        Ok(Instant::now())
+    }
+
+    /// What concerns listeners alone: all statistics together are hundreds of kilobytes.
+    fn listener_stats(&self) -> Result<Stats> {
+        Stats::parse(&self.admin("GET", "/stats?format=json&filter=^listener_manager")?.json()?)
     }
 
     /// Ends it in an orderly way and returns its log.

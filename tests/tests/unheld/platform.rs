@@ -19,11 +19,14 @@ const ROUTE_SETTING: &str = "type.googleapis.com/envoy.config.route.v3.FilterCon
 pub(crate) enum Platform {
     /// WasmPlugin: over ECDS, with no vm_id, named after namespace and resource.
     Istio,
-    /// EnvoyExtensionPolicy: with a vm_id of its own and no root id, the module fetched by URL and digest, switched off but for
-    /// the routes that it is meant for.
+    /// EnvoyExtensionPolicy: with a vm_id of its own and no root id, switched off but for the routes that it is meant for. The
+    /// module lies where Envoy finds it.
     EnvoyGateway,
+    /// The same, the module fetched by URL and digest.
+    EnvoyGatewayFetching,
 }
 
+/// Those on which filter and guards share a VM.
 pub(crate) const ALL: [Platform; 2] = [Platform::Istio, Platform::EnvoyGateway];
 
 impl Platform {
@@ -36,7 +39,7 @@ impl Platform {
         });
         match self {
             Self::Istio => vm,
-            Self::EnvoyGateway => with(vm, "vm_id", json!("envoyextensionpolicy/egress/exeat/wasm/0")),
+            _ => with(vm, "vm_id", json!("envoyextensionpolicy/egress/exeat/wasm/0")),
         }
     }
 
@@ -52,7 +55,7 @@ impl Platform {
         });
         let config = match self {
             Self::Istio => with(config, "root_id", json!("exeat")),
-            Self::EnvoyGateway => with(config, "fail_open", json!(false)),
+            _ => with(config, "fail_open", json!(false)),
         };
         json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm", "config": config})
     }
@@ -78,7 +81,7 @@ impl Platform {
                     "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
                 }})
             }
-            Self::EnvoyGateway => {
+            _ => {
                 let name = "envoy.filters.http.wasm/envoyextensionpolicy/egress/exeat/wasm/0";
                 let routes = format!("{MANAGER}/route_config/virtual_hosts/0/routes");
                 for route in listener.pointer_mut(&routes).unwrap().as_array_mut().unwrap() {
@@ -112,9 +115,9 @@ impl Platform {
         // What Istio's agent or Envoy Gateway serves.
         let server = Upstream::start_with(move |_| Reply::new(200).body(bytes.clone())).unwrap();
         let code = match self {
-            // The agent has fetched it.
-            Self::Istio => json!({"local": {"filename": artefacts::module().unwrap()}}),
-            Self::EnvoyGateway => json!({"remote": {
+            // Istio's agent has fetched it.
+            Self::Istio | Self::EnvoyGateway => json!({"local": {"filename": artefacts::module().unwrap()}}),
+            Self::EnvoyGatewayFetching => json!({"remote": {
                 "http_uri": {"uri": "http://wasm.example/module", "cluster": "wasm_cluster", "timeout": "10s"},
                 "sha256": sha256,
             }}),

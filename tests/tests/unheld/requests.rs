@@ -6,11 +6,14 @@ use exeat_e2e::scenario::plain::HOST;
 use exeat_e2e::scenario::real::{RealEnvoy, framed};
 use exeat_e2e::scenario::subject::Subject as _;
 use exeat_e2e::scenario::wire::WireRequest;
+use exeat_e2e::stage::client::Connection;
 use exeat_e2e::stage::upstream::Progress;
 use exeat_engine::context::sign::ContextFields;
 use exeat_engine::context::{DataClass, Provenance};
 use serde_json::Value;
 use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A request, signed.
 pub(crate) struct Asked(WireRequest);
@@ -116,21 +119,19 @@ pub(crate) fn reason(body: &[u8]) -> String {
 
 /// Sends it and waits for what arrives. A head that is cut may never come as far as the upstream: then that it did not come
 /// further is all there is to see, and counts as cut.
-pub(crate) fn send(real: &mut RealEnvoy, request: Asked) -> Sent {
-    let reply = real.send(&request.0).unwrap();
+pub(crate) fn send(real: &RealEnvoy, request: Asked) -> Sent {
+    let reply = Connection::open(real.listener).unwrap().with_limit(LIMIT).send(&framed(&request.0)).unwrap();
     let reason = reason(&reply.body);
     let released = reply.header("exeat-decision").map(|id| released(real, id));
     if released.as_deref() == Some("head") && reply.status != 200 {
         let ended = |requests: &[exeat_e2e::stage::upstream::Recorded]| {
             requests.iter().all(|request| request.progress != Progress::Receiving)
         };
-        real.upstream.wait_until("its end", Duration::from_secs(60), ended).unwrap();
+        real.upstream.wait_until("its end", LIMIT, ended).unwrap();
         let arrived = real.upstream.take().first().map_or((Progress::Aborted, 0), |r| (r.progress, r.body_length));
-        let _ = real.arrived();
         return Sent { status: reply.status, reason, arrived: Some(arrived) };
     }
     let arrived = real.upstream.take().first().map(|request| (request.progress, request.body_length));
-    let _ = real.arrived();
     Sent { status: reply.status, reason, arrived }
 }
 

@@ -1,0 +1,92 @@
+//! New policies while agents send without a pause, on connections that stay open: no request fails, none is unrecorded, and the
+//! newest policy that was accepted judges every next one.
+
+#![cfg(test)]
+
+use exeat_e2e::scenario::gateway::Gateway;
+use exeat_e2e::scenario::real::{Around, RealEnvoy};
+use exeat_e2e::scenario::steady::{Agents, Answered, steadily};
+use exeat_e2e::scenario::updating::{Updating, recorded, resident};
+use exeat_e2e::stage::upstream::Upstream;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+const WORKERS: u32 = 2;
+
+/// How many updates in a row; `cargo xtask updates` does 1,000.
+fn updates() -> usize {
+    std::env::var("EXEAT_UPDATES").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+}
+
+fn start(arguments: &[&str]) -> RealEnvoy {
+    let upstream = Upstream::start().unwrap();
+    let gateway = Gateway::prepare("configuration", upstream.address().port()).unwrap();
+    let envoy = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    RealEnvoy::start_amid(gateway, upstream, WORKERS, Around { envoy, ..Around::default() }, |_| ()).unwrap()
+}
+
+fn decisions(answered: &[Answered]) -> Vec<String> {
+    answered.iter().map(|answered| answered.decision.clone()).collect()
+}
+
+/// Good ones, and good ones after one that was refused, and after two.
+#[test]
+fn on_connections_that_stay_open() {
+    let real = start(&[]);
+    let agents = Agents { http1: 3, http2: 2, pause: Duration::from_millis(5) };
+    let (newest, answered) = steadily(&real, agents, |floor| {
+        let mut updating = Updating::new(&real, WORKERS as usize)?;
+        for round in 0..8 {
+            for _ in 0..round % 3 {
+                updating.worsen()?;
+            }
+            updating.improve()?;
+            floor.rise(updating.revision());
+            // Some requests under each.
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(updating.revision())
+    })
+    .unwrap();
+    let mut revisions: BTreeMap<(usize, usize), BTreeSet<usize>> = BTreeMap::new();
+    for each in &answered {
+        revisions.entry((each.agent, each.connection)).or_default().insert(each.revision);
+    }
+    // Both protocols saw a policy change under an open connection.
+    for agents in [0..3, 3..5] {
+        let changed = revisions.iter().filter(|((agent, _), _)| agents.contains(agent)).any(|(_, seen)| seen.len() > 2);
+        assert!(changed, "{revisions:?}");
+    }
+    assert!(answered.iter().any(|each| each.revision == newest), "{newest}: {revisions:?}");
+    recorded(&real, &decisions(&answered)).unwrap();
+}
+
+/// Memory is compared with itself once everything has been through it: Envoy keeps replaced listeners while they drain.
+#[test]
+fn hundreds_in_a_row_leave_memory_flat() {
+    let (real, updates) = (start(&["--drain-time-s", "2", "--drain-strategy", "immediate"]), updates());
+    let pid = real.envoy.process().pid();
+    let agents = Agents { http1: 2, http2: 2, pause: Duration::from_millis(20) };
+    let ((process, modules), answered) = steadily(&real, agents, |floor| {
+        let mut updating = Updating::new(&real, WORKERS as usize)?;
+        let (mut process, mut modules) = (Vec::new(), Vec::new());
+        for n in 0..updates {
+            if n % 20 == 19 {
+                updating.worsen()?;
+            }
+            updating.improve()?;
+            floor.rise(updating.revision());
+            if n % (updates / 20).max(1) == 0 {
+                process.push(resident(pid)? >> 10);
+                modules.push(real.envoy.stats()?.value("wasmcustom.exeat.memory_bytes") >> 10);
+                real.upstream.take();
+            }
+        }
+        Ok((process, modules))
+    })
+    .unwrap();
+    println!("{updates} updates, {} requests", answered.len());
+    println!("KiB of the process: {process:?}");
+    println!("KiB of the modules' memories: {modules:?}");
+    recorded(&real, &decisions(&answered)).unwrap();
+}
