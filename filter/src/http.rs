@@ -2,7 +2,7 @@
 //!
 //! The head is held until the exchange has decided. To hold it until the body was judged takes `allow_on_headers_stop_iteration:
 //! true` in the host's configuration; without it the host never hands over a body, and the request is refused after a while
-//! (`starving.rs`). With `hold: false` the head goes first, and only the body is held.
+//! (`starving.rs`). With `hold: false` the head goes first, and only the body is kept back.
 
 use crate::guard::DECISION;
 use crate::nonces::SharedLedger;
@@ -34,7 +34,7 @@ pub(crate) struct Http {
     exchange: Option<Exchange>,
     /// Bytes of the held body that the exchange has seen.
     seen: usize,
-    /// Whether the host holds back what came, or the body alone.
+    /// Whether the host holds head and body back.
     held: bool,
     /// Whether the host has handed over anything after the head.
     handed: bool,
@@ -47,6 +47,9 @@ pub(crate) struct Http {
     response_ended: bool,
     /// The size of the log that must be stored before it goes on.
     waits_for: Option<u64>,
+    /// What came after the head had gone and may not go yet. It is kept here, for what the host keeps goes with the head as soon
+    /// as a filter behind this one lets go of that (Envoy's `commonContinue`), whoever holds it back.
+    kept: Vec<u8>,
     /// Size and end of a body of which some came while it waited.
     behind: Option<(usize, bool)>,
 }
@@ -65,6 +68,7 @@ impl Http {
             stream: false,
             response_ended: false,
             waits_for: None,
+            kept: Vec::new(),
             behind: None,
         }
     }
@@ -114,13 +118,63 @@ impl Http {
 
     /// The next piece of the body.
     fn piece(&mut self, body_size: usize, end_of_stream: bool) -> Action {
-        let step = match self.next_chunk(body_size) {
-            Some(chunk) => self.advance(|exchange, around| exchange.body(around, &chunk, end_of_stream)),
+        let chunk = self.next_chunk(body_size);
+        let step = match &chunk {
+            Some(chunk) => self.advance(|exchange, around| exchange.body(around, chunk, end_of_stream)),
             None => Err(Reason::InternalError),
         };
+        if self.decided {
+            return self.follow_head(step, &chunk.unwrap_or_default());
+        }
         let action = self.carry_out(step);
         self.seen = if self.held { body_size } else { 0 };
         action
+    }
+
+    /// What becomes of a piece that comes after the head has gone.
+    fn follow_head(&mut self, step: Result<Step, Reason>, chunk: &[u8]) -> Action {
+        (self.held, self.seen) = (false, 0);
+        let step = match step {
+            Ok(Step::Pass) if self.kept.is_empty() => return Action::Continue,
+            Ok(Step::Pass) => {
+                self.kept.extend_from_slice(chunk);
+                let body = std::mem::take(&mut self.kept);
+                vm::with(|vm| vm.kept = vm.kept.saturating_sub(body.len().saturating_sub(chunk.len())));
+                return self.put(&body);
+            }
+            Ok(Step::NeedBody { .. }) if vm::with(|vm| vm.keep(chunk.len())) => {
+                self.kept.extend_from_slice(chunk);
+                return if chunk.is_empty() { Action::Continue } else { self.put(&[]) };
+            }
+            Ok(Step::NeedBody { .. }) => {
+                host::log(LogLevel::Error, "exeat: too many bodies are kept back at once; one of them is refused");
+                Err(Reason::InternalError)
+            }
+            step => step,
+        };
+        self.forget_kept();
+        // Neither must this piece go, whatever becomes of the request.
+        if !chunk.is_empty() && self.put(&[]) == Action::Pause {
+            return Action::Pause;
+        }
+        self.carry_out(step)
+    }
+
+    /// Puts these bytes in the place of the piece at hand. Where the host does not do that, nothing goes on.
+    fn put(&mut self, bytes: &[u8]) -> Action {
+        match host::replace_request_body(bytes) {
+            Ok(()) => Action::Continue,
+            Err(why) => {
+                host::log(LogLevel::Error, &format!("exeat: a body cannot be kept back: {why}"));
+                let _ = hostcalls::reset_http_request();
+                Action::Pause
+            }
+        }
+    }
+
+    fn forget_kept(&mut self) {
+        let kept = std::mem::take(&mut self.kept).len();
+        vm::with(|vm| vm.kept = vm.kept.saturating_sub(kept));
     }
 
     /// Judges the head; an error is a refusal that no record can be made of.
@@ -193,7 +247,7 @@ impl Http {
                     Verdict::Refuse(answer) => self.refuse(&answer),
                     Verdict::Forward(map) => match release(&decision.id, map, decision.body, decision.clearance) {
                         Ok(()) => {
-                            self.held = self.exchange.as_ref().is_some_and(Exchange::is_unheld);
+                            self.held = false;
                             let until = self.exchange.as_ref().and_then(Exchange::stream_until);
                             self.stream = until.is_some();
                             if let Some(until) = until {
@@ -260,6 +314,7 @@ impl Http {
     }
 
     fn end(&mut self, now: Timestamp) {
+        self.forget_kept();
         let guard = self.forget();
         let Some(mut exchange) = self.exchange.take() else { return };
         let via_upstream = host::property(&["response", "code_details"]).is_some_and(|d| d == b"via_upstream");
@@ -433,7 +488,10 @@ impl HttpContext for Http {
         match host::now() {
             Some(now) => self.end(now),
             // Nothing can be recorded without a clock; what it left in the VM goes all the same.
-            None => _ = self.forget(),
+            None => {
+                self.forget_kept();
+                _ = self.forget();
+            }
         }
     }
 }

@@ -26,6 +26,9 @@ use std::sync::Arc;
 /// Bytes that may wait for the collector, beside the configured number of records.
 const QUEUE_BYTES: u64 = 32 * 1024 * 1024;
 
+/// Bytes of bodies that are kept back at a time, where heads go before them: a VM's memory never shrinks.
+const KEPT_BYTES: usize = 64 * 1024 * 1024;
+
 /// How often an agent met a host for the first time in the life of the process, over all workers.
 const FIRST_SEEN: &str = "exeat.first_seen";
 
@@ -53,6 +56,8 @@ pub(crate) struct Vm {
     pub(crate) passes: Passes,
     /// Whether a request left that no guard saw.
     pub(crate) unguarded: bool,
+    /// Bytes of bodies whose heads have gone and that are kept back.
+    pub(crate) kept: usize,
     /// Tunnels and WebSockets by their context, and when each must end.
     pub(crate) streams: HashMap<u32, Timestamp>,
     /// Valid in themselves, and not in use yet.
@@ -345,6 +350,16 @@ impl Vm {
         self.unrecorded.clear();
         log.publish();
         Ok(Some(log))
+    }
+
+    /// Makes room for so many bytes of a body that is kept back; `false` where there is none.
+    pub(crate) fn keep(&mut self, bytes: usize) -> bool {
+        let kept = self.kept.saturating_add(bytes);
+        let fits = kept <= KEPT_BYTES;
+        if fits {
+            self.kept = kept;
+        }
+        fits
     }
 
     /// Counts a first meeting of an agent and a host. A host without metrics is none the worse.

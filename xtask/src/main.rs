@@ -11,6 +11,7 @@ mod setup;
 mod stages;
 mod test;
 mod toolchain;
+mod updates;
 mod wasm;
 mod workspace;
 
@@ -28,6 +29,7 @@ cargo xtask <command>
   demo [--keep]                    run the demo on the real Envoy; --keep leaves it running to look around
   bench                            time the parts of a decision in the real Envoy's V8
   load                             1,000 requests a second by signer and Envoy, and what they cost
+  updates                          1,000 new policies in a row under load, and how long each takes
   ci-checks [--advisories]         only the checks: format, lints, licences and sources of dependencies
 
   --advisories                     ask the RustSec database too (needs the network)
@@ -43,6 +45,7 @@ enum Command {
     Demo { keep: bool },
     Bench,
     Load,
+    Updates,
     CiChecks { advisories: bool },
 }
 
@@ -78,6 +81,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo { keep } => demo::play(&workspace, keep),
         Command::Bench => bench::measure(&workspace),
         Command::Load => load::measure(&workspace),
+        Command::Updates => updates::measure(&workspace),
         Command::CiChecks { advisories } => checks::run_alone(&workspace, advisories),
     }
 }
@@ -111,6 +115,7 @@ fn parse(args: &[String]) -> Result<Command, String> {
         "demo" => Ok(Command::Demo { keep: given("--keep") }),
         "bench" => Ok(Command::Bench),
         "load" => Ok(Command::Load),
+        "updates" => Ok(Command::Updates),
         "ci-checks" => Ok(Command::CiChecks { advisories: given("--advisories") }),
         unknown => Err(format!("there is no command `{unknown}`")),
     }
@@ -129,6 +134,7 @@ mod tests {
         assert_eq!(parsed("setup"), Ok(Command::Setup));
         assert_eq!(parsed("bench"), Ok(Command::Bench));
         assert_eq!(parsed("load"), Ok(Command::Load));
+        assert_eq!(parsed("updates"), Ok(Command::Updates));
         assert_eq!(parsed("demo --keep"), Ok(Command::Demo { keep: true }));
         assert_eq!(parsed("ci-checks"), Ok(Command::CiChecks { advisories: false }));
         assert_eq!(

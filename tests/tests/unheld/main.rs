@@ -9,7 +9,7 @@ mod requests;
 use exeat_e2e::scenario::gateway::Gateway;
 use exeat_e2e::scenario::real::RealEnvoy;
 use exeat_e2e::stage::client::{Connection, Http2};
-use exeat_e2e::stage::upstream::{Progress, Upstream};
+use exeat_e2e::stage::upstream::{Progress, Recorded, Upstream};
 use platform::{ALL, Platform};
 use requests::{Sent, get, post, reason, send};
 use serde_json::Value;
@@ -71,7 +71,8 @@ fn a_filter_whose_vm_has_no_guard() {
     assert!(configured.server.count() > 0, "the module came from somewhere else");
     let real = &configured.real;
     for request in [get(real, "/v1/orders/7"), post(real, "/v1/search", 20_000)] {
-        assert_eq!(send(real, request), Sent::refused(503, "internal-error"));
+        let answer = request.on(&mut Connection::open(real.listener).unwrap());
+        assert_eq!((answer.status, reason(&answer.body).as_str()), (503, "internal-error"));
     }
     real.envoy.wait_for_log("no guard of this vm_id stands in the way out", LIMIT).unwrap();
     assert_eq!(real.upstream.count(), 0);
@@ -99,13 +100,18 @@ fn a_host_that_could_hold_heads() {
     let upstream = Upstream::start().unwrap();
     let gateway = Gateway::prepare("unheld", upstream.address().port()).unwrap();
     let real = RealEnvoy::start_with(gateway, upstream, 1).unwrap();
+    able(&real);
+    enforced(&real);
+}
+
+/// From now on it could hold heads.
+fn able(real: &RealEnvoy) {
     let mut listener: Value = serde_saphyr::from_str(&real.rendered_listener().unwrap()).unwrap();
     let config = "/resources/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
     let config = listener.pointer_mut(config).unwrap();
     assert!(config.get("allow_on_headers_stop_iteration").is_none(), "rendered where nothing is held");
     config["allow_on_headers_stop_iteration"] = true.into();
     real.envoy.update_listeners(&listener.to_string()).unwrap();
-    enforced(&real);
 }
 
 /// A gateway that would hold heads, on hosts that cannot: refused with a reason, in the answer, the record and the log.
@@ -154,11 +160,47 @@ fn a_cut_request_has_no_end() {
         let answer = answer.send_stream(request.head(), request.pieces(), Duration::from_millis(1), None).unwrap();
         assert_eq!((answer.status, reason(&answer.body)), (413, "payload-too-large".to_owned()));
     }
-    let ended = |requests: &[exeat_e2e::stage::upstream::Recorded]| {
-        requests.iter().all(|request| request.progress != Progress::Receiving)
-    };
+    let ended = |requests: &[Recorded]| requests.iter().all(|request| request.progress != Progress::Receiving);
     for request in real.upstream.wait_until("their ends", LIMIT, ended).unwrap() {
         assert_eq!((request.progress, request.body_length), (Progress::Aborted, 0));
+    }
+    settled(&real);
+}
+
+/// While the name of the host is looked up the host keeps what comes, and with the name lets go of all that it kept.
+#[test]
+fn not_a_byte_goes_with_a_head_that_waited_for_its_name() {
+    let upstream = Upstream::start().unwrap();
+    let gateway = Gateway::prepare("unheld", upstream.address().port()).unwrap();
+    let real = RealEnvoy::start_with(gateway, upstream, 1).unwrap();
+    // Time for the first bytes to come; with too little of it this test would show nothing.
+    real.dns.set_delay(Duration::from_secs(2));
+    let framed = post(&real, "/v1/search", 30_000).changed().in_pieces(1_000).framed();
+    let (first, rest) = framed.split_at(framed.len() / 2);
+    let mut connection = Connection::open(real.listener).unwrap().with_limit(LIMIT);
+    connection.write(first).unwrap();
+    real.upstream.wait_until("the head", LIMIT, |requests| !requests.is_empty()).unwrap();
+    connection.write(rest).unwrap();
+    let answer = connection.read_response("POST").unwrap();
+    assert_eq!((answer.status, reason(&answer.body).as_str()), (401, "digest-mismatch"));
+    let ended = |requests: &[Recorded]| requests.iter().all(|request| request.progress != Progress::Receiving);
+    let [request] = real.upstream.wait_until("its end", LIMIT, ended).unwrap().try_into().unwrap();
+    assert_eq!((request.progress, request.body_length), (Progress::Aborted, 0));
+    settled(&real);
+}
+
+/// What comes while a head waits for its record, on a host that could hold it.
+#[test]
+fn write_ahead_on_a_host_that_could_hold_heads() {
+    let upstream = Upstream::start().unwrap();
+    let changes = [("delivery: async", "delivery: write-ahead")];
+    let gateway = Gateway::prepare_with("unheld", upstream.address().port(), &changes).unwrap();
+    let real = RealEnvoy::start_with(gateway, upstream, 1).unwrap();
+    able(&real);
+    for pieces in [1_000, 7_000] {
+        assert_eq!(send(&real, post(&real, "/v1/search", 60_000).in_pieces(pieces)), Sent::whole(200, 60_000));
+        let large = post(&real, "/v1/search", 70_000).in_pieces(pieces);
+        assert_eq!(send(&real, large), Sent::cut(413, "payload-too-large"));
     }
     settled(&real);
 }

@@ -6,7 +6,7 @@ use exeat_e2e::scenario::plain::HOST;
 use exeat_e2e::scenario::real::{RealEnvoy, framed};
 use exeat_e2e::scenario::subject::Subject as _;
 use exeat_e2e::scenario::wire::WireRequest;
-use exeat_e2e::stage::client::Connection;
+use exeat_e2e::stage::client::{Connection, Response};
 use exeat_e2e::stage::upstream::Progress;
 use exeat_engine::context::sign::ContextFields;
 use exeat_engine::context::{DataClass, Provenance};
@@ -68,6 +68,11 @@ impl Asked {
         self
     }
 
+    /// The answer to it on this connection.
+    pub(crate) fn on(&self, connection: &mut Connection) -> Response {
+        connection.send(&framed(&self.0)).unwrap()
+    }
+
     /// The bytes of it in HTTP/1.1.
     pub(crate) fn framed(&self) -> Vec<u8> {
         framed(&self.0).bytes()
@@ -120,7 +125,7 @@ pub(crate) fn reason(body: &[u8]) -> String {
 /// Sends it and waits for what arrives. A head that is cut may never come as far as the upstream: then that it did not come
 /// further is all there is to see, and counts as cut.
 pub(crate) fn send(real: &RealEnvoy, request: Asked) -> Sent {
-    let reply = Connection::open(real.listener).unwrap().with_limit(LIMIT).send(&framed(&request.0)).unwrap();
+    let reply = request.on(&mut Connection::open(real.listener).unwrap().with_limit(LIMIT));
     let reason = reason(&reply.body);
     let released = reply.header("exeat-decision").map(|id| released(real, id));
     if released.as_deref() == Some("head") && reply.status != 200 {

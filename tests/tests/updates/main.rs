@@ -88,5 +88,11 @@ fn hundreds_in_a_row_leave_memory_flat() {
     println!("{updates} updates, {} requests", answered.len());
     println!("KiB of the process: {process:?}");
     println!("KiB of the modules' memories: {modules:?}");
+    let half = |samples: &[u64]| samples.get(samples.len() / 2).copied().unwrap_or_default();
+    let last = |samples: &[u64]| samples.last().copied().unwrap_or_default();
+    assert!(last(&modules) > 0, "nobody says what the modules have");
+    // Of the modules not a page: what was replaced is used again. Of Envoy, what its allocator keeps.
+    assert_eq!(last(&modules), half(&modules), "the modules grow: {modules:?}");
+    assert!(last(&process) < half(&process) + (16 << 10), "the process grows: {process:?}");
     recorded(&real, &decisions(&answered)).unwrap();
 }

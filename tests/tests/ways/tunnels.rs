@@ -1,11 +1,19 @@
 //! CONNECT.
 
 use crate::scene::{Scene, TLS};
+use exeat_cli::sign::UnsignedRequest;
+use exeat_e2e::scenario::gateway::Gateway;
+use exeat_e2e::scenario::real::{RealEnvoy, framed};
 use exeat_e2e::scenario::subject::Subject;
-use exeat_e2e::stage::client::Http2;
+use exeat_e2e::scenario::wire::WireRequest;
+use exeat_e2e::stage::client::{Connection, Http2};
+use exeat_e2e::stage::silent::Silent;
 use exeat_e2e::stage::tls::speak_over;
+use exeat_e2e::stage::upstream::Upstream;
+use exeat_engine::context::DataClass;
 use exeat_engine::context::Provenance::{ThirdParty, User};
-use std::time::Instant;
+use exeat_engine::context::sign::ContextFields;
+use std::time::{Duration, Instant};
 
 const REQUEST: &[u8] = b"GET /inside HTTP/1.1\r\nhost: api.tls.example\r\nconnection: close\r\n\r\n";
 
@@ -125,4 +133,36 @@ fn a_tunnel_leads_where_one_is_open_and_past_the_guard() {
     let mut forged = scene.request("GET", &scene.tls(), "/a", User);
     (forged.method, forged.target) = ("CONNECT".to_owned(), scene.tls());
     assert_eq!(scene.real.send(&forged).unwrap().status, 401);
+}
+
+/// While the name of the host is looked up the host keeps what comes, and with the name lets go of all that it kept.
+#[test]
+fn not_a_byte_goes_before_its_client_hello_is_whole() {
+    const LIMIT: Duration = Duration::from_secs(60);
+    let (silent, upstream) = (Silent::start().unwrap(), Upstream::start().unwrap());
+    let port = silent.address().port().to_string();
+    let gateway = Gateway::prepare_with("ways", upstream.address().port(), &[("@TLS_PORT@", &port)]).unwrap();
+    let real = RealEnvoy::start_with(gateway, upstream, 1).unwrap();
+    // Time for the first bytes to come; with too little of it this test would show nothing.
+    real.dns.set_delay(Duration::from_secs(2));
+    let unsigned = UnsignedRequest::new("CONNECT", &format!("http://{TLS}:{port}")).unwrap();
+    let context = ContextFields {
+        agent: "support/summarizer".to_owned(),
+        session: "s-1".to_owned(),
+        tenant: Some("acme".to_owned()),
+        data_class: Some(DataClass::Internal),
+        provenance: vec![User],
+        ..ContextFields::default()
+    };
+    let head = framed(&WireRequest::signed(&unsigned, &context, &real).unwrap()).head_bytes();
+    // The beginning of a ClientHello of 512 bytes, its random part with what is not to be told.
+    let hello = [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"secret secret secret secret secr"].concat();
+    let mut connection = Connection::open(real.listener).unwrap().with_limit(LIMIT);
+    connection.write(&[head, hello.clone()].concat()).unwrap();
+    assert_eq!(connection.read_response("CONNECT").unwrap().status, 200);
+    assert_eq!(silent.bytes(), 0, "a part of the ClientHello went");
+    // It goes on as it would have, with the beginning that was kept: to an end that is not this host's.
+    connection.write(&[0; 480]).unwrap();
+    assert_eq!(connection.read_to_end().unwrap(), b"");
+    assert_eq!(silent.bytes(), 0);
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use simple_dns::rdata::{A, AAAA, RData};
 use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
@@ -54,6 +55,7 @@ struct Zone {
     names: HashMap<String, Answer>,
     others: Answer,
     ttl: u32,
+    delay: Duration,
     queries: Vec<Query>,
 }
 
@@ -64,7 +66,13 @@ impl Dns {
             std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("binding the name server"))?;
         socket.set_nonblocking(true).map_err(Error::io("making a socket asynchronous"))?;
         let address = socket.local_addr().map_err(Error::io("asking for the local address"))?;
-        let empty = Zone { names: HashMap::new(), others: Answer::NoSuchName, ttl: 1, queries: Vec::new() };
+        let empty = Zone {
+            names: HashMap::new(),
+            others: Answer::NoSuchName,
+            ttl: 1,
+            delay: Duration::ZERO,
+            queries: Vec::new(),
+        };
         let zone = Arc::new(Mutex::new(empty));
         let task = Background::start(serve(socket, Arc::clone(&zone)))?;
         Ok(Self { address, zone, _task: task })
@@ -90,6 +98,11 @@ impl Dns {
         lock(&self.zone).ttl = seconds;
     }
 
+    /// How long each answer takes; no time unless set.
+    pub fn set_delay(&self, delay: Duration) {
+        lock(&self.zone).delay = delay;
+    }
+
     /// The questions so far, in order.
     pub fn queries(&self) -> Vec<Query> {
         lock(&self.zone).queries.clone()
@@ -97,15 +110,21 @@ impl Dns {
 }
 
 async fn serve(socket: std::net::UdpSocket, zone: Arc<Mutex<Zone>>) {
-    let Ok(socket) = tokio::net::UdpSocket::from_std(socket) else { return };
+    let Ok(socket) = tokio::net::UdpSocket::from_std(socket).map(Arc::new) else { return };
     let mut buffer = [0_u8; 4096];
     loop {
         // An error is about an earlier peer that is gone (ICMP), not about the socket.
         let Ok((length, peer)) = socket.recv_from(&mut buffer).await else { continue };
-        let reply = buffer.get(..length).and_then(|message| reply(message, &mut lock(&zone)));
-        if let Some(reply) = reply {
+        let (reply, delay) = {
+            let mut zone = lock(&zone);
+            (buffer.get(..length).and_then(|message| reply(message, &mut zone)), zone.delay)
+        };
+        let Some(reply) = reply else { continue };
+        let socket = Arc::clone(&socket);
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
             let _ = socket.send_to(&reply, peer).await;
-        }
+        });
     }
 }
 
