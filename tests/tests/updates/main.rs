@@ -3,6 +3,8 @@
 
 #![cfg(test)]
 
+mod module;
+
 use exeat_e2e::scenario::gateway::Gateway;
 use exeat_e2e::scenario::real::{Around, RealEnvoy};
 use exeat_e2e::scenario::steady::{Agents, Answered, steadily};
@@ -91,8 +93,8 @@ fn hundreds_in_a_row_leave_memory_flat() {
     let half = |samples: &[u64]| samples.get(samples.len() / 2).copied().unwrap_or_default();
     let last = |samples: &[u64]| samples.last().copied().unwrap_or_default();
     assert!(last(&modules) > 0, "nobody says what the modules have");
-    // Of the modules not a page: what was replaced is used again. Of Envoy, what its allocator keeps.
-    assert_eq!(last(&modules), half(&modules), "the modules grow: {modules:?}");
-    assert!(last(&process) < half(&process) + (16 << 10), "the process grows: {process:?}");
+    // What was replaced is used again: one configuration kept for each update would be more than this in every VM.
+    assert!(last(&modules) <= half(&modules) + (4 << 10), "the modules grow: {modules:?}");
+    assert!(last(&process) <= half(&process) + (16 << 10), "the process grows: {process:?}");
     recorded(&real, &decisions(&answered)).unwrap();
 }
