@@ -94,7 +94,7 @@ fn memory() -> Result<()> {
             updating.improve()?;
             floor.rise(updating.revision());
             curve.sample(&real, n)?;
-            if n % 20 == 0 {
+            if n.is_multiple_of(20) {
                 real.upstream.take();
             }
         }
@@ -140,7 +140,7 @@ struct Curve(Vec<(usize, u64, u64)>);
 
 impl Curve {
     fn sample(&mut self, real: &RealEnvoy, n: usize) -> Result<()> {
-        if n % (IN_A_ROW / SAMPLES) == 0 || n + 1 == IN_A_ROW {
+        if n.is_multiple_of(IN_A_ROW / SAMPLES) || n + 1 == IN_A_ROW {
             let modules = real.envoy.stats()?.value("wasmcustom.exeat.memory_bytes");
             self.0.push((n, resident(real.envoy.process().pid())?, modules));
         }

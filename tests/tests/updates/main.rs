@@ -78,7 +78,7 @@ fn hundreds_in_a_row_leave_memory_flat() {
             }
             updating.improve()?;
             floor.rise(updating.revision());
-            if n % (updates / 20).max(1) == 0 {
+            if n.is_multiple_of((updates / 20).max(1)) {
                 process.push(resident(pid)? >> 10);
                 modules.push(real.envoy.stats()?.value("wasmcustom.exeat.memory_bytes") >> 10);
                 real.upstream.take();
