@@ -326,3 +326,31 @@ fn the_page_names_every_key() {
     }
     assert!(keys > 80, "{keys}");
 }
+
+/// Of a gateway that lets heads go before bodies.
+#[test]
+fn conditions_that_no_body_can_meet_are_warned_of() {
+    let policy = json!({
+        "schema": "exeat/v1", "revision": "1", "signers": [],
+        "ceilings": {"deny": [{"id": "c", "to": ["crm"], "parameters": [{"at": "/a", "absent": true}]}]},
+        "destinations": {"crm": {"hosts": ["crm.example"], "accepts": "public", "models": ["m"]}},
+        "profiles": {"p": {"allow": [{"id": "r", "to": ["crm"], "paths": ["/"],
+            "parameters": [{"at": "?a", "equals": "x"}, {"at": "/b", "equals": "x"}]}]}},
+        "agents": {"a/b": {"deny": [{"id": "d", "to": ["crm"], "parameters": [{"at": "/c", "equals": 1}]}]}},
+    });
+    let node: crate::policy::node::Node = serde_json::from_value(policy).unwrap();
+    assert_eq!(crate::policy::warnings(&node, super::NOW, true), []);
+    let warnings = crate::policy::warnings(&node, super::NOW, false);
+    let places: std::collections::BTreeSet<_> = warnings.iter().map(|warning| warning.place.as_str()).collect();
+    let expected = [
+        "/agents/a~1b/deny/0/parameters/0/at",
+        "/ceilings/deny/0/parameters/0/at",
+        "/destinations/crm/models",
+        "/profiles/p/allow/0/parameters/1/at",
+    ];
+    assert_eq!(places, expected.into());
+    let said = warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    for problem in ["counts as met by every request with a body", "no request with a body meets it"] {
+        assert!(said.contains(problem), "{said}");
+    }
+}
