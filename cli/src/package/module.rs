@@ -15,8 +15,7 @@ pub const MAX_MODULE: u64 = 32 * 1024 * 1024;
 pub const ABI: &str = "proxy_abi_version_0_2_1";
 
 /// What an HTTP filter of that ABI exports, the version apart; without one of them Envoy does not load it, or never asks it.
-const CALLBACKS: [&str; 7] = [
-    "proxy_on_memory_allocate",
+const CALLBACKS: [&str; 6] = [
     "proxy_on_context_create",
     "proxy_on_vm_start",
     "proxy_on_configure",
@@ -24,6 +23,9 @@ const CALLBACKS: [&str; 7] = [
     "proxy_on_request_body",
     "proxy_on_done",
 ];
+
+/// Either of them is asked for memory.
+const ALLOCATORS: [&str; 2] = ["proxy_on_memory_allocate", "malloc"];
 
 /// Modules from which a proxy provides functions.
 const IMPORTS: [&str; 3] = ["env", "wasi_snapshot_preview1", "wasi_unstable"];
@@ -79,6 +81,9 @@ impl Module {
         }
         if let Some(missing) = CALLBACKS.iter().find(|name| !exports.contains(**name)) {
             bail!("no HTTP filter for proxies: it does not export {missing}");
+        }
+        if !ALLOCATORS.iter().any(|name| exports.contains(*name)) {
+            bail!("no filter for proxies: it exports neither {}", ALLOCATORS.join(" nor "));
         }
         if let Some(foreign) = imports.iter().find(|module| !IMPORTS.contains(&module.as_str())) {
             bail!("it imports from {foreign:?}, which no proxy provides; Envoy would refuse to load it");

@@ -17,7 +17,7 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 fn text(without: &str, import: &str, abi: &str) -> String {
     let callbacks = [
         abi,
-        "proxy_on_memory_allocate",
+        "malloc",
         "proxy_on_context_create",
         "proxy_on_vm_start",
         "proxy_on_configure",
@@ -91,6 +91,7 @@ fn modules_that_no_proxy_would_load_are_refused() {
         ("ABI as memory", wat(format!("(module (memory (export \"{abi}\") 1))")), "it exports no proxy_abi_version"),
         ("no configuration", wat(text("proxy_on_configure", "env", abi)), "it does not export proxy_on_configure"),
         ("no bodies", wat(text("proxy_on_request_body", "env", abi)), "it does not export proxy_on_request_body"),
+        ("no memory", wat(text("malloc", "env", abi)), "neither proxy_on_memory_allocate nor malloc"),
         ("browser", wat(text("", "wbg", abi)), "it imports from \"wbg\""),
         ("too large", [good(), vec![0; 32 * 1024 * 1024]].concat(), "larger than 32 MiB"),
     ];

@@ -23,6 +23,7 @@ mod error;
 pub mod front;
 pub mod ports;
 pub mod process;
+pub mod registry;
 mod runtime;
 pub mod silent;
 pub mod tls;
