@@ -58,9 +58,10 @@ impl<'a> Registry<'a> {
             connect_timeout: Some(CONNECT),
             read_timeout: Some(SILENCE),
             user_agent: concat!("exeat/", env!("CARGO_PKG_VERSION")),
-            // Naming a proxy for nothing at all keeps that of the environment out: what is not encrypted goes nowhere else.
+            // Naming a proxy for nobody keeps that of the environment out: what is not encrypted goes nowhere else. The star
+            // stands for names only, addresses are listed.
             http_proxy: plain.then(|| "http://127.0.0.1:9".to_owned()),
-            no_proxy: plain.then(|| "*".to_owned()),
+            no_proxy: plain.then(|| format!("*,{}", target.host())),
             ..ClientConfig::default()
         };
         let client = Client::try_from(config).context("cannot prepare to speak to the registry")?;

@@ -26,6 +26,9 @@ pub fn explain(error: OciDistributionError, what: &str, target: &Target, origin:
             "{what}: {registry} does not speak TLS ({why}). A registry on this machine may do without: --plain-http"
         ),
         Kind::Unreachable(why) => anyhow!("{what}: {registry} cannot be reached: {why}. Check name, port and network"),
+        Kind::Other(why) if target.is_plain() => anyhow!(
+            "{what}: {registry} answers: {why}. It was spoken to without TLS; if it speaks TLS, leave --plain-http out"
+        ),
         Kind::Other(why) => anyhow!("{what}: {registry} answers: {why}"),
     }
 }

@@ -38,7 +38,7 @@ impl Target {
         let plain = plain_http.is_some();
         if let Some(named) = plain_http {
             ensure!(
-                if named.is_empty() { on_loopback(registry) } else { named == registry },
+                if named.is_empty() { on_loopback(host(registry)) } else { named == registry },
                 "--plain-http: {registry} is not on this machine, and everything, passwords included, would go over the \
                  network for everybody to read and change. Leave the option out, or write --plain-http={registry} if that is \
                  what you want"
@@ -50,6 +50,11 @@ impl Target {
     /// Host and port, as written.
     pub fn registry(&self) -> &str {
         self.reference.registry()
+    }
+
+    /// The host alone.
+    pub fn host(&self) -> &str {
+        host(self.registry())
     }
 
     /// Whether without TLS.
@@ -73,10 +78,15 @@ impl Target {
     }
 }
 
-fn on_loopback(registry: &str) -> bool {
+/// The host of a registry, without port and brackets.
+fn host(registry: &str) -> &str {
     let host = match registry.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => registry,
     };
-    host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.trim_matches(['[', ']'])
+}
+
+fn on_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

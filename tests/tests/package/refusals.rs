@@ -157,7 +157,8 @@ fn tls_is_the_rule_and_its_certificates_are_checked() {
     wrong.arg("--registry-ca").arg(&our_file);
     assert!(refused(wrong).contains("is not trusted"));
     // Without TLS where there is some, and the other way round.
-    assert!(refused(plain(address)).contains("HTTP request to an HTTPS server"));
+    let refusal = refused(plain(address));
+    assert!(refusal.contains("400") && refusal.contains("leave --plain-http out"), "{refusal}");
     let open = Registry::start(&Options::default()).unwrap();
     let mut asked = to(open.address(), "v1");
     asked.arg("--registry-ca").arg(&our_file);
