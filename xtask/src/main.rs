@@ -6,7 +6,9 @@ mod checks;
 mod demo;
 mod load;
 mod process;
+mod registry;
 mod runtimes;
+mod sbom;
 mod setup;
 mod stages;
 mod test;
@@ -23,8 +25,9 @@ const USAGE: &str = "\
 cargo xtask <command>
 
   setup                            get what the other commands need: a way to wasm32, Envoy, cargo-deny,
-                                   what the examples in Python and Node import
-  wasm                             build the filter into target/exeat.wasm
+                                   what the examples in Python and Node import, a registry
+  wasm                             build the filter into target/exeat.wasm, and what it is made of into
+                                   target/exeat.cdx.json (CycloneDX)
   test [--advisories] [-- ARGS]    checks, module, every test on the real Envoy; ARGS go to the test runner
   demo [--keep]                    run the demo on the real Envoy; --keep leaves it running to look around
   bench                            time the parts of a decision in the real Envoy's V8

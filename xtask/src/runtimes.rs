@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::process::{probe, run, say};
+use crate::registry::{self, RegistryTools};
 use crate::setup::{apt_install, pip_install, python_environment};
 use crate::workspace::Workspace;
 
@@ -21,6 +22,8 @@ pub(crate) struct Runtimes {
     pub(crate) clients_python: PathBuf,
     /// The folder with tests/clients/node/package-lock.json.
     pub(crate) clients_node_modules: PathBuf,
+    /// A registry of images, and a reader of them.
+    pub(crate) images: RegistryTools,
 }
 
 /// What is installed: what for, from which folder of the sources, into which folder of target/.
@@ -58,6 +61,7 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Runtimes> {
         signer_node_modules: node_modules(workspace, &EXAMPLE_SIGNER)?,
         clients_python: python(workspace, &CLIENTS_PYTHON)?,
         clients_node_modules: node_modules(workspace, &CLIENTS_NODE)?,
+        images: registry::install(workspace)?,
     };
     run("building the example in Rust", workspace.cargo().args(["build", "--package", "exeat-example"]))?;
     Ok(runtimes)

@@ -42,15 +42,18 @@ impl WasmToolchain {
 
     /// For people: which compiler it is.
     pub(crate) fn describe(&self, workspace: &Workspace) -> String {
+        let version = self.compiler(workspace).unwrap_or_default();
         match self {
-            Self::Native => {
-                let version = probe(workspace.command("rustc").arg("--version")).unwrap_or_default();
-                format!("the active toolchain ({version})")
-            }
-            Self::Debian { .. } => {
-                let version = probe(debian(workspace, DEBIAN_RUSTC).arg("--version")).unwrap_or_default();
-                format!("Debian's packages ({version}), standard library from source")
-            }
+            Self::Native => format!("the active toolchain ({version})"),
+            Self::Debian { .. } => format!("Debian's packages ({version}), standard library from source"),
+        }
+    }
+
+    /// What the compiler says of itself, and nothing else.
+    pub(crate) fn compiler(&self, workspace: &Workspace) -> Option<String> {
+        match self {
+            Self::Native => probe(workspace.command("rustc").arg("--version")),
+            Self::Debian { .. } => probe(debian(workspace, DEBIAN_RUSTC).arg("--version")),
         }
     }
 

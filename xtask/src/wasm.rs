@@ -6,12 +6,15 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::process::{probe, run, say};
+use crate::sbom;
 use crate::toolchain::{TARGET, WasmToolchain, cargo_home};
 use crate::workspace::Workspace;
 
-/// Builds crate exeat-filter and leaves it as target/exeat.wasm.
+/// Builds crate exeat-filter and leaves it as target/exeat.wasm, its bill of materials beside it.
 pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<PathBuf> {
-    build_crate(workspace, toolchain, "exeat-filter", workspace.module())
+    let module = build_crate(workspace, toolchain, "exeat-filter", workspace.module())?;
+    sbom::write(workspace, toolchain, &module, &git_hash(workspace))?;
+    Ok(module)
 }
 
 /// Builds crate exeat-bench, as the filter is built, and leaves it as target/exeat-bench.wasm.
@@ -87,6 +90,7 @@ fn git_hash(workspace: &Workspace) -> String {
     probe(workspace.command("git").args(describe)).unwrap_or_else(|| "unknown".to_owned())
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

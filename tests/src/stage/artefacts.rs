@@ -49,6 +49,23 @@ pub fn rust_example() -> Result<PathBuf> {
     path_in("EXEAT_RUST_EXAMPLE")
 }
 
+/// A registry of images, Debian's docker-registry (`EXEAT_REGISTRY`).
+pub fn registry() -> Result<PathBuf> {
+    path_in("EXEAT_REGISTRY")
+}
+
+/// A reader of images (`EXEAT_SKOPEO`).
+pub fn skopeo() -> Result<PathBuf> {
+    path_in("EXEAT_SKOPEO")
+}
+
+/// The bill of materials of the module, target/exeat.cdx.json: beside it.
+pub fn sbom() -> Result<PathBuf> {
+    let file = module()?.with_extension("cdx.json");
+    let problem = format!("{}, beside which there is no exeat.cdx.json", file.display());
+    if file.is_file() { Ok(file) } else { Err(Error::Artefact { variable: "EXEAT_WASM", problem }) }
+}
+
 fn path_in(variable: &'static str) -> Result<PathBuf> {
     named_by(variable, "file", Path::is_file)
 }
@@ -81,6 +98,9 @@ mod tests {
             signer_node_modules(),
             clients_python(),
             clients_node_modules(),
+            registry(),
+            skopeo(),
+            sbom(),
         ] {
             assert!(part.is_ok(), "{part:?}");
         }

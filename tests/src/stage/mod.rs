@@ -24,6 +24,7 @@ pub mod files;
 pub mod front;
 pub mod ports;
 pub mod process;
+pub mod registry;
 mod runtime;
 pub mod silent;
 pub mod tls;

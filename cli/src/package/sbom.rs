@@ -1,0 +1,105 @@
+//! A bill of materials that goes along: what it says must be of this very module.
+
+use super::blob::Blob;
+use super::module::Module;
+use anyhow::{Context as _, ensure};
+use serde::Deserialize;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+/// Bytes of a bill of materials at most.
+const MAX_SBOM: u64 = 16 * 1024 * 1024;
+
+/// The property of the component that names the commit.
+const REVISION: &str = "exeat:revision";
+
+/// A CycloneDX document about one module. Made only by [`Sbom::read`] and [`Sbom::check`].
+#[derive(Debug)]
+pub struct Sbom {
+    blob: Blob,
+    component: Component,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(rename = "bomFormat")]
+    format: String,
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    component: Component,
+}
+
+#[derive(Debug, Deserialize)]
+struct Component {
+    version: String,
+    #[serde(default)]
+    hashes: Vec<Hash>,
+    #[serde(default)]
+    properties: Vec<Property>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Hash {
+    alg: String,
+    content: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Property {
+    name: String,
+    value: String,
+}
+
+impl Sbom {
+    /// Reads the bill of materials of a module.
+    ///
+    /// # Errors
+    /// What cannot be read, is no CycloneDX document in JSON, or is about another module.
+    pub fn read(path: &Path, module: &Module) -> anyhow::Result<Self> {
+        let mut bytes = Vec::new();
+        let file = File::open(path).with_context(|| format!("cannot read the bill of materials {}", path.display()))?;
+        let place = || format!("{}", path.display());
+        file.take(MAX_SBOM + 1).read_to_end(&mut bytes).with_context(place)?;
+        Self::check(bytes, module).with_context(place)
+    }
+
+    /// Takes the bytes of one.
+    ///
+    /// # Errors
+    /// As [`Sbom::read`].
+    pub fn check(bytes: Vec<u8>, module: &Module) -> anyhow::Result<Self> {
+        ensure!(u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_SBOM), "larger than 16 MiB");
+        let document: Document = serde_json::from_slice(&bytes).context(
+            "not a CycloneDX document in JSON with metadata.component; `cargo xtask wasm` writes exeat.cdx.json",
+        )?;
+        ensure!(document.format == "CycloneDX", "bomFormat is {:?}, not \"CycloneDX\"", document.format);
+        let component = document.metadata.component;
+        let stated = component.hashes.iter().find(|hash| hash.alg == "SHA-256").map(|hash| hash.content.as_str());
+        let own = module.blob().hex();
+        ensure!(
+            stated == Some(own),
+            "it is about another module: metadata.component has SHA-256 {}, this module {own}; `cargo xtask wasm` writes both anew",
+            stated.unwrap_or("none")
+        );
+        Ok(Self { blob: Blob::new(bytes), component })
+    }
+
+    /// Its bytes.
+    pub fn blob(&self) -> &Blob {
+        &self.blob
+    }
+
+    /// The version of the module.
+    pub fn version(&self) -> &str {
+        &self.component.version
+    }
+
+    /// The commit the module was built from.
+    pub fn revision(&self) -> Option<&str> {
+        self.component.properties.iter().find(|property| property.name == REVISION).map(|found| found.value.as_str())
+    }
+}
