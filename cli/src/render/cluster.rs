@@ -19,6 +19,10 @@ use std::path::PathBuf;
 /// Label that tells the pods of a gateway from others.
 pub const APP: &str = "app.kubernetes.io/name";
 
+/// Said where agents may ask the cluster's DNS.
+pub const DNS_LEADS_OUT: &str =
+    "Agents may ask the cluster's DNS. What it forwards leaves the cluster: let it forward nothing for them.";
+
 /// Arguments of every gateway in a cluster.
 #[derive(Debug, Args)]
 pub struct ClusterArgs {

@@ -2,5 +2,6 @@
 //! rendered for them, on the real Envoy with the real module.
 #![cfg(test)]
 
+mod envoy_gateway;
 mod istio;
 mod scene;

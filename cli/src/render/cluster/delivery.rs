@@ -3,6 +3,7 @@
 //! A filter reads no files, but Envoy does: where the policy does not fit the object, the listener names a file that holds the
 //! filter with its configuration, and Envoy takes it anew whenever it changes.
 
+use super::names::Namespace;
 use super::{ClusterArgs, pod};
 use crate::policy::write_whole;
 use anyhow::{Context, bail};
@@ -36,13 +37,16 @@ pub enum Delivery {
 }
 
 impl Delivery {
+    /// Bytes that an object may have as JSON.
+    pub const INLINE: usize = APPLIED - ANNOTATIONS;
+
     /// The way for an object of this size as JSON, whose filter would have this file.
     ///
     /// # Errors
     /// The file is too large for a cluster, and no image is named.
     pub fn choose(args: &ClusterArgs, object: &Value, filter: &Value) -> anyhow::Result<Self> {
         let inline = object.to_string().len();
-        if inline <= APPLIED - ANNOTATIONS {
+        if inline <= Self::INLINE {
             return Ok(Self::Inline);
         }
         let file = filter.to_string();
@@ -74,13 +78,13 @@ impl Delivery {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn deliver(&self, args: &ClusterArgs) -> anyhow::Result<Option<Value>> {
+    pub fn deliver(&self, args: &ClusterArgs, namespace: &Namespace) -> anyhow::Result<Option<Value>> {
         match self {
             Self::Inline => Ok(None),
             Self::ConfigMap { file } => Ok(Some(json!({
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
-                "metadata": args.metadata(&self.config_map(args)),
+                "metadata": {"name": self.config_map(args), "namespace": namespace, "labels": args.labels()},
                 "data": {pod::POLICY_FILE: file},
             }))),
             Self::Image { file } => {
