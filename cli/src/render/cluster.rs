@@ -104,13 +104,14 @@ fn absolute(text: &str) -> Result<String, String> {
 }
 
 impl ClusterArgs {
-    /// What Envoy gets, as for any other, and then handed to `then`.
+    /// What Envoy gets, as for any other, handed to `then`. `plugin` is the configuration in one of its spellings.
     ///
     /// # Errors
     /// A collector that evidence may not go to, or a policy that needs what no gateway in a cluster has.
     pub fn with_settings<T>(
         &self,
         accepted: &Accepted,
+        plugin: &str,
         filter_file: Option<&str>,
         then: impl FnOnce(&Settings<'_>) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
@@ -125,7 +126,7 @@ impl ClusterArgs {
         let shown = self.collector_cert.as_ref().map(|_| (pair("tls.crt"), pair("tls.key")));
         then(&Settings {
             configuration: &accepted.configuration,
-            plugin: &accepted.plugin,
+            plugin,
             filter_file,
             gateway: &accepted.gateway,
             module: &module,

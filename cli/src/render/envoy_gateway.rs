@@ -7,7 +7,7 @@
 mod patches;
 mod workload;
 
-use super::cluster::delivery::Delivery;
+use super::cluster::delivery::{Delivery, check_sizes};
 use super::cluster::names::{Name, Namespace};
 use super::cluster::network::{self, Peer, Pods};
 use super::cluster::{AgentDns, ClusterArgs};
@@ -77,7 +77,8 @@ pub(crate) fn run(args: EnvoyGatewayArgs) -> anyhow::Result<()> {
     let (mut objects, delivery) = configuration(&args, &accepted)?;
     let dns = args.cluster.agent_dns.unwrap_or(AgentDns::None);
     objects.extend(network::policies(&args.cluster, &accepted, &args.pods(), dns, &args.control_plane(), false)?);
-    let mut says = delivery.says(&args.cluster);
+    let mut says = vec![delivery.says(&args.cluster)];
+    says.extend(check_sizes(&objects)?);
     says.push(
         "Envoy Gateway must have extensionApis.enableEnvoyPatchPolicy; nobody but the platform may write EnvoyPatchPolicies."
             .to_owned(),

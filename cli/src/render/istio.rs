@@ -9,7 +9,7 @@ mod mesh;
 mod patches;
 mod workload;
 
-use super::cluster::delivery::Delivery;
+use super::cluster::delivery::{Delivery, check_sizes};
 use super::cluster::network::{self, Peer, Pods};
 use super::cluster::{AgentDns, ClusterArgs};
 use super::common::{Accepted, CommonArgs};
@@ -61,7 +61,8 @@ pub(crate) fn run(args: IstioArgs) -> anyhow::Result<()> {
     objects.extend(entries::entries(&args.cluster, &accepted));
     let pods = Pods { namespace: &args.cluster.namespace, labels: args.cluster.labels() };
     objects.extend(network::policies(&args.cluster, &accepted, &pods, dns, &CONTROLLER, mesh)?);
-    let mut says = delivery.says(&args.cluster);
+    let mut says = vec![delivery.says(&args.cluster)];
+    says.extend(check_sizes(&objects)?);
     if dns == AgentDns::Cluster {
         says.push(super::cluster::DNS_LEADS_OUT.to_owned());
     }

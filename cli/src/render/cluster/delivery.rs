@@ -6,6 +6,8 @@
 use super::names::Namespace;
 use super::{ClusterArgs, pod};
 use crate::policy::write_whole;
+use crate::render::common::Accepted;
+use crate::render::envoy::bootstrap::Settings;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
@@ -18,6 +20,37 @@ const ANNOTATIONS: usize = 1024;
 
 /// Bytes that the values of a ConfigMap may have together (`MaxSecretSize` of k8s.io/kubernetes, which holds for both).
 pub const CONFIG_MAP: usize = 1024 * 1024;
+
+/// Bytes of a request that etcd takes (`--max-request-bytes`).
+pub const STORED: usize = 1_536 * 1024;
+
+/// What must be said of the sizes of objects, whatever makes them large.
+///
+/// # Errors
+/// An object that no cluster stores.
+pub fn check_sizes(objects: &[Value]) -> anyhow::Result<Option<String>> {
+    let mut large = Vec::new();
+    for object in objects {
+        let bytes = object.to_string().len();
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let name = format!("{} {}", text("/kind"), text("/metadata/name"));
+        if bytes > STORED {
+            bail!(
+                "the {name} would have {bytes} bytes, and a cluster stores {STORED}; name fewer networks, or wider ones"
+            );
+        }
+        if bytes > Delivery::INLINE {
+            large.push(name);
+        }
+    }
+    Ok((!large.is_empty()).then(|| {
+        format!(
+            "Apply with kubectl apply --server-side: without it kubectl keeps a copy of an object in an annotation, which has no \
+             room for {}.",
+            large.join(", ")
+        )
+    }))
+}
 
 /// How a policy gets there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,16 +73,46 @@ impl Delivery {
     /// Bytes that an object may have as JSON.
     pub const INLINE: usize = APPLIED - ANNOTATIONS;
 
-    /// The way for an object of this size as JSON, whose filter would have this file.
+    /// Renders the object that configures Envoy, and says how the policy gets there: within it where it fits, as it was
+    /// written or without its white space.
     ///
     /// # Errors
     /// The file is too large for a cluster, and no image is named.
-    pub fn choose(args: &ClusterArgs, object: &Value, filter: &Value) -> anyhow::Result<Self> {
-        let inline = object.to_string().len();
-        if inline <= Self::INLINE {
-            return Ok(Self::Inline);
+    pub fn choose(
+        args: &ClusterArgs,
+        accepted: &Accepted,
+        object: impl Fn(&Settings<'_>) -> Value,
+    ) -> anyhow::Result<(Value, Self)> {
+        let compact = accepted.plugin_document.to_string();
+        for text in [&accepted.plugin, &compact] {
+            let whole = args.with_settings(accepted, text, None, |settings| Ok(object(settings)))?;
+            if whole.to_string().len() <= Self::INLINE {
+                return Ok((whole, Self::Inline));
+            }
         }
-        let file = filter.to_string();
+        let file =
+            args.with_settings(accepted, &compact, None, |settings| Ok(settings.filter_resource().to_string()))?;
+        let delivery = Self::of_file(args, file)?;
+        let around = args.with_settings(accepted, &compact, Some(&delivery.path()), |settings| Ok(object(settings)))?;
+        Ok((around, delivery))
+    }
+
+    /// For plugins of a platform, which have no way but their object.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub fn must_fit(object: &Value, instead: &str) -> anyhow::Result<()> {
+        let bytes = object.to_string().len();
+        if bytes > Self::INLINE {
+            bail!(
+                "the policy makes an object of {bytes} bytes, and kubectl apply takes {}; use {instead}, which reads it from a file",
+                Self::INLINE
+            );
+        }
+        Ok(())
+    }
+
+    fn of_file(args: &ClusterArgs, file: String) -> anyhow::Result<Self> {
         if file.len() <= CONFIG_MAP {
             return Ok(Self::ConfigMap { file });
         }
@@ -65,8 +128,8 @@ impl Delivery {
     }
 
     /// Where Envoy reads the filter from.
-    pub fn path(&self) -> Option<String> {
-        (*self != Self::Inline).then(|| format!("{}/{}", pod::POLICY, pod::POLICY_FILE))
+    fn path(&self) -> String {
+        format!("{}/{}", pod::POLICY, pod::POLICY_FILE)
     }
 
     /// Name of the ConfigMap.
@@ -95,23 +158,19 @@ impl Delivery {
     }
 
     /// What was chosen, for whoever applies it.
-    pub fn says(&self, args: &ClusterArgs) -> Vec<String> {
+    pub fn says(&self, args: &ClusterArgs) -> String {
         match self {
-            Self::Inline => vec!["The policy stands in the gateway's configuration: kubectl apply takes it.".to_owned()],
-            Self::ConfigMap { file } => vec![
-                format!(
-                    "The policy is a file of {} bytes, too large for the gateway's configuration: the ConfigMap {} holds it.",
-                    file.len(),
-                    self.config_map(args)
-                ),
-                "Apply with kubectl apply --server-side: without it kubectl keeps a copy in an annotation, which has no room."
-                    .to_owned(),
-            ],
-            Self::Image { file } => vec![format!(
+            Self::Inline => "The policy stands in the gateway's configuration.".to_owned(),
+            Self::ConfigMap { file } => format!(
+                "The policy is a file of {} bytes, too large for the gateway's configuration: the ConfigMap {} holds it.",
+                file.len(),
+                self.config_map(args)
+            ),
+            Self::Image { file } => format!(
                 "The policy is a file of {} bytes, too large for any object: it is read from an image, as {}.",
                 file.len(),
                 pod::POLICY_FILE
-            )],
+            ),
         }
     }
 }

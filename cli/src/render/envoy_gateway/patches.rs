@@ -22,11 +22,7 @@ pub(super) fn whole(args: &ClusterArgs, accepted: &Accepted) -> anyhow::Result<(
         let replaced = patch(LISTENER, &listener(args), "replace", FILTERS, json!([settings.manager()]));
         policy(args, ways_out(args, settings).into_iter().chain([replaced]).collect())
     };
-    let (inline, file) =
-        args.with_settings(accepted, None, |settings| Ok((patches(settings), settings.filter_resource())))?;
-    let delivery = Delivery::choose(args, &inline, &file)?;
-    let Some(path) = delivery.path() else { return Ok((inline, delivery)) };
-    Ok((args.with_settings(accepted, Some(&path), |settings| Ok(patches(settings)))?, delivery))
+    Delivery::choose(args, accepted, patches)
 }
 
 /// The EnvoyExtensionPolicy, a route that it can be attached to, and the patches with what it cannot bring.
@@ -62,13 +58,7 @@ pub(super) fn around_policy(args: &EnvoyGatewayArgs, accepted: &Accepted) -> any
             }],
         },
     });
-    if extension.to_string().len() > Delivery::INLINE {
-        anyhow::bail!(
-            "the policy makes an object of {} bytes, and kubectl apply takes {}; use --plugin patch-policy, which reads it from a file",
-            extension.to_string().len(),
-            Delivery::INLINE
-        );
-    }
+    Delivery::must_fit(&extension, "--plugin patch-policy")?;
     let redirect =
         json!({"type": "RequestRedirect", "requestRedirect": {"hostname": "nowhere.invalid", "statusCode": 302}});
     let route = json!({
@@ -83,7 +73,7 @@ pub(super) fn around_policy(args: &EnvoyGatewayArgs, accepted: &Accepted) -> any
     });
     // The id that Envoy Gateway gives to the VM of this policy.
     let vm_id = format!("envoyextensionpolicy/{namespace}/{name}/wasm/0");
-    let patches = cluster.with_settings(accepted, None, |settings| {
+    let patches = cluster.with_settings(accepted, &accepted.plugin, None, |settings| {
         let (admin, collector) = (settings.admin.clone(), settings.collector.clone());
         let settings = Settings { vm_id: &vm_id, admin, collector, ..*settings };
         Ok(policy(cluster, around_filter(cluster, &settings)))
