@@ -9,7 +9,7 @@ const MANAGER: &str = "envoy.filters.network.http_connection_manager";
 const IMAGE: &str = "registry.example/exeat@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// What Istio makes of a Gateway: for bytes, a proxy to the host of the VirtualService, which nobody has.
-fn listener(places: &Places, filter: &Value) -> Value {
+pub(crate) fn listener(places: &Places, filter: &Value) -> Value {
     json!({
         "name": format!("0.0.0.0_{}", places.listener.port()),
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": places.listener.port()}},
@@ -18,7 +18,7 @@ fn listener(places: &Places, filter: &Value) -> Value {
     })
 }
 
-fn tcp_proxy(all: &[Value]) -> Value {
+pub(crate) fn tcp_proxy(all: &[Value]) -> Value {
     let route = &of_kind(all, "VirtualService")["spec"]["tcp"][0];
     let (host, port) = (&route["route"][0]["destination"]["host"], &route["match"][0]["port"]);
     json!({
@@ -31,12 +31,12 @@ fn tcp_proxy(all: &[Value]) -> Value {
     })
 }
 
-fn of_kind<'a>(all: &'a [Value], kind: &str) -> &'a Value {
+pub(crate) fn of_kind<'a>(all: &'a [Value], kind: &str) -> &'a Value {
     all.iter().find(|object| object["kind"] == kind).unwrap_or_else(|| panic!("no {kind}"))
 }
 
 /// As pilot/pkg/networking/core/envoyfilter does, for the operations that are rendered; any other is an error here.
-fn apply(all: &[Value], places: &Places, listener: &mut Value) -> Vec<Value> {
+pub(crate) fn apply(all: &[Value], places: &Places, listener: &mut Value) -> Vec<Value> {
     let mut clusters = Vec::new();
     for patch in of_kind(all, "EnvoyFilter")["spec"]["configPatches"].as_array().unwrap() {
         let (at, value) = (&patch["match"], patch["patch"]["value"].clone());

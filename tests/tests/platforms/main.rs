@@ -4,4 +4,5 @@
 
 mod envoy_gateway;
 mod istio;
+mod mounted;
 mod scene;

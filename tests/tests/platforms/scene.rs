@@ -14,8 +14,13 @@ use serde_json::{Value, json};
 
 /// Starts the policy `main` on a platform.
 pub(crate) fn start(platform: Platform) -> RealEnvoy {
+    start_with(platform, &[])
+}
+
+/// The same, after replacing text in all documents.
+pub(crate) fn start_with(platform: Platform, replace: &[(&str, &str)]) -> RealEnvoy {
     let upstream = Upstream::start().unwrap();
-    let gateway = Gateway::prepare("main", upstream.address().port()).unwrap();
+    let gateway = Gateway::prepare_with("main", upstream.address().port(), replace).unwrap();
     let around = Around { platform: Some(platform), ..Around::default() };
     RealEnvoy::start_amid(gateway, upstream, 1, around, |_| ()).unwrap()
 }

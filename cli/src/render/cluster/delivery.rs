@@ -174,3 +174,49 @@ impl Delivery {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    }
+
+    fn args(more: &[&str]) -> ClusterArgs {
+        let usual = ["exeat", "--agents", "agents", "--module", "/exeat.wasm", "--collector", "127.0.0.1:9470"];
+        Command::try_parse_from([&usual[..], more].concat()).unwrap().cluster
+    }
+
+    #[test]
+    fn a_config_map_is_filled_to_the_last_byte() {
+        let digest = format!("policy@sha256:{}", "0".repeat(64));
+        let image = args(&["--policy-file", "filter.json", "--policy-image", &digest]);
+        for (bytes, fits) in [(CONFIG_MAP, true), (CONFIG_MAP + 1, false)] {
+            let file = "x".repeat(bytes);
+            assert_eq!(matches!(Delivery::of_file(&args(&[]), file.clone()), Ok(Delivery::ConfigMap { .. })), fits);
+            assert_eq!(matches!(Delivery::of_file(&image, file).unwrap(), Delivery::ConfigMap { .. }), fits);
+        }
+        let said = Delivery::of_file(&args(&[]), "x".repeat(CONFIG_MAP + 1)).unwrap_err().to_string();
+        assert!(said.contains("1048577 bytes") && said.contains("--policy-image"), "{said}");
+    }
+
+    #[test]
+    fn sizes_are_spoken_of_from_where_they_matter() {
+        let object = |bytes: usize| {
+            let object = json!({"kind": "NetworkPolicy", "metadata": {"name": "large"}, "spec": ""});
+            let spec = "x".repeat(bytes - object.to_string().len());
+            json!({"kind": "NetworkPolicy", "metadata": {"name": "large"}, "spec": spec})
+        };
+        assert_eq!(object(2_000).to_string().len(), 2_000);
+        assert_eq!(check_sizes(&[object(Delivery::INLINE)]).unwrap(), None);
+        let said = check_sizes(&[object(Delivery::INLINE + 1)]).unwrap().unwrap();
+        assert!(said.contains("--server-side") && said.contains("NetworkPolicy large"), "{said}");
+        assert!(check_sizes(&[object(STORED)]).unwrap().is_some());
+        let said = check_sizes(&[object(STORED + 1)]).unwrap_err().to_string();
+        assert!(said.contains("NetworkPolicy large would have 1572865 bytes"), "{said}");
+    }
+}
