@@ -139,6 +139,7 @@ impl ClusterArgs {
             ca: &self.ca,
             access_log: None,
             secrets: None,
+            max_heap: 0,
             tls: None,
         })
     }
