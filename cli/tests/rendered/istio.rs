@@ -135,6 +135,13 @@ fn a_wasm_plugin_shares_the_vm_of_its_guards_and_is_named_by_digest() {
     // The filter itself is not there a second time.
     assert!(!guards.contains(r#""name":"exeat","root_id":"exeat""#));
     assert!(patches(&all).iter().all(|patch| patch["patch"]["operation"] != "REPLACE"));
+    // What a merge could not do is not written as if it could.
+    let merged = patches(&all).iter().find(|patch| patch["applyTo"] == "NETWORK_FILTER").unwrap();
+    let manager = merged["patch"]["value"]["typed_config"].as_object().unwrap();
+    assert!(
+        !manager.contains_key("http_filters") && manager.values().all(|value| *value != json!(false)),
+        "{manager:?}"
+    );
 }
 
 /// Secrets are referred to, by the names of the variables that hold them.

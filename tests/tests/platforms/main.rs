@@ -4,5 +4,6 @@
 
 mod envoy_gateway;
 mod istio;
+mod mesh;
 mod mounted;
 mod scene;
