@@ -2,6 +2,7 @@
 //! rendered for them, on the real Envoy with the real module.
 #![cfg(test)]
 
+mod credentials;
 mod envoy_gateway;
 mod istio;
 mod mesh;
