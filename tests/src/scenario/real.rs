@@ -66,6 +66,8 @@ pub struct Around {
     pub alone: bool,
     /// A change to the listener that was rendered, made to every update of it as well.
     pub listener: Option<Edit>,
+    /// Another platform's bootstrap and listeners, in place of what `exeat render envoy` prints.
+    pub platform: Option<Platform>,
 }
 
 /// A change to a document of Envoy's.
@@ -83,6 +85,20 @@ impl fmt::Debug for Edit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Edit")
     }
+}
+
+/// Bootstrap and listeners (a filesystem LDS file) of a gateway.
+pub type Platform = fn(&Gateway, &Places) -> Result<(String, String)>;
+
+/// Where the parts around a gateway are.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// Where it listens.
+    pub listener: SocketAddr,
+    /// Where evidence goes.
+    pub collector: SocketAddr,
+    /// The name server.
+    pub resolver: SocketAddr,
 }
 
 impl RealEnvoy {
@@ -432,6 +448,9 @@ fn render(
     resolver: SocketAddr,
     around: &Around,
 ) -> Result<(String, String)> {
+    if let Some(platform) = around.platform {
+        return platform(gateway, &Places { listener, collector, resolver });
+    }
     let listeners = gateway.file("listener.yaml");
     let bootstrap = exeat(&["render", "envoy"], |command| {
         command.args(gateway.sources());

@@ -6,6 +6,12 @@
 
 #![cfg(test)]
 
+mod envoy_gateway;
+mod istio;
+mod kubernetes;
+mod large;
+mod network;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
