@@ -6,6 +6,7 @@ pub mod collect;
 pub mod key;
 mod members;
 pub mod policy;
+pub mod probe;
 pub mod render;
 pub mod run;
 pub mod sign;

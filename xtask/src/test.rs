@@ -77,6 +77,7 @@ impl StageEnvironment<'_> {
             command.env("EXEAT_SIGNER_NODE_MODULES", &runtimes.signer_node_modules);
             command.env("EXEAT_CLIENTS_PYTHON", &runtimes.clients_python);
             command.env("EXEAT_CLIENTS_NODE_MODULES", &runtimes.clients_node_modules);
+            command.env("EXEAT_PROMETHEUS", &runtimes.prometheus);
         }
         command.env("EXEAT_WASM", self.module).env("EXEAT_ENVOY", self.envoy).env("EXEAT_CLI", workspace.cli())
     }

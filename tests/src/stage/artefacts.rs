@@ -49,6 +49,11 @@ pub fn rust_example() -> Result<PathBuf> {
     path_in("EXEAT_RUST_EXAMPLE")
 }
 
+/// The folder with `prometheus` and `promtool` (`EXEAT_PROMETHEUS`).
+pub fn prometheus() -> Result<PathBuf> {
+    named_by("EXEAT_PROMETHEUS", "folder", Path::is_dir)
+}
+
 fn path_in(variable: &'static str) -> Result<PathBuf> {
     named_by(variable, "file", Path::is_file)
 }
@@ -81,6 +86,7 @@ mod tests {
             signer_node_modules(),
             clients_python(),
             clients_node_modules(),
+            prometheus(),
         ] {
             assert!(part.is_ok(), "{part:?}");
         }
