@@ -1,7 +1,9 @@
 //! `exeat render`: configurations for gateways, one module a platform.
 
+pub mod cluster;
 pub mod common;
 pub mod envoy;
+pub mod istio;
 pub mod yaml;
 
 use clap::{Args, Subcommand};
@@ -17,11 +19,14 @@ pub struct RenderArgs {
 enum RenderCommand {
     /// Print the configuration of an Envoy (1.40) that lets nothing out but by the filter.
     Envoy(Box<envoy::EnvoyArgs>),
+    /// Print the objects of an egress gateway of Istio that lets nothing out but by the filter.
+    Istio(Box<istio::IstioArgs>),
 }
 
 /// Runs `exeat render`.
 pub fn run(args: RenderArgs) -> anyhow::Result<()> {
     match args.command {
         RenderCommand::Envoy(args) => envoy::run(*args),
+        RenderCommand::Istio(args) => istio::run(*args),
     }
 }

@@ -39,6 +39,8 @@ pub struct Accepted {
     pub configuration: Configuration,
     /// Its text, as the filter gets it.
     pub plugin: String,
+    /// The same, read.
+    pub plugin_document: Value,
     /// The gateway document in it, as guards get it.
     pub gateway: Value,
 }
@@ -57,9 +59,9 @@ impl CommonArgs {
             }
             _ => bail!("name --gateway and --policy, or --config"),
         };
-        let mut document: Value = serde_json::from_str(&plugin).context("the configuration is no JSON")?;
-        let gateway = document.get_mut("gateway").map(Value::take).unwrap_or_default();
-        Ok(Accepted { configuration, plugin, gateway })
+        let plugin_document: Value = serde_json::from_str(&plugin).context("the configuration is no JSON")?;
+        let gateway = plugin_document.get("gateway").cloned().unwrap_or_default();
+        Ok(Accepted { configuration, plugin, plugin_document, gateway })
     }
 
     /// Writes one document, to the file that was named or to standard output.

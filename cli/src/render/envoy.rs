@@ -85,6 +85,7 @@ pub(crate) fn run(args: EnvoyArgs) -> anyhow::Result<()> {
     let settings = Settings {
         configuration,
         plugin: &accepted.plugin,
+        filter_file: None,
         gateway: &accepted.gateway,
         module: &args.module,
         vm_id: &args.vm_id,

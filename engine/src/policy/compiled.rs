@@ -126,6 +126,11 @@ impl CompiledPolicy {
         self.destinations.find(host, port).into_iter().map(|fit| fit.destination).collect()
     }
 
+    /// All destinations.
+    pub fn all_destinations(&self) -> impl Iterator<Item = &Destination> {
+        self.destinations.iter()
+    }
+
     /// How many destinations there are.
     pub fn destinations(&self) -> usize {
         self.destinations.len()

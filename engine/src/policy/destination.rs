@@ -89,6 +89,11 @@ impl Destination {
         self.category.as_deref()
     }
 
+    /// Ports that it is reached at, at least one.
+    pub fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+
     /// Highest class it may receive.
     pub fn accepts(&self) -> DataClass {
         self.accepts

@@ -79,6 +79,11 @@ impl Destination {
         self.opens.scheme
     }
 
+    /// Closed addresses that its names may resolve to.
+    pub fn addresses(&self) -> &[Cidr] {
+        &self.opens.addresses
+    }
+
     /// Milliseconds that a tunnel or an upgraded connection to it may last; none where it has neither.
     pub fn life(&self) -> Option<u64> {
         (self.opens.tunnel || self.opens.upgrade).then_some(self.opens.life)

@@ -16,6 +16,8 @@ pub struct Settings<'a> {
     pub configuration: &'a Configuration,
     /// Its text, as the filter gets it.
     pub plugin: &'a str,
+    /// The file that Envoy reads the filter with its configuration from; none: it stands in the listener.
+    pub filter_file: Option<&'a str>,
     /// The gateway document in it, as the guards get it.
     pub gateway: &'a Value,
     /// The filter, where Envoy finds it.
@@ -95,7 +97,7 @@ impl Admin {
 
 /// One read of Envoy is at most so large. So much it holds of a body beyond the largest that may be allowed: the filter's
 /// own answer then comes before Envoy's 413.
-pub(super) const READ: u64 = 1 << 20;
+pub(crate) const READ: u64 = 1 << 20;
 
 /// What the filter holds of a request in monitor mode at most.
 const MONITOR_HOLD: u64 = 1 << 20;
@@ -162,7 +164,7 @@ impl Settings<'_> {
         bootstrap
     }
 
-    fn clusters(&self) -> Value {
+    pub(crate) fn clusters(&self) -> Vec<Value> {
         let out = WAYS_OUT.iter().map(|way| self.egress_cluster(way));
         out.chain([self.nowhere_cluster(), self.collector_cluster()]).chain(self.admin_cluster()).collect()
     }

@@ -5,9 +5,18 @@ use super::upstream::{EGRESS, NOWHERE, cluster_of};
 use exeat_engine::destination::Exit;
 use serde_json::{Value, json};
 
+/// Name of the filter, in Envoy and for the module.
+const FILTER: &str = "exeat";
+
+/// Type of a filter that is a module.
+const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+
+/// Name of the network filter that reads requests.
+const MANAGER: &str = "envoy.filters.network.http_connection_manager";
+
 impl Settings<'_> {
-    /// The listener that agents and signers speak to.
-    pub(super) fn listener(&self) -> Value {
+    /// What reads requests, and brings each of them before the filter.
+    pub(crate) fn manager(&self) -> Value {
         let manager = json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "egress",
@@ -47,9 +56,12 @@ impl Settings<'_> {
             },
             "http_filters": self.http_filters(),
         });
-        let mut chain = json!({
-            "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}],
-        });
+        json!({"name": MANAGER, "typed_config": manager})
+    }
+
+    /// The listener that agents and signers speak to.
+    pub(super) fn listener(&self) -> Value {
+        let mut chain = json!({"filters": [self.manager()]});
         if let (Some(tls), Some(fields)) = (&self.tls, chain.as_object_mut()) {
             fields.insert("transport_socket".to_owned(), downstream_tls(tls));
             fields.insert("transport_socket_connect_timeout".to_owned(), json!("10s"));
@@ -120,7 +132,31 @@ impl Settings<'_> {
     }
 
     fn exeat_filter(&self) -> Value {
-        self.module_filter("exeat", self.plugin)
+        let Some(path) = self.filter_file else { return self.module_filter(FILTER, self.plugin) };
+        let folder = path.rsplit_once('/').map_or(".", |(folder, _)| folder);
+        json!({
+            "name": FILTER,
+            "config_discovery": {
+                "config_source": {
+                    "resource_api_version": "V3",
+                    // What is mounted from a ConfigMap changes by a link beside the file.
+                    "path_config_source": {"path": path, "watched_directory": {"path": folder}},
+                },
+                "type_urls": [WASM],
+            },
+        })
+    }
+
+    /// The filter as Envoy reads it from a file, where the configuration is too large to stand in the listener.
+    pub(crate) fn filter_resource(&self) -> Value {
+        let filter = self.module_filter(FILTER, self.plugin);
+        json!({
+            "resources": [{
+                "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+                "name": FILTER,
+                "typed_config": filter.get("typed_config"),
+            }],
+        })
     }
 
     /// Environment variables that the module reads. Filter and guards get the same: they share a VM.
@@ -136,7 +172,7 @@ impl Settings<'_> {
         json!({
             "name": "envoy.filters.http.wasm",
             "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+                "@type": WASM,
                 "config": {
                     "name": name,
                     "root_id": name,

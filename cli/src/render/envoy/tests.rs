@@ -35,6 +35,7 @@ fn with_settings<T>(scheme: &str, module: &str, ca: &str, then: impl FnOnce(&Set
     then(&Settings {
         configuration: &configuration,
         plugin: &plugin,
+        filter_file: None,
         gateway: &document["gateway"],
         module,
         vm_id: "exeat",

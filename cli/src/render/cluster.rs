@@ -1,0 +1,173 @@
+//! What gateways in a cluster have in common, whoever configures their Envoy: names, the pod, its network, and how a policy gets
+//! to it.
+
+pub mod delivery;
+pub mod names;
+pub mod network;
+pub mod pod;
+
+use super::common::Accepted;
+use super::envoy::bootstrap::{Admin, Settings};
+use super::envoy::upstream::CollectorAddress;
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use names::{Image, Name, Namespace};
+use serde_json::{Value, json};
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// Label that tells the pods of a gateway from others.
+pub const APP: &str = "app.kubernetes.io/name";
+
+/// Arguments of every gateway in a cluster.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// Name of the gateway's workload, service and policies.
+    #[arg(long, default_value = "exeat-egress")]
+    pub name: Name,
+    /// Namespace of the gateway. Nobody but the platform may write there.
+    #[arg(long, default_value = "exeat")]
+    pub namespace: Namespace,
+    /// A namespace of agents, whose only way out becomes the gateway; repeat it for more.
+    #[arg(long, value_name = "NAMESPACE", required = true)]
+    pub agents: Vec<Namespace>,
+    /// Port of the gateway, where agents and signers send their requests to.
+    #[arg(long, default_value_t = 3128, value_parser = clap::value_parser!(u16).range(1024..))]
+    pub port: u16,
+    /// The filter as an OCI image, by digest. It is mounted as a volume: Kubernetes 1.35 or newer.
+    #[arg(long, value_name = "IMAGE@sha256:HEX", required_unless_present = "module", conflicts_with = "module")]
+    pub image: Option<Image>,
+    /// The filter, exeat.wasm, where it lies in the proxy's own image.
+    #[arg(long, value_name = "PATH", value_parser = absolute)]
+    pub module: Option<String>,
+    /// The Secret with the variables that the gateway document names: the key of evidence, the collector's token. It is only
+    /// referred to.
+    #[arg(long, value_name = "SECRET", default_value = "exeat-gateway")]
+    pub secret: Name,
+    /// Where evidence goes: plain HTTP on loopback, else TLS with --collector-ca.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub collector: String,
+    /// The ConfigMap whose `ca.crt` holds the certificate authorities of a collector that is not on loopback.
+    #[arg(long, value_name = "CONFIGMAP")]
+    pub collector_ca: Option<Name>,
+    /// The Secret of type kubernetes.io/tls that the gateway shows to the collector.
+    #[arg(long, value_name = "SECRET", requires = "collector_ca")]
+    pub collector_cert: Option<Name>,
+    /// Value of the label app.kubernetes.io/name of the collector's pods, in the gateway's namespace.
+    #[arg(long, value_name = "LABEL", default_value = "exeat-collector")]
+    pub collector_label: Name,
+    /// DNS servers for upstreams; repeat it for more. Without it, those of the cluster.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub resolver: Vec<SocketAddr>,
+    /// Names that agents may look up: those that the cluster's DNS knows and whatever it forwards, or none.
+    #[arg(long, value_enum)]
+    pub agent_dns: Option<AgentDns>,
+    /// Certificate authorities for upstreams: a PEM file of the proxy's image.
+    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt", value_parser = absolute)]
+    pub ca: String,
+    /// Gateways. What is counted, nonces and budgets, is exact in each of them, and bounded by their number.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub replicas: u16,
+    /// Workers under one id share nonces and budgets. A gateway whose evidence key changes needs a new one.
+    #[arg(long, default_value = "exeat")]
+    pub vm_id: String,
+    /// Where a policy that is too large for objects of a cluster is written to, to be packed into --policy-image as
+    /// `filter.json`.
+    #[arg(long, value_name = "FILE", requires = "policy_image")]
+    pub policy_file: Option<PathBuf>,
+    /// The image that holds that file, by digest. It is mounted as a volume.
+    #[arg(long, value_name = "IMAGE@sha256:HEX", requires = "policy_file")]
+    pub policy_image: Option<Image>,
+}
+
+/// What agents may look up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AgentDns {
+    /// The DNS of the cluster. What it forwards leaves the cluster.
+    Cluster,
+    /// No names at all.
+    None,
+}
+
+fn absolute(text: &str) -> Result<String, String> {
+    match text.starts_with('/') && !text.chars().any(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("not an absolute path; write where the file lies in the proxy, such as /etc/exeat/exeat.wasm"
+                .to_owned())
+        }
+    }
+}
+
+impl ClusterArgs {
+    /// What Envoy gets, as for any other, and then handed to `then`.
+    ///
+    /// # Errors
+    /// A collector that evidence may not go to, or a policy that needs what no gateway in a cluster has.
+    pub fn with_settings<T>(
+        &self,
+        accepted: &Accepted,
+        filter_file: Option<&str>,
+        then: impl FnOnce(&Settings<'_>) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        self.check(accepted)?;
+        let module = match (&self.module, &self.image) {
+            (Some(path), _) => path.clone(),
+            (None, Some(_)) => format!("{}/{}", pod::MODULE, pod::MODULE_FILE),
+            (None, None) => bail!("name --image or --module"),
+        };
+        let ca = self.collector_ca.as_ref().map(|_| format!("{}/ca.crt", pod::COLLECTOR_CA));
+        let pair = |file: &str| format!("{}/{file}", pod::COLLECTOR_CERT);
+        let shown = self.collector_cert.as_ref().map(|_| (pair("tls.crt"), pair("tls.key")));
+        then(&Settings {
+            configuration: &accepted.configuration,
+            plugin: &accepted.plugin,
+            filter_file,
+            gateway: &accepted.gateway,
+            module: &module,
+            vm_id: &self.vm_id,
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, self.port)),
+            // Istio and Envoy Gateway have their own.
+            admin: Admin::Socket(String::new()),
+            collector: CollectorAddress::parse(&self.collector, ca)?.showing(shown),
+            resolvers: &self.resolver,
+            ca: &self.ca,
+            access_log: None,
+            secrets: None,
+            tls: None,
+        })
+    }
+
+    fn check(&self, accepted: &Accepted) -> anyhow::Result<()> {
+        if let Some(namespace) = self.agents.iter().find(|agents| **agents == self.namespace) {
+            bail!(
+                "--agents {namespace}: agents in the gateway's namespace could read its secrets and label themselves as its \
+                 collector; keep them apart"
+            );
+        }
+        let policy = accepted.configuration.policy();
+        if let Some((destination, header, secret)) = policy.injected().next() {
+            bail!(
+                "the destination {destination:?} gets {header} from the secret {secret:?}, and in a cluster no file of it can be \
+                 rendered yet; use `exeat render envoy --secrets`, or let the agent send it (`keep`, with `sha256`)"
+            );
+        }
+        super::envoy::check(&accepted.configuration, None)
+    }
+
+    /// Labels of the gateway's pods.
+    pub fn labels(&self) -> Value {
+        json!({APP: self.name})
+    }
+
+    /// `metadata` of an object of the gateway.
+    pub fn metadata(&self, name: &str) -> Value {
+        json!({"name": name, "namespace": self.namespace, "labels": self.labels()})
+    }
+
+    /// Host and port of a collector in the network, and nothing where it is on loopback.
+    pub(crate) fn collector_port(&self) -> anyhow::Result<Option<u16>> {
+        let (_, port) = self.collector.rsplit_once(':').context("--collector has no port")?;
+        Ok(if self.collector_ca.is_some() { Some(port.parse()?) } else { None })
+    }
+}
