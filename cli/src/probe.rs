@@ -40,7 +40,10 @@ impl FromStr for Place {
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
         if let Some(path) = text.strip_prefix("unix:") {
-            ensure!(path.starts_with('/'), "{text:?} names no absolute path; write it as in unix:/run/exeat/control.sock");
+            ensure!(
+                path.starts_with('/'),
+                "{text:?} names no absolute path; write it as in unix:/run/exeat/control.sock"
+            );
             return Ok(Self::Socket(path.to_owned()));
         }
         let address: SocketAddr =

@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod common;
 pub mod envoy;
 pub mod istio;
+pub mod kubernetes;
 pub mod yaml;
 
 use clap::{Args, Subcommand};
@@ -21,6 +22,9 @@ enum RenderCommand {
     Envoy(Box<envoy::EnvoyArgs>),
     /// Print the objects of an egress gateway of Istio that lets nothing out but by the filter.
     Istio(Box<istio::IstioArgs>),
+    /// Print the objects of a gateway in a cluster without a mesh, with relay, collector and, where wanted, an agent and its
+    /// signer.
+    Kubernetes(Box<kubernetes::KubernetesArgs>),
 }
 
 /// Runs `exeat render`.
@@ -28,5 +32,6 @@ pub fn run(args: RenderArgs) -> anyhow::Result<()> {
     match args.command {
         RenderCommand::Envoy(args) => envoy::run(*args),
         RenderCommand::Istio(args) => istio::run(*args),
+        RenderCommand::Kubernetes(args) => kubernetes::run(&args),
     }
 }
