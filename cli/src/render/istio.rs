@@ -92,6 +92,3 @@ fn configuration(args: &IstioArgs, accepted: &Accepted) -> anyhow::Result<(Vec<V
     objects.extend(plugin);
     Ok((objects, delivery))
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// Settings of the proxy that only its start reads: connections at most, and how long it takes leave.
 const PROXY: &str =
-    r#"{"terminationDrainDuration":"10s","runtimeValues":{"overload.global_downstream_max_connections":"10000"}}"#;
+    r#"{"terminationDrainDuration":"10s","proxyMetadata":{"ISTIO_META_GLOBAL_DOWNSTREAM_MAX_CONNECTIONS":"10000"}}"#;
 
 /// Account, pods and address.
 pub(super) fn workload(args: &ClusterArgs, accepted: &Accepted, delivery: &Delivery) -> Vec<Value> {

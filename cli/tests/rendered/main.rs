@@ -6,6 +6,11 @@
 
 #![cfg(test)]
 
+mod istio;
+mod kubernetes;
+mod large;
+mod network;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

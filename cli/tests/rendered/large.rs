@@ -1,0 +1,1 @@
+//! How policies of different sizes get to a gateway.
