@@ -3,7 +3,9 @@
 
 pub mod audit;
 pub mod collect;
+pub mod drain;
 pub mod key;
+mod local;
 mod members;
 pub mod policy;
 pub mod probe;

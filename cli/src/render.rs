@@ -5,6 +5,7 @@ pub mod common;
 pub mod envoy;
 pub mod istio;
 pub mod kubernetes;
+pub mod systemd;
 pub mod yaml;
 
 use clap::{Args, Subcommand};
@@ -25,6 +26,8 @@ enum RenderCommand {
     /// Print the objects of a gateway in a cluster without a mesh, with relay, collector and, where wanted, an agent and its
     /// signer.
     Kubernetes(Box<kubernetes::KubernetesArgs>),
+    /// Write units of a gateway, its relay, a collector and a signer into a folder, with what Envoy reads.
+    Systemd(Box<systemd::SystemdArgs>),
 }
 
 /// Runs `exeat render`.
@@ -33,5 +36,6 @@ pub fn run(args: RenderArgs) -> anyhow::Result<()> {
         RenderCommand::Envoy(args) => envoy::run(*args),
         RenderCommand::Istio(args) => istio::run(*args),
         RenderCommand::Kubernetes(args) => kubernetes::run(&args),
+        RenderCommand::Systemd(args) => systemd::run(&args),
     }
 }

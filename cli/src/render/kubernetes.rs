@@ -124,7 +124,7 @@ fn quantity(text: &str) -> Result<String, String> {
 }
 
 /// As the collector will read it.
-fn keep(text: &str) -> Result<String, String> {
+pub(super) fn keep(text: &str) -> Result<String, String> {
     crate::collect::keep(text).map(|_| text.to_owned())
 }
 
@@ -173,7 +173,6 @@ impl KubernetesArgs {
         let ca = format!("{}/ca.crt", pod::CA);
         let pair = |file: &str| format!("{}/{file}", gateway::TLS);
         let (certificate, key) = (pair("tls.crt"), pair("tls.key"));
-        let any = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let settings = Settings {
             configuration: &accepted.configuration,
             plugin: &accepted.plugin,
@@ -181,9 +180,9 @@ impl KubernetesArgs {
             gateway: &accepted.gateway,
             module: gateway::MODULE_FILE,
             vm_id: &self.vm_id,
-            listen: any(self.port),
+            listen: self.everywhere(self.port),
             admin: Admin::Loopback(SocketAddr::from((Ipv4Addr::LOCALHOST, gateway::ADMIN))),
-            metrics: Some(any(gateway::METRICS)),
+            metrics: Some(self.everywhere(gateway::METRICS)),
             collector: CollectorAddress::parse(&format!("127.0.0.1:{}", pod::COLLECTOR), None)?,
             resolvers: &self.resolver,
             ca: &self.ca,
@@ -222,6 +221,14 @@ impl KubernetesArgs {
         Ok(says)
     }
 
+    /// A port at every address of a pod, in the family that the cluster gives its services.
+    fn everywhere(&self, port: u16) -> SocketAddr {
+        match self.address {
+            IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+            IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+        }
+    }
+
     /// Name of the gateway with an ending.
     fn named(&self, ending: &str) -> String {
         format!("{}-{ending}", self.name)
@@ -241,6 +248,3 @@ impl KubernetesArgs {
         json!({"name": name, "namespace": self.namespace, "labels": self.labels(ending)})
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -23,7 +23,8 @@ fn name(alert: &Value) -> &str {
 /// Headings of docs/operations.md, as links to them are written.
 fn anchors() -> BTreeSet<String> {
     let page = std::fs::read_to_string(workspace().join("docs/operations.md")).unwrap();
-    let headings = page.lines().filter_map(|line| line.strip_prefix('#')).map(|line| line.trim_start_matches('#').trim());
+    let headings =
+        page.lines().filter_map(|line| line.strip_prefix('#')).map(|line| line.trim_start_matches('#').trim());
     let anchor = |heading: &str| {
         let lower = heading.to_lowercase();
         let kept = lower.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
@@ -66,8 +67,7 @@ fn each_alert_leads_to_a_runbook() {
 #[test]
 fn alerts_speak_of_what_is_really_exported() {
     let scene = Scene::start();
-    let named: BTreeSet<String> =
-        alerts().iter().flat_map(|alert| metrics(alert["expr"].as_str().unwrap())).collect();
+    let named: BTreeSet<String> = alerts().iter().flat_map(|alert| metrics(alert["expr"].as_str().unwrap())).collect();
     assert!(named.len() > 15, "{named:?}");
     scene.wait_for_all("every metric of the alerts", &named);
     // Nothing is wrong with a gateway that has just begun, and Prometheus can evaluate all of it.

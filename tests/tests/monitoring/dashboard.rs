@@ -17,8 +17,7 @@ fn panels(dashboard: &Value) -> Vec<Value> {
 
 /// The expressions of a panel, with what Grafana writes in place of variables.
 fn expressions(panel: &Value) -> Vec<String> {
-    let variables =
-        [("$__rate_interval", "1m"), ("$__range", "6h"), ("$gateway", ".*"), ("$collector", ".*")];
+    let variables = [("$__rate_interval", "1m"), ("$__range", "6h"), ("$gateway", ".*"), ("$collector", ".*")];
     let targets = panel["targets"].as_array().unwrap().iter();
     let of = |target: &Value| {
         let text = target["expr"].as_str().unwrap().to_owned();

@@ -26,8 +26,7 @@ impl Scene {
         let (upstream, authority) = (Upstream::start().unwrap(), Authority::new("acme").unwrap());
         let gateway = Gateway::prepare("configuration", upstream.address().port()).unwrap();
         let (certificate, key) = authority.server().unwrap().write(&gateway.file(""), "listener").unwrap();
-        let [collector, relay_at] =
-            [(); 2].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free().unwrap())));
+        let [collector, relay_at] = [(); 2].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free().unwrap())));
         let ready = gateway.file("relay.ready");
         let mut command = Command::new(artefacts::cli().unwrap());
         command.args(["collect", "--listen", &relay_at.to_string(), "--forward", &format!("http://{collector}")]);

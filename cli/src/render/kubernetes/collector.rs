@@ -61,7 +61,7 @@ fn container(args: &KubernetesArgs, mounts: Vec<Value>) -> Value {
         "exeat".to_owned(),
         "collect".to_owned(),
         "--listen".to_owned(),
-        format!("[::]:{}", pod::COLLECTOR),
+        args.everywhere(pod::COLLECTOR).to_string(),
         "--db".to_owned(),
         format!("{}/evidence.db", pod::DATA),
         "--keys".to_owned(),

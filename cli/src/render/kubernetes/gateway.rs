@@ -34,10 +34,11 @@ pub(super) const ADMIN: u16 = 15_000;
 /// Port of metrics.
 pub(super) const METRICS: u16 = 15_090;
 
-/// Seconds in which connections that are open may end, and the last records be delivered.
-const DRAIN: u32 = 15;
+/// Seconds in which connections that are open may end.
+const DRAIN: u32 = 10;
 
-/// Takes traffic away before Envoy is told to end, for it ends at once. Bash is in Envoy's image, a client is not.
+/// Takes traffic away before Envoy is told to end, for it ends at once, and leaves time for the last records. Bash is in Envoy's
+/// image, a client is not.
 const LEAVE: &str = r#"exec 3<>/dev/tcp/127.0.0.1/15000 && printf 'POST /drain_listeners?graceful HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n' >&3 && cat <&3 && sleep 15"#;
 
 /// Configuration, pods, and their address.
@@ -94,7 +95,7 @@ fn stateful_set(args: &KubernetesArgs, accepted: &Accepted, digest: &str) -> Val
                     "serviceAccountName": args.name,
                     "automountServiceAccountToken": false,
                     "enableServiceLinks": false,
-                    "terminationGracePeriodSeconds": DRAIN + 15,
+                    "terminationGracePeriodSeconds": DRAIN + 20,
                     "securityContext": pod::pod_security(User::Gateway),
                     "topologySpreadConstraints": [{
                         "maxSkew": 1,
@@ -143,7 +144,7 @@ fn envoy(args: &KubernetesArgs, accepted: &Accepted, mounts: Vec<Value>) -> Valu
             // What the module says of its configuration and of evidence.
             "--component-log-level", "wasm:info",
             // Needs shared memory, and is of no use in a pod.
-            "--disable-hot-restart",
+            "--disable-hot-restart", "--drain-time-s", DRAIN.to_string(), "--drain-strategy", "immediate",
         ],
         "env": variables,
         "ports": [
