@@ -5,3 +5,4 @@
 
 mod kubernetes;
 mod place;
+mod systemd;

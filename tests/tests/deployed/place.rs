@@ -1,18 +1,23 @@
 //! Where rendered commands run: their paths below a folder, their ports on loopback, their names those of this machine.
 
-use exeat_e2e::scenario::gateway::Gateway;
+use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
+use exeat_e2e::scenario::gateway::{Gateway, KEYID};
+use exeat_e2e::scenario::plain::HOST;
+use exeat_e2e::stage::client::Request;
 use exeat_e2e::stage::dns::Dns;
 use exeat_e2e::stage::process::Process;
 use exeat_e2e::stage::tls::Authority;
 use exeat_e2e::stage::upstream::Upstream;
 use exeat_e2e::stage::{artefacts, ports};
+use exeat_engine::context::sign::ContextFields;
+use exeat_engine::context::{DataClass, Provenance};
 use exeat_signer::client::{ControlClient, OpenSession};
 use exeat_signer::keeper::SessionRequest;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How long anything may take on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -93,6 +98,24 @@ impl Place {
         std::fs::set_permissions(directory.join("tls.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
+    /// A request that the policy allows, signed now.
+    pub(crate) fn signed(&self, path: &str) -> Request {
+        let authority = format!("{HOST}:{}", self.upstream.address().port());
+        let unsigned = UnsignedRequest::new("GET", &format!("http://{authority}{path}")).unwrap();
+        let context = ContextFields {
+            agent: "support/summarizer".to_owned(),
+            session: "s-1".to_owned(),
+            data_class: Some(DataClass::Internal),
+            provenance: vec![Provenance::User],
+            ..ContextFields::default()
+        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let options = SignOptions::new(KEYID, i64::try_from(now).unwrap());
+        let added = sign_request(&unsigned, &context, &self.gateway.signer, &options).unwrap().fields;
+        let request = Request::new("GET", path).header("host", &authority);
+        added.iter().fold(request, |request, (name, value)| request.header(name, value))
+    }
+
     /// Starts a rendered command of a part.
     pub(crate) fn start(&self, part: &str, words: &[String], variables: &[(&str, &str)]) -> Process {
         let mut command = self.command(part, words);
@@ -123,8 +146,8 @@ impl Place {
 pub(crate) fn session(control: &Path) -> OpenSession {
     let request = SessionRequest {
         agent: "support/summarizer".to_owned(),
-        data_class: Some(exeat_engine::context::DataClass::Internal),
-        provenance: vec![exeat_engine::context::Provenance::User],
+        data_class: Some(DataClass::Internal),
+        provenance: vec![Provenance::User],
         ..SessionRequest::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
