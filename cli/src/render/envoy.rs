@@ -4,6 +4,7 @@ pub mod bootstrap;
 pub mod inject;
 pub mod listener;
 mod metrics;
+mod overload;
 pub mod upstream;
 
 use super::common::{CommonArgs, text};
@@ -12,6 +13,7 @@ use anyhow::{Context, bail};
 use bootstrap::{Admin, ListenerTls, Settings};
 use clap::Args;
 use exeat_engine::policy::Configuration;
+use exeat_engine::policy::document::ByteSize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -66,6 +68,10 @@ pub struct EnvoyArgs {
     /// a signer's `spiffe` is held against the certificate.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     client_ca: Option<String>,
+    /// Memory that Envoy may take for connections and for bodies that it holds. Near it, new requests are answered 503 until
+    /// it has less: at the latest when those that hold it have taken a minute.
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = heap)]
+    max_heap: u64,
     /// Write the access log to this file instead of standard output.
     #[arg(long, value_name = "FILE")]
     access_log: Option<String>,
@@ -98,6 +104,7 @@ pub(crate) fn run(args: EnvoyArgs) -> anyhow::Result<()> {
         ca: &args.ca,
         access_log: args.access_log.as_deref(),
         secrets: args.secrets.as_deref(),
+        max_heap: args.max_heap,
         tls: args.tls_cert.as_deref().zip(args.tls_key.as_deref()).map(|(certificate, key)| ListenerTls {
             certificate,
             key,
@@ -127,6 +134,18 @@ pub(crate) fn run(args: EnvoyArgs) -> anyhow::Result<()> {
     };
     args.common.write(&bootstrap)
 }
+
+/// Reads `2GiB` and the like.
+fn heap(text: &str) -> Result<u64, String> {
+    let bytes = ByteSize::try_from(text.to_owned()).map_err(|error| error.to_string())?.0;
+    if bytes < LEAST_HEAP {
+        return Err("an Envoy with less than 64MiB would take no request".to_owned());
+    }
+    Ok(bytes)
+}
+
+/// Envoy itself, idle, with the filter compiled, takes a good part of it.
+const LEAST_HEAP: u64 = 64 << 20;
 
 /// What the filter takes and a rendered Envoy could not do.
 pub(super) fn check(configuration: &Configuration, secrets: Option<&str>) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 //! Built as JSON values: Envoy's schema is protobuf, and its own `--mode validate` is the only check that counts, which
 //! a test runs on everything rendered here.
 
+use super::overload;
 use super::upstream::{CollectorAddress, WAYS_OUT};
 use anyhow::{Context, bail};
 use exeat_engine::policy::Configuration;
@@ -40,6 +41,8 @@ pub struct Settings<'a> {
     pub access_log: Option<&'a str>,
     /// Folder of the secrets that are injected, where Envoy finds it.
     pub secrets: Option<&'a str>,
+    /// Bytes of Envoy's heap at most.
+    pub max_heap: u64,
     /// TLS of the listener; none: plain.
     pub tls: Option<ListenerTls<'a>>,
 }
@@ -102,9 +105,6 @@ pub(crate) const READ: u64 = 1 << 20;
 /// What the filter holds of a request in monitor mode at most.
 const MONITOR_HOLD: u64 = 1 << 20;
 
-/// Connections at most: a bound on memory.
-const MAX_CONNECTIONS: u64 = 10_000;
-
 impl Settings<'_> {
     /// The whole bootstrap.
     pub fn bootstrap(&self) -> Value {
@@ -148,15 +148,7 @@ impl Settings<'_> {
             // Clients that take every connection must not keep the operator out.
             "admin": {"address": self.admin.address(), "ignore_global_conn_limit": true},
             "static_resources": static_resources,
-            "overload_manager": {
-                "resource_monitors": [{
-                    "name": "envoy.resource_monitors.global_downstream_max_connections",
-                    "typed_config": {
-                        "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-                        "max_active_downstream_connections": MAX_CONNECTIONS,
-                    },
-                }],
-            },
+            "overload_manager": overload::manager(self.max_heap),
         });
         if let (Some(dynamic), Some(fields)) = (dynamic_resources, bootstrap.as_object_mut()) {
             fields.insert("dynamic_resources".to_owned(), dynamic);
