@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod common;
 pub mod envoy;
+pub mod envoy_gateway;
 pub mod istio;
 pub mod kubernetes;
 pub mod systemd;
@@ -21,6 +22,8 @@ pub struct RenderArgs {
 enum RenderCommand {
     /// Print the configuration of an Envoy (1.40) that lets nothing out but by the filter.
     Envoy(Box<envoy::EnvoyArgs>),
+    /// Print the objects of an egress gateway of Envoy Gateway that lets nothing out but by the filter.
+    EnvoyGateway(Box<envoy_gateway::EnvoyGatewayArgs>),
     /// Print the objects of an egress gateway of Istio that lets nothing out but by the filter.
     Istio(Box<istio::IstioArgs>),
     /// Print the objects of a gateway in a cluster without a mesh, with relay, collector and, where wanted, an agent and its
@@ -34,6 +37,7 @@ enum RenderCommand {
 pub fn run(args: RenderArgs) -> anyhow::Result<()> {
     match args.command {
         RenderCommand::Envoy(args) => envoy::run(*args),
+        RenderCommand::EnvoyGateway(args) => envoy_gateway::run(*args),
         RenderCommand::Istio(args) => istio::run(*args),
         RenderCommand::Kubernetes(args) => kubernetes::run(&args),
         RenderCommand::Systemd(args) => systemd::run(&args),

@@ -19,6 +19,10 @@ use std::path::PathBuf;
 /// Label that tells the pods of a gateway from others.
 pub const APP: &str = "app.kubernetes.io/name";
 
+/// Said where agents may ask the cluster's DNS.
+pub const DNS_LEADS_OUT: &str =
+    "Agents may ask the cluster's DNS. What it forwards leaves the cluster: let it forward nothing for them.";
+
 /// Arguments of every gateway in a cluster.
 #[derive(Debug, Args)]
 pub struct ClusterArgs {
@@ -100,13 +104,14 @@ pub(super) fn absolute(text: &str) -> Result<String, String> {
 }
 
 impl ClusterArgs {
-    /// What Envoy gets, as for any other, and then handed to `then`.
+    /// What Envoy gets, as for any other, handed to `then`. `plugin` is the configuration in one of its spellings.
     ///
     /// # Errors
     /// A collector that evidence may not go to, or a policy that needs what no gateway in a cluster has.
     pub fn with_settings<T>(
         &self,
         accepted: &Accepted,
+        plugin: &str,
         filter_file: Option<&str>,
         then: impl FnOnce(&Settings<'_>) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
@@ -121,7 +126,7 @@ impl ClusterArgs {
         let shown = self.collector_cert.as_ref().map(|_| (pair("tls.crt"), pair("tls.key")));
         then(&Settings {
             configuration: &accepted.configuration,
-            plugin: &accepted.plugin,
+            plugin,
             filter_file,
             gateway: &accepted.gateway,
             module: &module,
@@ -135,6 +140,8 @@ impl ClusterArgs {
             ca: &self.ca,
             access_log: None,
             secrets: None,
+            // Read at the start of proxies that others configure.
+            max_heap: 0,
             tls: None,
         })
     }

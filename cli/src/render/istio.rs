@@ -9,8 +9,8 @@ mod mesh;
 mod patches;
 mod workload;
 
-use super::cluster::delivery::Delivery;
-use super::cluster::network::{self, Peer};
+use super::cluster::delivery::{Delivery, check_sizes};
+use super::cluster::network::{self, Peer, Pods};
 use super::cluster::{AgentDns, ClusterArgs};
 use super::common::{Accepted, CommonArgs};
 use clap::{Args, ValueEnum};
@@ -46,7 +46,7 @@ pub enum Plugin {
 }
 
 /// Where Istio's control plane is.
-const CONTROLLER: Peer = Peer { namespace: "istio-system", label: ("app", "istiod"), port: 15_012 };
+const CONTROLLER: Peer<'_> = Peer { namespace: "istio-system", label: ("app", "istiod"), ports: &[15_012] };
 
 /// Runs `exeat render istio`.
 pub(crate) fn run(args: IstioArgs) -> anyhow::Result<()> {
@@ -59,13 +59,12 @@ pub(crate) fn run(args: IstioArgs) -> anyhow::Result<()> {
     });
     let mesh = !args.agents_outside_mesh;
     objects.extend(entries::entries(&args.cluster, &accepted));
-    objects.extend(network::policies(&args.cluster, &accepted, dns, &CONTROLLER, mesh)?);
-    let mut says = delivery.says(&args.cluster);
+    let pods = Pods { namespace: &args.cluster.namespace, labels: args.cluster.labels() };
+    objects.extend(network::policies(&args.cluster, &accepted, &pods, dns, &CONTROLLER, mesh)?);
+    let mut says = vec![delivery.says(&args.cluster)];
+    says.extend(check_sizes(&objects)?);
     if dns == AgentDns::Cluster {
-        says.push(
-            "Agents may ask the cluster's DNS. What it forwards leaves the cluster: let it forward nothing for them."
-                .to_owned(),
-        );
+        says.push(super::cluster::DNS_LEADS_OUT.to_owned());
     }
     if args.plugin == Plugin::WasmPlugin {
         says.push(
@@ -87,7 +86,7 @@ fn configuration(args: &IstioArgs, accepted: &Accepted) -> anyhow::Result<(Vec<V
         Plugin::WasmPlugin => (Delivery::Inline, patches::around_plugin(cluster, accepted, args.pull_secret.as_ref())?),
     };
     let mut objects = workload::workload(cluster, accepted, &delivery);
-    objects.extend(delivery.deliver(cluster)?);
+    objects.extend(delivery.deliver(cluster, &cluster.namespace)?);
     objects.extend(mesh::entrance(cluster, !args.agents_outside_mesh, args.plugin));
     objects.extend(plugin);
     Ok((objects, delivery))

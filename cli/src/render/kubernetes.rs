@@ -123,6 +123,20 @@ fn quantity(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err("write a size such as 512Mi or 20Gi".to_owned()) }
 }
 
+/// Bytes of Envoy's heap, of a memory such as `1Gi`: half of it. The other half is for the VMs, which hold the policy, the queue of
+/// evidence and nonces (docs/operations.md, sizes).
+pub(super) fn heap(memory: &str) -> anyhow::Result<u64> {
+    let digits = memory.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u32 = match memory.strip_prefix(digits) {
+        Some("Mi" | "M") => 20,
+        Some("Gi" | "G") => 30,
+        Some("Ti") => 40,
+        _ => bail!("{memory:?} is no size such as 512Mi"),
+    };
+    let count: u64 = digits.parse().with_context(|| format!("{memory:?} is no size such as 512Mi"))?;
+    count.checked_mul(1 << (unit - 1)).with_context(|| format!("{memory:?} is more than there is"))
+}
+
 /// As the collector will read it.
 pub(super) fn keep(text: &str) -> Result<String, String> {
     crate::collect::keep(text).map(|_| text.to_owned())
@@ -188,6 +202,7 @@ impl KubernetesArgs {
             ca: &self.ca,
             access_log: None,
             secrets: self.secrets.as_ref().map(|_| gateway::SECRETS),
+            max_heap: heap(&self.memory)?,
             // Certificates of signers are asked for, so that a policy may name them.
             tls: Some(ListenerTls { certificate: &certificate, key: &key, client_ca: Some(&ca) }),
         };

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Kinds whose definitions are not among the vectors. They are few and small, and listed here so that no other is left out.
-const WITHOUT_DEFINITION: [(&str, &str); 9] = [
+const WITHOUT_DEFINITION: [(&str, &str); 10] = [
     ("networking.istio.io/v1", "Gateway"),
     ("networking.istio.io/v1", "VirtualService"),
     ("networking.istio.io/v1", "DestinationRule"),
@@ -24,6 +24,7 @@ const WITHOUT_DEFINITION: [(&str, &str); 9] = [
     ("security.istio.io/v1", "AuthorizationPolicy"),
     ("gateway.networking.k8s.io/v1", "GatewayClass"),
     ("gateway.networking.k8s.io/v1", "Gateway"),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     ("gateway.envoyproxy.io/v1alpha1", "EnvoyProxy"),
     ("gateway.envoyproxy.io/v1alpha1", "EnvoyPatchPolicy"),
 ];

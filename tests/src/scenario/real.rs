@@ -60,6 +60,22 @@ pub struct Around {
     pub module: Option<PathBuf>,
     /// Whether there is no collector yet.
     pub alone: bool,
+    /// Another platform's bootstrap and listeners, in place of what `exeat render envoy` prints.
+    pub platform: Option<Platform>,
+}
+
+/// Bootstrap and listeners (a filesystem LDS file) of a gateway.
+pub type Platform = fn(&Gateway, &Places) -> Result<(String, String)>;
+
+/// Where the parts around a gateway are.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// Where it listens.
+    pub listener: SocketAddr,
+    /// Where evidence goes.
+    pub collector: SocketAddr,
+    /// The name server.
+    pub resolver: SocketAddr,
 }
 
 impl RealEnvoy {
@@ -408,6 +424,9 @@ fn render(
     resolver: SocketAddr,
     around: &Around,
 ) -> Result<(String, String)> {
+    if let Some(platform) = around.platform {
+        return platform(gateway, &Places { listener, collector, resolver });
+    }
     let listeners = gateway.file("listener.yaml");
     let bootstrap = exeat(&["render", "envoy"], |command| {
         command.args(gateway.sources());

@@ -3,8 +3,11 @@
 //! A filter reads no files, but Envoy does: where the policy does not fit the object, the listener names a file that holds the
 //! filter with its configuration, and Envoy takes it anew whenever it changes.
 
+use super::names::Namespace;
 use super::{ClusterArgs, pod};
 use crate::policy::write_whole;
+use crate::render::common::Accepted;
+use crate::render::envoy::bootstrap::Settings;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
@@ -17,6 +20,37 @@ const ANNOTATIONS: usize = 1024;
 
 /// Bytes that the values of a ConfigMap may have together (`MaxSecretSize` of k8s.io/kubernetes, which holds for both).
 pub const CONFIG_MAP: usize = 1024 * 1024;
+
+/// Bytes of a request that etcd takes (`--max-request-bytes`).
+pub const STORED: usize = 1_536 * 1024;
+
+/// What must be said of the sizes of objects, whatever makes them large.
+///
+/// # Errors
+/// An object that no cluster stores.
+pub fn check_sizes(objects: &[Value]) -> anyhow::Result<Option<String>> {
+    let mut large = Vec::new();
+    for object in objects {
+        let bytes = object.to_string().len();
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let name = format!("{} {}", text("/kind"), text("/metadata/name"));
+        if bytes > STORED {
+            bail!(
+                "the {name} would have {bytes} bytes, and a cluster stores {STORED}; name fewer networks, or wider ones"
+            );
+        }
+        if bytes > Delivery::INLINE {
+            large.push(name);
+        }
+    }
+    Ok((!large.is_empty()).then(|| {
+        format!(
+            "Apply with kubectl apply --server-side: without it kubectl keeps a copy of an object in an annotation, which has no \
+             room for {}.",
+            large.join(", ")
+        )
+    }))
+}
 
 /// How a policy gets there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,16 +70,49 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    /// The way for an object of this size as JSON, whose filter would have this file.
+    /// Bytes that an object may have as JSON.
+    pub const INLINE: usize = APPLIED - ANNOTATIONS;
+
+    /// Renders the object that configures Envoy, and says how the policy gets there: within it where it fits, as it was
+    /// written or without its white space.
     ///
     /// # Errors
     /// The file is too large for a cluster, and no image is named.
-    pub fn choose(args: &ClusterArgs, object: &Value, filter: &Value) -> anyhow::Result<Self> {
-        let inline = object.to_string().len();
-        if inline <= APPLIED - ANNOTATIONS {
-            return Ok(Self::Inline);
+    pub fn choose(
+        args: &ClusterArgs,
+        accepted: &Accepted,
+        object: impl Fn(&Settings<'_>) -> Value,
+    ) -> anyhow::Result<(Value, Self)> {
+        let compact = accepted.plugin_document.to_string();
+        for text in [&accepted.plugin, &compact] {
+            let whole = args.with_settings(accepted, text, None, |settings| Ok(object(settings)))?;
+            if whole.to_string().len() <= Self::INLINE {
+                return Ok((whole, Self::Inline));
+            }
         }
-        let file = filter.to_string();
+        let file =
+            args.with_settings(accepted, &compact, None, |settings| Ok(settings.filter_resource().to_string()))?;
+        let delivery = Self::of_file(args, file)?;
+        let around = args.with_settings(accepted, &compact, Some(&delivery.path()), |settings| Ok(object(settings)))?;
+        Ok((around, delivery))
+    }
+
+    /// For plugins of a platform, which have no way but their object.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub fn must_fit(object: &Value, instead: &str) -> anyhow::Result<()> {
+        let bytes = object.to_string().len();
+        if bytes > Self::INLINE {
+            bail!(
+                "the policy makes an object of {bytes} bytes, and kubectl apply takes {}; use {instead}, which reads it from a file",
+                Self::INLINE
+            );
+        }
+        Ok(())
+    }
+
+    fn of_file(args: &ClusterArgs, file: String) -> anyhow::Result<Self> {
         if file.len() <= CONFIG_MAP {
             return Ok(Self::ConfigMap { file });
         }
@@ -61,8 +128,8 @@ impl Delivery {
     }
 
     /// Where Envoy reads the filter from.
-    pub fn path(&self) -> Option<String> {
-        (*self != Self::Inline).then(|| format!("{}/{}", pod::POLICY, pod::POLICY_FILE))
+    fn path(&self) -> String {
+        format!("{}/{}", pod::POLICY, pod::POLICY_FILE)
     }
 
     /// Name of the ConfigMap.
@@ -74,13 +141,13 @@ impl Delivery {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn deliver(&self, args: &ClusterArgs) -> anyhow::Result<Option<Value>> {
+    pub fn deliver(&self, args: &ClusterArgs, namespace: &Namespace) -> anyhow::Result<Option<Value>> {
         match self {
             Self::Inline => Ok(None),
             Self::ConfigMap { file } => Ok(Some(json!({
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
-                "metadata": args.metadata(&self.config_map(args)),
+                "metadata": {"name": self.config_map(args), "namespace": namespace, "labels": args.labels()},
                 "data": {pod::POLICY_FILE: file},
             }))),
             Self::Image { file } => {
@@ -91,23 +158,65 @@ impl Delivery {
     }
 
     /// What was chosen, for whoever applies it.
-    pub fn says(&self, args: &ClusterArgs) -> Vec<String> {
+    pub fn says(&self, args: &ClusterArgs) -> String {
         match self {
-            Self::Inline => vec!["The policy stands in the gateway's configuration: kubectl apply takes it.".to_owned()],
-            Self::ConfigMap { file } => vec![
-                format!(
-                    "The policy is a file of {} bytes, too large for the gateway's configuration: the ConfigMap {} holds it.",
-                    file.len(),
-                    self.config_map(args)
-                ),
-                "Apply with kubectl apply --server-side: without it kubectl keeps a copy in an annotation, which has no room."
-                    .to_owned(),
-            ],
-            Self::Image { file } => vec![format!(
+            Self::Inline => "The policy stands in the gateway's configuration.".to_owned(),
+            Self::ConfigMap { file } => format!(
+                "The policy is a file of {} bytes, too large for the gateway's configuration: the ConfigMap {} holds it.",
+                file.len(),
+                self.config_map(args)
+            ),
+            Self::Image { file } => format!(
                 "The policy is a file of {} bytes, too large for any object: it is read from an image, as {}.",
                 file.len(),
                 pod::POLICY_FILE
-            )],
+            ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    }
+
+    fn args(more: &[&str]) -> ClusterArgs {
+        let usual = ["exeat", "--agents", "agents", "--module", "/exeat.wasm", "--collector", "127.0.0.1:9470"];
+        Command::try_parse_from([&usual[..], more].concat()).unwrap().cluster
+    }
+
+    #[test]
+    fn a_config_map_is_filled_to_the_last_byte() {
+        let digest = format!("policy@sha256:{}", "0".repeat(64));
+        let image = args(&["--policy-file", "filter.json", "--policy-image", &digest]);
+        for (bytes, fits) in [(CONFIG_MAP, true), (CONFIG_MAP + 1, false)] {
+            let file = "x".repeat(bytes);
+            assert_eq!(matches!(Delivery::of_file(&args(&[]), file.clone()), Ok(Delivery::ConfigMap { .. })), fits);
+            assert_eq!(matches!(Delivery::of_file(&image, file).unwrap(), Delivery::ConfigMap { .. }), fits);
+        }
+        let said = Delivery::of_file(&args(&[]), "x".repeat(CONFIG_MAP + 1)).unwrap_err().to_string();
+        assert!(said.contains("1048577 bytes") && said.contains("--policy-image"), "{said}");
+    }
+
+    #[test]
+    fn sizes_are_spoken_of_from_where_they_matter() {
+        let object = |bytes: usize| {
+            let object = json!({"kind": "NetworkPolicy", "metadata": {"name": "large"}, "spec": ""});
+            let spec = "x".repeat(bytes - object.to_string().len());
+            json!({"kind": "NetworkPolicy", "metadata": {"name": "large"}, "spec": spec})
+        };
+        assert_eq!(object(2_000).to_string().len(), 2_000);
+        assert_eq!(check_sizes(&[object(Delivery::INLINE)]).unwrap(), None);
+        let said = check_sizes(&[object(Delivery::INLINE + 1)]).unwrap().unwrap();
+        assert!(said.contains("--server-side") && said.contains("NetworkPolicy large"), "{said}");
+        assert!(check_sizes(&[object(STORED)]).unwrap().is_some());
+        let said = check_sizes(&[object(STORED + 1)]).unwrap_err().to_string();
+        assert!(said.contains("NetworkPolicy large would have 1572865 bytes"), "{said}");
     }
 }

@@ -15,33 +15,48 @@ use std::net::IpAddr;
 pub(crate) const NAMESPACE: &str = "kubernetes.io/metadata.name";
 
 /// A peer in another namespace, which the gateway or its agents need.
-pub struct Peer {
+pub struct Peer<'a> {
     /// Its namespace.
-    pub namespace: &'static str,
+    pub namespace: &'a str,
     /// A label of its pods.
-    pub label: (&'static str, &'static str),
-    /// Its port.
-    pub port: u16,
+    pub label: (&'a str, &'a str),
+    /// Its ports.
+    pub ports: &'a [u16],
+}
+
+/// The gateway's pods.
+pub struct Pods<'a> {
+    /// Where they are.
+    pub namespace: &'a super::Namespace,
+    /// Labels that no others have.
+    pub labels: Value,
 }
 
 /// The cluster's DNS, by the labels that it has everywhere.
 const DNS: (&str, (&str, &str)) = ("kube-system", ("k8s-app", "kube-dns"));
 
-/// Policies of the gateway and of each namespace of agents. `controller` is whom proxies get their configuration from.
+/// Policies of the gateway and of each namespace of agents. `controller` is whom proxies get their configuration from; agents
+/// reach it only where they have proxies of their own.
 pub fn policies(
     args: &ClusterArgs,
     accepted: &Accepted,
+    pods: &Pods<'_>,
     agent_dns: AgentDns,
-    controller: &Peer,
-    agents_need_controller: bool,
+    controller: &Peer<'_>,
+    agents_have_proxies: bool,
 ) -> anyhow::Result<Vec<Value>> {
-    let mut all = vec![of_gateway(args, accepted, controller)?];
-    let more = agents_need_controller.then_some(controller);
-    all.extend(args.agents.iter().map(|namespace| of_agents(args, namespace, agent_dns, more)));
+    let mut all = vec![of_gateway(args, accepted, pods, controller)?];
+    let more = agents_have_proxies.then_some(controller);
+    all.extend(args.agents.iter().map(|namespace| of_agents(args, pods, namespace, agent_dns, more)));
     Ok(all)
 }
 
-fn of_gateway(args: &ClusterArgs, accepted: &Accepted, controller: &Peer) -> anyhow::Result<Value> {
+fn of_gateway(
+    args: &ClusterArgs,
+    accepted: &Accepted,
+    pods: &Pods<'_>,
+    controller: &Peer<'_>,
+) -> anyhow::Result<Value> {
     let agents =
         args.agents.iter().map(|namespace| json!({"namespaceSelector": {"matchLabels": {NAMESPACE: namespace}}}));
     let mut egress = match args.resolver.is_empty() {
@@ -59,9 +74,9 @@ fn of_gateway(args: &ClusterArgs, accepted: &Accepted, controller: &Peer) -> any
     Ok(json!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": args.metadata(args.name.as_str()),
+        "metadata": {"name": args.name, "namespace": pods.namespace, "labels": args.labels()},
         "spec": {
-            "podSelector": {"matchLabels": args.labels()},
+            "podSelector": {"matchLabels": pods.labels},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [{"from": agents.collect::<Vec<_>>(), "ports": [tcp(args.port)]}],
             "egress": egress,
@@ -69,11 +84,17 @@ fn of_gateway(args: &ClusterArgs, accepted: &Accepted, controller: &Peer) -> any
     }))
 }
 
-fn of_agents(args: &ClusterArgs, namespace: &super::Namespace, dns: AgentDns, controller: Option<&Peer>) -> Value {
+fn of_agents(
+    args: &ClusterArgs,
+    pods: &Pods<'_>,
+    namespace: &super::Namespace,
+    dns: AgentDns,
+    controller: Option<&Peer<'_>>,
+) -> Value {
     let gateway = json!({
         "to": [{
-            "namespaceSelector": {"matchLabels": {NAMESPACE: args.namespace}},
-            "podSelector": {"matchLabels": args.labels()},
+            "namespaceSelector": {"matchLabels": {NAMESPACE: pods.namespace}},
+            "podSelector": {"matchLabels": pods.labels},
         }],
         "ports": [tcp(args.port)],
     });
@@ -106,14 +127,14 @@ pub(crate) fn dns_at(address: IpAddr, port: u16) -> Value {
     })
 }
 
-fn to(peer: &Peer) -> Value {
+fn to(peer: &Peer<'_>) -> Value {
     let (key, value) = peer.label;
     json!({
         "to": [{
             "namespaceSelector": {"matchLabels": {NAMESPACE: peer.namespace}},
             "podSelector": {"matchLabels": {key: value}},
         }],
-        "ports": [tcp(peer.port)],
+        "ports": peer.ports.iter().map(|port| tcp(*port)).collect::<Vec<_>>(),
     })
 }
 

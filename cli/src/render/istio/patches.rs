@@ -9,13 +9,7 @@ use serde_json::{Value, json};
 
 /// The EnvoyFilter that brings everything, and how the policy gets there.
 pub(super) fn whole(args: &ClusterArgs, accepted: &Accepted) -> anyhow::Result<(Value, Delivery)> {
-    let inline =
-        |settings: &Settings<'_>| Ok((envoy_filter(args, whole_patches(args, settings)), settings.filter_resource()));
-    let (filter, file) = args.with_settings(accepted, None, inline)?;
-    let delivery = Delivery::choose(args, &filter, &file)?;
-    let Some(path) = delivery.path() else { return Ok((filter, delivery)) };
-    let by_file = |settings: &Settings<'_>| Ok(envoy_filter(args, whole_patches(args, settings)));
-    Ok((args.with_settings(accepted, Some(&path), by_file)?, delivery))
+    Delivery::choose(args, accepted, |settings| envoy_filter(args, whole_patches(args, settings)))
 }
 
 fn whole_patches(args: &ClusterArgs, settings: &Settings<'_>) -> Vec<Value> {
@@ -60,7 +54,8 @@ pub(super) fn around_plugin(
         "metadata": args.metadata(args.name.as_str()),
         "spec": spec,
     });
-    let filter = args.with_settings(accepted, None, |settings| {
+    Delivery::must_fit(&plugin, "--plugin envoyfilter")?;
+    let filter = args.with_settings(accepted, &accepted.plugin, None, |settings| {
         // Istio gives its plugins no id, and the guard must share theirs.
         let settings =
             Settings { vm_id: "", admin: settings.admin.clone(), collector: settings.collector.clone(), ..*settings };
