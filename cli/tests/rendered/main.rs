@@ -11,6 +11,7 @@ mod istio;
 mod kubernetes;
 mod large;
 mod network;
+mod pages;
 mod pods;
 mod units;
 

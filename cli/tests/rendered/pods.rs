@@ -3,9 +3,13 @@
 use crate::istio::{IMAGE, of_kind, run};
 use crate::kubernetes::{Definitions, documents};
 use clap::{Parser, Subcommand};
+use exeat_cli::audit::AuditArgs;
 use exeat_cli::collect::CollectArgs;
 use exeat_cli::drain::DrainArgs;
+use exeat_cli::key::KeyArgs;
+use exeat_cli::policy::PolicyArgs;
 use exeat_cli::probe::ProbeArgs;
+use exeat_cli::render::RenderArgs;
 use exeat_cli::signer::SignerArgs;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +23,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Audit(Box<AuditArgs>),
+    Key(KeyArgs),
+    Policy(Box<PolicyArgs>),
+    Render(Box<RenderArgs>),
     Collect(Box<CollectArgs>),
     Drain(DrainArgs),
     Probe(ProbeArgs),

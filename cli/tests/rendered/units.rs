@@ -147,7 +147,7 @@ fn credentials_are_handed_over_and_read() {
 
 fn until_end(text: &str) -> &str {
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(text.len());
-    &text[..end]
+    text.get(..end).unwrap_or(text)
 }
 
 #[test]

@@ -134,7 +134,8 @@ fn folder(image: &Image) -> Value {
     json!({
         "name": "folder",
         "image": image,
-        "command": ["mkdir", "-m", "0755", format!("{VOLUME}/{FOLDER}")],
+        // A pod that is set up anew may have it already.
+        "command": ["mkdir", "-p", "-m", "0755", format!("{VOLUME}/{FOLDER}")],
         "resources": pod::resources("10m", "16Mi", "64Mi"),
         "securityContext": pod::container_security(),
         "volumeMounts": [{"name": "run", "mountPath": VOLUME}],
