@@ -48,6 +48,10 @@ pub struct ClusterArgs {
     /// referred to.
     #[arg(long, value_name = "SECRET", default_value = "exeat-gateway")]
     pub secret: Name,
+    /// The Secret with what the policy names under `credentials.inject`: a key each, whose whole content is the value of the
+    /// header. It is only referred to.
+    #[arg(long, value_name = "SECRET")]
+    pub credentials: Option<Name>,
     /// Where evidence goes: plain HTTP on loopback, else TLS with --collector-ca.
     #[arg(long, value_name = "HOST:PORT")]
     pub collector: String,
@@ -139,8 +143,8 @@ impl ClusterArgs {
             resolvers: &self.resolver,
             ca: &self.ca,
             access_log: None,
-            secrets: None,
-            // Read at the start of proxies that others configure.
+            secrets: Some(pod::CREDENTIALS),
+            secret_files: Some(pod::CREDENTIAL_SOURCES),
             max_heap: 0,
             tls: None,
         })
@@ -153,14 +157,14 @@ impl ClusterArgs {
                  collector; keep them apart"
             );
         }
-        let policy = accepted.configuration.policy();
-        if let Some((destination, header, secret)) = policy.injected().next() {
+        let injected = accepted.configuration.policy().injected().next();
+        if let (Some((destination, header, secret)), None) = (injected, &self.credentials) {
             bail!(
-                "the destination {destination:?} gets {header} from the secret {secret:?}, and in a cluster no file of it can be \
-                 rendered yet; use `exeat render envoy --secrets`, or let the agent send it (`keep`, with `sha256`)"
+                "the destination {destination:?} gets {header} from the secret {secret:?}, and nothing says where secrets are; give \
+                 --credentials SECRET, a Secret with a key {secret} whose whole content is the value of the header"
             );
         }
-        super::envoy::check(&accepted.configuration, None)
+        super::envoy::check(&accepted.configuration, Some(pod::CREDENTIALS))
     }
 
     /// Labels of the gateway's pods.

@@ -104,6 +104,7 @@ pub(crate) fn run(args: EnvoyArgs) -> anyhow::Result<()> {
         ca: &args.ca,
         access_log: args.access_log.as_deref(),
         secrets: args.secrets.as_deref(),
+        secret_files: None,
         max_heap: args.max_heap,
         tls: args.tls_cert.as_deref().zip(args.tls_key.as_deref()).map(|(certificate, key)| ListenerTls {
             certificate,

@@ -10,7 +10,7 @@ mod workload;
 use super::cluster::delivery::{Delivery, check_sizes};
 use super::cluster::names::{Name, Namespace};
 use super::cluster::network::{self, Peer, Pods};
-use super::cluster::{AgentDns, ClusterArgs};
+use super::cluster::{AgentDns, ClusterArgs, pod};
 use super::common::{Accepted, CommonArgs};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -100,6 +100,7 @@ fn configuration(args: &EnvoyGatewayArgs, accepted: &Accepted) -> anyhow::Result
         }
     };
     let mut objects = workload::workload(args, accepted, &delivery);
+    objects.extend(pod::credential_sources(cluster, accepted, args.proxies())?);
     objects.extend(delivery.deliver(cluster, args.proxies())?);
     objects.extend(plugin);
     Ok((objects, delivery))

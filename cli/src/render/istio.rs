@@ -11,7 +11,7 @@ mod workload;
 
 use super::cluster::delivery::{Delivery, check_sizes};
 use super::cluster::network::{self, Peer, Pods};
-use super::cluster::{AgentDns, ClusterArgs};
+use super::cluster::{AgentDns, ClusterArgs, pod};
 use super::common::{Accepted, CommonArgs};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -86,6 +86,7 @@ fn configuration(args: &IstioArgs, accepted: &Accepted) -> anyhow::Result<(Vec<V
         Plugin::WasmPlugin => (Delivery::Inline, patches::around_plugin(cluster, accepted, args.pull_secret.as_ref())?),
     };
     let mut objects = workload::workload(cluster, accepted, &delivery);
+    objects.extend(pod::credential_sources(cluster, accepted, &cluster.namespace)?);
     objects.extend(delivery.deliver(cluster, &cluster.namespace)?);
     objects.extend(mesh::entrance(cluster, !args.agents_outside_mesh, args.plugin));
     objects.extend(plugin);

@@ -202,6 +202,7 @@ impl KubernetesArgs {
             ca: &self.ca,
             access_log: None,
             secrets: self.secrets.as_ref().map(|_| gateway::SECRETS),
+            secret_files: None,
             max_heap: heap(&self.memory)?,
             // Certificates of signers are asked for, so that a policy may name them.
             tls: Some(ListenerTls { certificate: &certificate, key: &key, client_ca: Some(&ca) }),

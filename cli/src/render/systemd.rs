@@ -205,6 +205,7 @@ impl SystemdArgs {
             ca: &self.ca,
             access_log: None,
             secrets: Some(CREDENTIALS),
+            secret_files: None,
             max_heap: super::kubernetes::heap(&self.memory)?,
             tls: self.is_tls().then_some(ListenerTls { certificate: &certificate, key: &key, client_ca: Some(&ca) }),
         };

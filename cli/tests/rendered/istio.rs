@@ -135,6 +135,13 @@ fn a_wasm_plugin_shares_the_vm_of_its_guards_and_is_named_by_digest() {
     // The filter itself is not there a second time.
     assert!(!guards.contains(r#""name":"exeat","root_id":"exeat""#));
     assert!(patches(&all).iter().all(|patch| patch["patch"]["operation"] != "REPLACE"));
+    // What a merge could not do is not written as if it could.
+    let merged = patches(&all).iter().find(|patch| patch["applyTo"] == "NETWORK_FILTER").unwrap();
+    let manager = merged["patch"]["value"]["typed_config"].as_object().unwrap();
+    assert!(
+        !manager.contains_key("http_filters") && manager.values().all(|value| *value != json!(false)),
+        "{manager:?}"
+    );
 }
 
 /// Secrets are referred to, by the names of the variables that hold them.
@@ -178,5 +185,52 @@ fn wrong_arguments_are_refused_with_what_to_do() {
         let said = String::from_utf8_lossy(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(!output.status.success() && said.contains(says), "{more:?}: {said}");
         assert!(output.stdout.is_empty(), "{more:?}");
+    }
+}
+
+/// The one thing that a policy asks of the deployment besides its own variables.
+#[test]
+fn credentials_are_asked_for_and_only_referred_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let compiled = folder.path().join("exeat.json");
+    let policy = json!({
+        "role": "filter",
+        "gateway": {"id": "g", "key": {"env": "EXEAT_GATEWAY_KEY"}, "collector": {"cluster": "evidence"}},
+        "policy": {
+            "schema": "exeat/v1", "revision": "1",
+            "signers": [{"id": "s", "keys": [{"public": "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="}], "agents": ["*"]}],
+            "destinations": {"model": {"hosts": ["api.model.example"], "credentials": {"inject": {"authorization": "model-key"}}}},
+            "agents": {"a": {"allow": [{"id": "r", "to": ["model"], "paths": ["/**"]}]}},
+        },
+    });
+    std::fs::write(&compiled, policy.to_string()).unwrap();
+    let usual = [
+        "--config",
+        compiled.to_str().unwrap(),
+        "--image",
+        IMAGE,
+        "--agents",
+        "agents",
+        "--collector",
+        "127.0.0.1:9470",
+    ];
+    for platform in ["istio", "envoy-gateway"] {
+        let output = run(platform, &usual);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains("give --credentials SECRET, a Secret with a key model-key"),
+            "{said}"
+        );
+        let output = run(platform, &[&usual[..], &["--credentials", "keys"]].concat());
+        let all = documents(&String::from_utf8(output.stdout).unwrap());
+        let definitions = Definitions::read();
+        all.iter().for_each(|object| definitions.check(object).unwrap());
+        let source: Value =
+            serde_json::from_str(of_kind(&all, "ConfigMap")[0]["data"]["model-key.json"].as_str().unwrap()).unwrap();
+        let secret = &source["resources"][0]["generic_secret"]["secret"];
+        assert_eq!(secret, &json!({"filename": "/etc/exeat/credentials/model-key"}));
+        let text = json!(all).to_string();
+        assert!(text.contains(r#""secret":{"secretName":"keys"}"#) && of_kind(&all, "Secret").is_empty());
+        assert!(text.contains("/etc/exeat/credential-sources/model-key.json"));
     }
 }

@@ -69,7 +69,7 @@ pub(crate) fn apply(all: &[Value], places: &Places, listener: &mut Value) -> Vec
     clusters
 }
 
-/// Messages are merged, lists added to, as protobuf does.
+/// Messages are merged, lists added to, as protobuf does (pkg/proto/merge).
 fn merge(into: &mut Value, from: &Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
@@ -78,6 +78,8 @@ fn merge(into: &mut Value, from: &Value) {
             }
         }
         (Value::Array(into), Value::Array(from)) => into.extend(from.iter().cloned()),
+        // Protobuf takes what is false, or nothing, for what is not set.
+        (into, from) if !into.is_null() && (*from == false || *from == 0 || *from == "") => {}
         (into, from) => *into = from.clone(),
     }
 }

@@ -2,7 +2,9 @@
 //! rendered for them, on the real Envoy with the real module.
 #![cfg(test)]
 
+mod credentials;
 mod envoy_gateway;
 mod istio;
+mod mesh;
 mod mounted;
 mod scene;

@@ -62,14 +62,19 @@ fn context() -> ContextFields {
     }
 }
 
-/// Status, reason and how many requests arrived, of a signed request.
-pub(crate) fn ask(real: &mut RealEnvoy, method: &str, path: &str, body: &[u8]) -> (u16, String, usize) {
+/// A request as a signer would send it.
+pub(crate) fn signed(real: &RealEnvoy, method: &str, path: &str, body: &[u8]) -> WireRequest {
     let url = format!("http://{HOST}:{}{path}", real.upstream_port());
     let mut unsigned = UnsignedRequest::new(method, &url).unwrap();
     if !body.is_empty() {
         unsigned = unsigned.field("content-type", "application/json").body(body.to_vec());
     }
-    let request = WireRequest::signed(&unsigned, &context(), real).unwrap();
+    WireRequest::signed(&unsigned, &context(), real).unwrap()
+}
+
+/// Status, reason and how many requests arrived, of a signed request.
+pub(crate) fn ask(real: &mut RealEnvoy, method: &str, path: &str, body: &[u8]) -> (u16, String, usize) {
+    let request = signed(real, method, path, body);
     send(real, &request)
 }
 

@@ -2,6 +2,8 @@
 
 use super::ClusterArgs;
 use super::delivery::Delivery;
+use super::names::Namespace;
+use crate::render::common::Accepted;
 use exeat_engine::policy::Configuration;
 use serde_json::{Value, json};
 
@@ -23,6 +25,12 @@ pub const COLLECTOR_CA: &str = "/etc/exeat/collector-ca";
 /// Where the certificate is mounted that is shown to the collector.
 pub const COLLECTOR_CERT: &str = "/etc/exeat/collector-cert";
 
+/// Where the values of headers are mounted that the gateway adds.
+pub const CREDENTIALS: &str = "/etc/exeat/credentials";
+
+/// Where files are mounted that say so to Envoy.
+pub const CREDENTIAL_SOURCES: &str = "/etc/exeat/credential-sources";
+
 /// A volume and where it is mounted.
 struct Mount {
     name: &'static str,
@@ -31,7 +39,7 @@ struct Mount {
 }
 
 /// Volumes of the pod, and mounts of its proxy.
-pub fn volumes(args: &ClusterArgs, delivery: &Delivery) -> (Vec<Value>, Vec<Value>) {
+pub fn volumes(args: &ClusterArgs, accepted: &Accepted, delivery: &Delivery) -> (Vec<Value>, Vec<Value>) {
     let image =
         |reference: &super::names::Image| ("image", json!({"reference": reference, "pullPolicy": "IfNotPresent"}));
     let module =
@@ -52,13 +60,49 @@ pub fn volumes(args: &ClusterArgs, delivery: &Delivery) -> (Vec<Value>, Vec<Valu
         path: COLLECTOR_CERT,
         source: ("secret", json!({"secretName": name})),
     });
-    let mounts: Vec<Mount> = [module, policy, ca, certificate].into_iter().flatten().collect();
+    let injects = accepted.configuration.policy().injected().next().is_some();
+    let credentials = args.credentials.as_ref().filter(|_| injects);
+    let values = credentials.map(|name| Mount {
+        name: "exeat-credentials",
+        path: CREDENTIALS,
+        source: ("secret", json!({"secretName": name})),
+    });
+    let sources = credentials.map(|_| Mount {
+        name: "exeat-credential-sources",
+        path: CREDENTIAL_SOURCES,
+        source: ("configMap", json!({"name": sources_name(args)})),
+    });
+    let mounts: Vec<Mount> = [module, policy, ca, certificate, values, sources].into_iter().flatten().collect();
     let volume = |mount: &Mount| {
         let (kind, source) = &mount.source;
         json!({"name": mount.name, *kind: source})
     };
     let mounted = |mount: &Mount| json!({"name": mount.name, "mountPath": mount.path, "readOnly": true});
     (mounts.iter().map(volume).collect(), mounts.iter().map(mounted).collect())
+}
+
+fn sources_name(args: &ClusterArgs) -> String {
+    format!("{}-credentials", args.name)
+}
+
+/// The files that say to Envoy where the values are, where the policy has any.
+///
+/// # Errors
+/// As [`ClusterArgs::with_settings`].
+pub fn credential_sources(
+    args: &ClusterArgs,
+    accepted: &Accepted,
+    namespace: &Namespace,
+) -> anyhow::Result<Option<Value>> {
+    let files = args.with_settings(accepted, &accepted.plugin, None, |settings| Ok(settings.secret_sources()))?;
+    Ok((!files.is_empty()).then(|| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": sources_name(args), "namespace": namespace, "labels": args.labels()},
+            "data": files,
+        })
+    }))
 }
 
 /// Variables that the module reads, each out of the Secret under its own name.

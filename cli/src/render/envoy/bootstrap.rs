@@ -41,6 +41,8 @@ pub struct Settings<'a> {
     pub access_log: Option<&'a str>,
     /// Folder of the secrets that are injected, where Envoy finds it.
     pub secrets: Option<&'a str>,
+    /// Folder of the files that say where they are, where Envoy finds it; none: the bootstrap says it.
+    pub secret_files: Option<&'a str>,
     /// Bytes of Envoy's heap at most.
     pub max_heap: u64,
     /// TLS of the listener; none: plain.

@@ -13,15 +13,45 @@ const PREFIX: &str = "exeat/";
 impl Settings<'_> {
     /// Each secret that the policy names, from the file of that name.
     pub(super) fn secrets(&self) -> Value {
-        let folder = self.secrets.unwrap_or(".").trim_end_matches('/');
-        let names: BTreeSet<&str> = self.configuration.policy().injected().map(|(_, _, secret)| secret).collect();
-        let secret = |name: &str| {
-            json!({
-                "name": format!("{PREFIX}{name}"),
-                "generic_secret": {"secret": {"filename": format!("{folder}/{name}")}},
-            })
+        self.secret_names().into_iter().map(|name| self.secret(name)).collect()
+    }
+
+    /// The same where a control plane has no secrets of its own to give: a file for each, by its name, that says where the value
+    /// is. Envoy reads them from [`Settings::secret_files`].
+    pub(crate) fn secret_sources(&self) -> BTreeMap<String, String> {
+        let source = |name: &str| {
+            let mut secret = self.secret(name);
+            if let Some(fields) = secret.as_object_mut() {
+                let of = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
+                fields.insert("@type".to_owned(), json!(of));
+            }
+            (format!("{name}.json"), json!({"resources": [secret]}).to_string())
         };
-        names.into_iter().map(secret).collect()
+        self.secret_names().into_iter().map(source).collect()
+    }
+
+    fn secret_names(&self) -> BTreeSet<&str> {
+        self.configuration.policy().injected().map(|(_, _, secret)| secret).collect()
+    }
+
+    fn secret(&self, name: &str) -> Value {
+        let folder = self.secrets.unwrap_or(".").trim_end_matches('/');
+        json!({
+            "name": format!("{PREFIX}{name}"),
+            "generic_secret": {"secret": {"filename": format!("{folder}/{name}")}},
+        })
+    }
+
+    /// How an injector finds a secret.
+    fn reference(&self, secret: &str) -> Value {
+        let name = format!("{PREFIX}{secret}");
+        match self.secret_files {
+            None => json!({"name": name}),
+            Some(folder) => {
+                let file = json!({"path": format!("{folder}/{secret}.json"), "watched_directory": {"path": folder}});
+                json!({"name": name, "sds_config": {"resource_api_version": "V3", "path_config_source": file}})
+            }
+        }
     }
 
     /// One filter for each header and secret, which acts on requests to the destinations that get it.
@@ -30,13 +60,14 @@ impl Settings<'_> {
         for (destination, header, secret) in self.configuration.policy().injected() {
             destinations.entry((header, secret)).or_default().push(destination);
         }
-        let injector =
-            |((header, secret), destinations): ((&str, &str), Vec<&str>)| injector(header, secret, &destinations);
+        let injector = |((header, secret), destinations): ((&str, &str), Vec<&str>)| {
+            injector(header, secret, &self.reference(secret), &destinations)
+        };
         destinations.into_iter().map(injector).collect()
     }
 }
 
-fn injector(header: &str, secret: &str, destinations: &[&str]) -> Value {
+fn injector(header: &str, secret: &str, reference: &Value, destinations: &[&str]) -> Value {
     let injector = json!({
         "name": "envoy.filters.http.credential_injector",
         "typed_config": {
@@ -47,7 +78,7 @@ fn injector(header: &str, secret: &str, destinations: &[&str]) -> Value {
                 "name": "envoy.http.injected_credentials.generic",
                 "typed_config": {
                     "@type": "type.googleapis.com/envoy.extensions.http.injected_credentials.generic.v3.Generic",
-                    "credential": {"name": format!("{PREFIX}{secret}")},
+                    "credential": reference,
                     "header": header,
                 },
             },

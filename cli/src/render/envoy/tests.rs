@@ -47,6 +47,7 @@ fn with_settings<T>(scheme: &str, module: &str, ca: &str, then: impl FnOnce(&Set
         ca,
         access_log: None,
         secrets: None,
+        secret_files: None,
         max_heap: 2 << 30,
         tls: None,
     })

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 pub(super) fn workload(args: &EnvoyGatewayArgs, accepted: &Accepted, delivery: &Delivery) -> Vec<Value> {
     let cluster = &args.cluster;
     let name = cluster.name.as_str();
-    let (volumes, mounts) = pod::volumes(cluster, delivery);
+    let (volumes, mounts) = pod::volumes(cluster, accepted, delivery);
     let proxy = json!({
         "apiVersion": "gateway.envoyproxy.io/v1alpha1",
         "kind": "EnvoyProxy",

@@ -73,6 +73,13 @@ fn patches_around_plugin(args: &ClusterArgs, settings: &Settings<'_>) -> Vec<Val
             let between = all.len().saturating_sub(1);
             filters = all.into_iter().take(between).skip(1).collect();
         }
+        // A merge changes nothing to false: what is so by default stays, and what the mesh turned on, as paths that are brought
+        // to a normal form before they are judged, stays too.
+        fields.retain(|_, value| *value != false);
+        // Istio has this one in every manager, and Envoy takes none twice.
+        if let Some(Value::Array(upgrades)) = fields.get_mut("upgrade_configs") {
+            upgrades.retain(|upgrade| upgrade.get("upgrade_type").and_then(Value::as_str) != Some("websocket"));
+        }
     }
     let hcm = "envoy.filters.network.http_connection_manager";
     let merged = json!({

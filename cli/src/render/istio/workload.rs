@@ -12,7 +12,7 @@ const PROXY: &str =
 /// Account, pods and address.
 pub(super) fn workload(args: &ClusterArgs, accepted: &Accepted, delivery: &Delivery) -> Vec<Value> {
     let metadata = args.metadata(args.name.as_str());
-    let (volumes, mounts) = pod::volumes(args, delivery);
+    let (volumes, mounts) = pod::volumes(args, accepted, delivery);
     let account = json!({
         "apiVersion": "v1",
         "kind": "ServiceAccount",
