@@ -66,7 +66,7 @@ pub struct CollectArgs {
 const PRUNING: Duration = Duration::from_secs(600);
 
 /// A time to keep records for.
-fn keep(text: &str) -> Result<Duration, String> {
+pub(crate) fn keep(text: &str) -> Result<Duration, String> {
     let span: jiff::Span = text.parse().map_err(|_| "write a time such as 400d or 36h".to_owned())?;
     let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
     let duration = Duration::try_from(duration).map_err(|_| "a time to keep is not negative".to_owned())?;

@@ -3,10 +3,13 @@
 
 pub mod audit;
 pub mod collect;
+pub mod drain;
 pub mod key;
+mod local;
 mod members;
 pub mod package;
 pub mod policy;
+pub mod probe;
 pub mod render;
 pub mod run;
 pub mod sign;

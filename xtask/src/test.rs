@@ -21,6 +21,7 @@ pub(crate) fn run_all(workspace: &Workspace, advisories: bool, runner_args: &[St
     let module = stages.run("wasm", || wasm::build(workspace, &toolchain))?;
     stages.run("command line", || build_cli(workspace))?;
     let runtimes = stages.run("runtimes of examples and clients", || runtimes::install(workspace))?;
+    stages.run("systemd", || setup::systemd(workspace))?;
     let stage = StageEnvironment { module: &module, envoy: &envoy, runtimes: Some(&runtimes) };
     stages.run("tests", || {
         let nextest = probe(workspace.cargo().args(["nextest", "--version"])).is_some();
@@ -78,6 +79,7 @@ impl StageEnvironment<'_> {
             command.env("EXEAT_CLIENTS_PYTHON", &runtimes.clients_python);
             command.env("EXEAT_CLIENTS_NODE_MODULES", &runtimes.clients_node_modules);
             command.env("EXEAT_REGISTRY", &runtimes.images.registry).env("EXEAT_SKOPEO", &runtimes.images.skopeo);
+            command.env("EXEAT_PROMETHEUS", &runtimes.prometheus);
         }
         command.env("EXEAT_WASM", self.module).env("EXEAT_ENVOY", self.envoy).env("EXEAT_CLI", workspace.cli())
     }

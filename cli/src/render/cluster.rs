@@ -100,7 +100,7 @@ pub enum AgentDns {
     None,
 }
 
-fn absolute(text: &str) -> Result<String, String> {
+pub(super) fn absolute(text: &str) -> Result<String, String> {
     match text.starts_with('/') && !text.chars().any(char::is_control) {
         true => Ok(text.to_owned()),
         false => {
@@ -141,6 +141,7 @@ impl ClusterArgs {
             listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, self.port)),
             // Istio and Envoy Gateway have their own.
             admin: Admin::Socket(String::new()),
+            metrics: None,
             collector: CollectorAddress::parse(&self.collector, ca)?.showing(shown),
             resolvers: &self.resolver,
             ca: &self.ca,

@@ -64,6 +64,17 @@ impl CommonArgs {
         Ok(Accepted { configuration, plugin, plugin_document, gateway })
     }
 
+    /// The folder that was named, for what is several files.
+    ///
+    /// # Errors
+    /// None was, or JSON was asked for.
+    pub fn folder(&self) -> anyhow::Result<&Path> {
+        if self.json {
+            bail!("--json: these files are read as they are written; leave it out");
+        }
+        self.output.as_deref().context("these are several files: name the folder they are written to with -o FOLDER")
+    }
+
     /// Writes one document, to the file that was named or to standard output.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 pub mod bootstrap;
 pub mod inject;
 pub mod listener;
+mod metrics;
 mod overload;
 pub mod upstream;
 
@@ -31,6 +32,10 @@ pub struct EnvoyArgs {
     /// the gateway's network namespace reach every port on loopback.
     #[arg(long, value_name = "ADDR:PORT|unix:PATH", value_parser = Admin::parse)]
     admin: Admin,
+    /// Where Prometheus reads /stats/prometheus, and /relay/metrics of a relay on loopback, and a probe asks /ready; nothing
+    /// else of the administration is there. Keep agents from it.
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<SocketAddr>,
     /// Where evidence goes: plain HTTP on loopback, else TLS with --collector-ca.
     #[arg(long, value_name = "HOST:PORT")]
     collector: String,
@@ -92,6 +97,7 @@ pub(crate) fn run(args: EnvoyArgs) -> anyhow::Result<()> {
         vm_id: &args.vm_id,
         listen: args.listen,
         admin: args.admin.clone(),
+        metrics: args.metrics,
         collector: upstream::CollectorAddress::parse(&args.collector, args.collector_ca)?
             .showing(args.collector_cert.zip(args.collector_key)),
         resolvers: &args.resolver,
@@ -124,7 +130,7 @@ pub(crate) fn run(args: EnvoyArgs) -> anyhow::Result<()> {
                 _ => bail!("--dynamic-listener {path}: Envoy reads it by its name; let it end in .yaml or .json"),
             };
             write_whole(&file, text(&settings.listener_file(), json)?.as_bytes())?;
-            settings.bootstrap_with_listener_file(path)
+            settings.bootstrap_with_listener_file(path, None)
         }
     };
     args.common.write(&bootstrap)
@@ -145,7 +151,9 @@ const LEAST_HEAP: u64 = 64 << 20;
 /// What the filter takes and a rendered Envoy could not do.
 pub(super) fn check(configuration: &Configuration, secrets: Option<&str>) -> anyhow::Result<()> {
     let cluster = &configuration.gateway().collector().cluster;
-    let own = |name: &str| name == upstream::NOWHERE || upstream::WAYS_OUT.iter().any(|way| way.cluster == name);
+    let own = |name: &str| {
+        [upstream::NOWHERE, metrics::ADMIN].contains(&name) || upstream::WAYS_OUT.iter().any(|way| way.cluster == name)
+    };
     if own(cluster) {
         bail!(
             "gateway.collector.cluster is {cluster:?}, a name that the configuration has for another cluster; choose another"

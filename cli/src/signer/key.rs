@@ -89,7 +89,8 @@ impl KeyOptions {
     }
 }
 
-/// Nobody but this user and root can read it, now or by changing what the path leads to.
+/// Nobody but this user and root can read it, now or by changing what the path leads to; a file of root's may be read by its
+/// group, for so do secrets come into the containers of a cluster.
 pub(super) fn check_private(path: &Path) -> anyhow::Result<()> {
     let data = std::fs::metadata(path).with_context(|| format!("cannot read the private key {}", path.display()))?;
     let own = exeat_signer::daemon::users::own_uid();
@@ -100,10 +101,39 @@ pub(super) fn check_private(path: &Path) -> anyhow::Result<()> {
         data.uid()
     );
     ensure!(
-        data.mode() & 0o077 == 0,
+        is_private(data.mode(), data.uid(), own),
         "{} can be read or changed by others (mode {:04o}): chmod 600 it, and if others could read it, make a new key",
         path.display(),
         data.mode() & 0o7777
     );
     Ok(())
+}
+
+/// A service that is not root can have nothing of root's but by a group, and whoever is root put it there.
+fn is_private(mode: u32, owner: u32, own: u32) -> bool {
+    let closed = if owner == 0 && own != 0 { 0o037 } else { 0o077 };
+    mode & closed == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_private;
+
+    #[test]
+    fn a_group_may_read_what_is_roots_and_nothing_else() {
+        for (mode, owner, own, private) in [
+            (0o600, 1000, 1000, true),
+            (0o400, 1000, 1000, true),
+            (0o640, 1000, 1000, false),
+            (0o440, 0, 10_003, true),
+            (0o640, 0, 10_003, true),
+            (0o460, 0, 10_003, false),
+            (0o444, 0, 10_003, false),
+            (0o441, 0, 10_003, false),
+            (0o440, 0, 0, false),
+            (0o600, 0, 0, true),
+        ] {
+            assert_eq!(is_private(mode, owner, own), private, "{mode:o} {owner} {own}");
+        }
+    }
 }

@@ -11,6 +11,9 @@ mod istio;
 mod kubernetes;
 mod large;
 mod network;
+mod pages;
+mod pods;
+mod units;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +22,7 @@ use std::process::Command;
 /// What stands in the folder and is made by nobody but people.
 const WRITTEN: [&str; 2] = ["README.md", "gateway.yaml"];
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 

@@ -66,6 +66,11 @@ pub fn sbom() -> Result<PathBuf> {
     if file.is_file() { Ok(file) } else { Err(Error::Artefact { variable: "EXEAT_WASM", problem }) }
 }
 
+/// The folder with `prometheus` and `promtool` (`EXEAT_PROMETHEUS`).
+pub fn prometheus() -> Result<PathBuf> {
+    named_by("EXEAT_PROMETHEUS", "folder", Path::is_dir)
+}
+
 fn path_in(variable: &'static str) -> Result<PathBuf> {
     named_by(variable, "file", Path::is_file)
 }
@@ -101,6 +106,7 @@ mod tests {
             registry(),
             skopeo(),
             sbom(),
+            prometheus(),
         ] {
             assert!(part.is_ok(), "{part:?}");
         }

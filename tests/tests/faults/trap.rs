@@ -144,6 +144,8 @@ fn with_write_ahead_a_dead_vm_has_let_nothing_go_unrecorded() {
         answers.extend(until_it_is_well(&scene));
         answers.extend(scene.send_at_once(4));
     }
+    // What docs/monitoring alarms on.
+    scene.real.envoy.wait_for_stat("wasm.exeat.vm_reload_success", 2, LIMIT).unwrap();
     assert_eq!((scene.unstored(), scene.reached().len()), (0, count(&answers, 200)));
     // Each VM had a log of its own.
     let logs = |records: &[serde_json::Value]| of(records, "genesis").len() >= 4;

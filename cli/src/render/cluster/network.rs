@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Label that the cluster itself gives to every namespace.
-const NAMESPACE: &str = "kubernetes.io/metadata.name";
+pub(crate) const NAMESPACE: &str = "kubernetes.io/metadata.name";
 
 /// A peer in another namespace, which the gateway or its agents need.
 pub struct Peer<'a> {
@@ -116,7 +116,7 @@ fn of_agents(
     })
 }
 
-fn cluster_dns() -> Value {
+pub(crate) fn cluster_dns() -> Value {
     let (namespace, (key, value)) = DNS;
     json!({
         "to": [{
@@ -127,7 +127,7 @@ fn cluster_dns() -> Value {
     })
 }
 
-fn dns_at(address: IpAddr, port: u16) -> Value {
+pub(crate) fn dns_at(address: IpAddr, port: u16) -> Value {
     json!({
         "to": [{"ipBlock": {"cidr": Cidr::single(address)}}],
         "ports": [{"protocol": "UDP", "port": port}, tcp(port)],
@@ -145,12 +145,12 @@ fn to(peer: &Peer<'_>) -> Value {
     })
 }
 
-fn tcp(port: u16) -> Value {
+pub(crate) fn tcp(port: u16) -> Value {
     json!({"protocol": "TCP", "port": port})
 }
 
 /// The open Internet at the ports of the policy, and closed networks that it names at the ports of who names them.
-fn ways_out(accepted: &Accepted) -> Vec<Value> {
+pub(crate) fn ways_out(accepted: &Accepted) -> Vec<Value> {
     let (mut all, mut named) = (BTreeSet::new(), BTreeMap::<Cidr, BTreeSet<u16>>::new());
     for destination in accepted.configuration.policy().all_destinations() {
         all.extend(destination.ports().iter().copied());

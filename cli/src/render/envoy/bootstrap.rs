@@ -29,6 +29,8 @@ pub struct Settings<'a> {
     pub listen: SocketAddr,
     /// Where the operator asks Envoy.
     pub admin: Admin,
+    /// Where metrics are read, and whether it is ready is asked; none: of the administration.
+    pub metrics: Option<SocketAddr>,
     /// Where evidence goes.
     pub collector: CollectorAddress,
     /// DNS servers; none: those of the system.
@@ -90,7 +92,7 @@ impl Admin {
         Ok(Self::Loopback(address))
     }
 
-    fn address(&self) -> Value {
+    pub(super) fn address(&self) -> Value {
         match self {
             Self::Loopback(address) => socket_address(*address),
             Self::Socket(path) => json!({"pipe": {"path": path, "mode": 0o600}}),
@@ -109,15 +111,27 @@ impl Settings<'_> {
     /// The whole bootstrap.
     pub fn bootstrap(&self) -> Value {
         self.bootstrap_with(
-            json!({"clusters": self.clusters(), "secrets": self.secrets(), "listeners": [self.listener()]}),
+            json!({
+                "clusters": self.clusters(),
+                "secrets": self.secrets(),
+                "listeners": std::iter::once(self.listener()).chain(self.metrics_listener()).collect::<Vec<_>>(),
+            }),
             None,
         )
     }
 
-    /// The bootstrap of an Envoy that reads its listener from a file, and again whenever that is replaced.
-    pub fn bootstrap_with_listener_file(&self, path: &str) -> Value {
-        let source = json!({"resource_api_version": "V3", "path_config_source": {"path": path}});
-        let resources = json!({"clusters": self.clusters(), "secrets": self.secrets()});
+    /// The bootstrap of an Envoy that reads its listener from a file, and again whenever that is replaced, or, where the file is
+    /// reached by links as in a volume of Kubernetes, whenever something moves in this folder.
+    pub fn bootstrap_with_listener_file(&self, path: &str, watched: Option<&str>) -> Value {
+        let mut file = json!({"path": path});
+        if let (Some(folder), Some(fields)) = (watched, file.as_object_mut()) {
+            fields.insert("watched_directory".to_owned(), json!({"path": folder}));
+        }
+        let source = json!({"resource_api_version": "V3", "path_config_source": file});
+        let mut resources = json!({"clusters": self.clusters(), "secrets": self.secrets()});
+        if let (Some(listener), Some(fields)) = (self.metrics_listener(), resources.as_object_mut()) {
+            fields.insert("listeners".to_owned(), json!([listener]));
+        }
         self.bootstrap_with(resources, Some(json!({"lds_config": source})))
     }
 
@@ -146,7 +160,7 @@ impl Settings<'_> {
 
     pub(crate) fn clusters(&self) -> Vec<Value> {
         let out = WAYS_OUT.iter().map(|way| self.egress_cluster(way));
-        out.chain([self.nowhere_cluster(), self.collector_cluster()]).collect()
+        out.chain([self.nowhere_cluster(), self.collector_cluster()]).chain(self.admin_cluster()).collect()
     }
 
     /// Bytes that Envoy holds of a request's body.

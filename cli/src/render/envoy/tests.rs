@@ -41,6 +41,7 @@ fn with_settings<T>(scheme: &str, module: &str, ca: &str, then: impl FnOnce(&Set
         vm_id: "exeat",
         listen: "127.0.0.1:15001".parse().unwrap(),
         admin: Admin::parse("[::1]:15000").unwrap(),
+        metrics: None,
         collector: CollectorAddress::parse("127.0.0.1:9470", None).unwrap(),
         resolvers: &resolvers,
         ca,
@@ -392,7 +393,7 @@ fn a_listener_in_a_file_is_the_same_listener() {
             "type.googleapis.com/envoy.config.listener.v3.Listener"
         );
         assert_eq!(listener, settings.bootstrap()["static_resources"]["listeners"][0]);
-        let bootstrap = settings.bootstrap_with_listener_file("/etc/exeat/listener.yaml");
+        let bootstrap = settings.bootstrap_with_listener_file("/etc/exeat/listener.yaml", None);
         assert!(bootstrap["static_resources"]["listeners"].is_null());
         let source = &bootstrap["dynamic_resources"]["lds_config"]["path_config_source"];
         assert_eq!(source["path"], "/etc/exeat/listener.yaml");

@@ -79,6 +79,11 @@ impl CollectorAddress {
         Ok(Self { host, port, ca, certificate: None })
     }
 
+    /// Whether it is on this machine, where it is spoken to in plain HTTP.
+    pub(super) fn is_on_loopback(&self) -> bool {
+        self.ca.is_none()
+    }
+
     /// With what the gateway shows to a collector that asks for a certificate: chain and key, PEM files where Envoy finds them.
     #[must_use]
     pub fn showing(self, certificate: Option<(String, String)>) -> Self {

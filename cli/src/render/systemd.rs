@@ -1,0 +1,456 @@
+//! `exeat render systemd`: units of a gateway, its relay, a collector and a signer, and what Envoy reads.
+//!
+//! Nothing secret stands in them: what is secret is a file below /etc/exeat/credentials that only root reads, and systemd hands it to
+//! the unit alone (`LoadCredential`). A unit's network is closed by the kernel to whatever the guard closes, and beyond that to
+//! all but its peers where it has any.
+
+mod addresses;
+mod unit;
+
+use super::common::{Accepted, CommonArgs};
+use super::envoy::bootstrap::{Admin, ListenerTls, Settings};
+use super::envoy::upstream::CollectorAddress;
+use crate::policy::write_whole;
+use anyhow::{Context, bail};
+use clap::Args;
+use exeat_engine::destination::Cidr;
+use exeat_engine::evidence::CheckpointKey;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use unit::Unit;
+
+/// Where the relay listens, beside Envoy.
+const RELAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9470);
+
+/// Envoy's administration: a folder that only its own user may enter.
+const ADMIN: &str = "/run/exeat-gateway/admin.sock";
+
+/// Where systemd puts what a unit of this name may read.
+const CREDENTIALS: &str = "/run/credentials/exeat-gateway.service";
+
+/// Where root keeps it.
+const SECRETS: &str = "/etc/exeat/credentials";
+
+/// Families of sockets that programs of ours use.
+const FAMILIES: &str = "AF_UNIX AF_INET AF_INET6";
+
+const PAGE: &str = "https://github.com/exeat/exeat/blob/main/docs/operations.md";
+
+/// Arguments of `exeat render systemd`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Files: exeat-gateway.service, exeat-relay.service, exeat-collector.service, exeat-signer.service (into \
+/etc/systemd/system, each where it is wanted), exeat-sysusers.conf (into /etc/sysusers.d), envoy.yaml and listener.yaml (into \
+/etc/exeat). Replace listener.yaml by rename for a new policy."
+)]
+pub struct SystemdArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Where agents and signers send their requests to: an address of the machine's; TLS beyond loopback.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:3128")]
+    listen: SocketAddr,
+    /// Who may connect beyond loopback; repeat it for more. The kernel knows no direction: the gateway could reach them too, were
+    /// it not for the guard.
+    #[arg(long, value_name = "RANGE")]
+    clients: Vec<Cidr>,
+    /// DNS servers for upstreams; repeat it for more.
+    #[arg(long, value_name = "ADDR:PORT", required = true)]
+    resolver: Vec<SocketAddr>,
+    /// Where Prometheus reads.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:15090")]
+    metrics: SocketAddr,
+    /// Public half of the gateway's evidence key, base64: what relay and collector check batches by.
+    #[arg(long, value_name = "KEY")]
+    gateway_key: String,
+    /// The collector that the relay passes evidence on to: https://HOST[:PORT], or http:// on loopback.
+    #[arg(long, value_name = "ORIGIN", default_value = "http://127.0.0.1:9471")]
+    collector: String,
+    /// Where that collector is, where it is not on this machine; repeat it for more.
+    #[arg(long, value_name = "RANGE")]
+    collector_at: Vec<Cidr>,
+    /// Where the collector of these units listens; TLS and a token beyond loopback.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9471")]
+    collector_listen: SocketAddr,
+    /// Where relays and Prometheus ask that collector from, beyond loopback; repeat it for more.
+    #[arg(long, value_name = "RANGE")]
+    relays_at: Vec<Cidr>,
+    /// Forget evidence after this time, for instance 400d; absent: never.
+    #[arg(long, value_name = "TIME", value_parser = super::kubernetes::keep)]
+    keep: Option<String>,
+    /// Id of the signing key, as the policy has it. Without it no signer is rendered.
+    #[arg(long, value_name = "ID", requires = "orchestrator")]
+    keyid: Option<String>,
+    /// User who opens the signer's sessions; repeat it for more.
+    #[arg(long, value_name = "USER", requires = "keyid")]
+    orchestrator: Vec<String>,
+    /// User whose tools report to the signer; repeat it for more.
+    #[arg(long, value_name = "USER", requires = "keyid")]
+    tool: Vec<String>,
+    /// The program Envoy (1.40).
+    #[arg(long, value_name = "PATH", default_value = "/usr/local/bin/envoy")]
+    envoy: String,
+    /// The program `exeat`.
+    #[arg(long, value_name = "PATH", default_value = "/usr/local/bin/exeat")]
+    exeat: String,
+    /// The filter.
+    #[arg(long, value_name = "PATH", default_value = "/usr/local/lib/exeat/exeat.wasm")]
+    module: String,
+    /// Certificate authorities for upstreams: a PEM file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    ca: String,
+    /// Workers of Envoy.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: u16,
+    /// Memory of Envoy at most, as MemoryMax= takes it (docs/operations.md, sizes).
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = memory)]
+    memory: String,
+    /// Workers under one id share nonces and budgets. A gateway whose evidence key changes needs a new one.
+    #[arg(long, default_value = "exeat")]
+    vm_id: String,
+}
+
+fn memory(text: &str) -> Result<String, String> {
+    let digits = text.strip_suffix('M').or_else(|| text.strip_suffix('G'));
+    let fits = digits.is_some_and(|digits| {
+        !digits.starts_with('0') && (1..=6).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    if fits { Ok(text.to_owned()) } else { Err("write a size such as 512M or 2G".to_owned()) }
+}
+
+/// Runs `exeat render systemd`.
+pub(crate) fn run(args: &SystemdArgs) -> anyhow::Result<()> {
+    let folder = args.common.folder()?;
+    let accepted = args.common.accept()?;
+    args.check(&accepted)?;
+    let (bootstrap, listener) = args.files(&accepted)?;
+    let mut files = vec![
+        ("exeat-gateway.service", args.gateway(&accepted)),
+        ("exeat-relay.service", args.relay(&accepted)),
+        ("exeat-collector.service", args.collector_unit(&accepted)),
+        ("envoy.yaml", bootstrap),
+        ("listener.yaml", listener),
+    ];
+    if let Some(keyid) = &args.keyid {
+        files.push(("exeat-signer.service", args.signer(&accepted, keyid)));
+        files.push(("exeat-sysusers.conf", "u exeat-signer - \"Exeat signer\"\n".to_owned()));
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    files.iter().try_for_each(|(name, text)| write_whole(&folder.join(name), text.as_bytes()))
+}
+
+impl SystemdArgs {
+    fn check(&self, accepted: &Accepted) -> anyhow::Result<()> {
+        let id = accepted.configuration.gateway().id();
+        CheckpointKey::parse(id, &self.gateway_key).context("--gateway-key")?;
+        if self.listen.ip().is_unspecified() || self.collector_listen.ip().is_unspecified() {
+            bail!(
+                "--listen and --collector-listen name the address that others reach: every address there is would be more than that"
+            );
+        }
+        if !self.listen.ip().is_loopback() && self.clients.is_empty() {
+            bail!("--listen {}: nobody could connect; name who may with --clients RANGE", self.listen);
+        }
+        if !self.collector_listen.ip().is_loopback() && self.relays_at.is_empty() {
+            bail!(
+                "--collector-listen {}: nobody could send; name who may with --relays-at RANGE",
+                self.collector_listen
+            );
+        }
+        let near = self.collector.starts_with("http://");
+        if !near && self.collector_at.is_empty() {
+            bail!(
+                "--collector {}: the relay could not reach it; say where it is with --collector-at RANGE",
+                self.collector
+            );
+        }
+        // Whether the origin is one, `exeat collect` itself says.
+        crate::collect::forward::ForwardArgs { forward: near.then(|| self.collector.clone()), ..Default::default() }
+            .load()
+            .map(drop)
+            .context("--collector")?;
+        let texts = [&self.envoy, &self.exeat, &self.module, &self.ca, &self.collector, &self.vm_id];
+        for text in texts.into_iter().chain(&self.keyid).chain(&self.orchestrator).chain(&self.tool) {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:@+=[]".contains(&byte);
+            if text.is_empty() || !text.bytes().all(plain) {
+                bail!("{text:?} does not fit a unit: letters, digits and / . _ - : @ + = [ ] do");
+            }
+        }
+        for path in [&self.envoy, &self.exeat, &self.module, &self.ca] {
+            if !path.starts_with('/') {
+                bail!("{path:?} is not an absolute path, and units have no folder of their own");
+            }
+        }
+        super::envoy::check(&accepted.configuration, Some(CREDENTIALS))
+    }
+
+    fn is_tls(&self) -> bool {
+        !self.listen.ip().is_loopback()
+    }
+
+    /// Bootstrap and listener.
+    fn files(&self, accepted: &Accepted) -> anyhow::Result<(String, String)> {
+        let credential = |name: &str| format!("{CREDENTIALS}/{name}");
+        let (certificate, key, ca) = (credential("tls.crt"), credential("tls.key"), credential("ca.crt"));
+        let settings = Settings {
+            configuration: &accepted.configuration,
+            plugin: &accepted.plugin,
+            filter_file: None,
+            gateway: &accepted.gateway,
+            module: &self.module,
+            vm_id: &self.vm_id,
+            listen: self.listen,
+            admin: Admin::Socket(ADMIN.to_owned()),
+            metrics: Some(self.metrics),
+            collector: CollectorAddress::parse(&RELAY.to_string(), None)?,
+            resolvers: &self.resolver,
+            ca: &self.ca,
+            access_log: None,
+            secrets: Some(CREDENTIALS),
+            secret_files: None,
+            max_heap: super::kubernetes::heap(&self.memory)?,
+            tls: self.is_tls().then_some(ListenerTls { certificate: &certificate, key: &key, client_ca: Some(&ca) }),
+        };
+        let bootstrap = settings.bootstrap_with_listener_file("/etc/exeat/listener.yaml", None);
+        Ok((super::common::text(&bootstrap, false)?, super::common::text(&settings.listener_file(), false)?))
+    }
+
+    fn gateway(&self, accepted: &Accepted) -> String {
+        let gateway = accepted.configuration.gateway();
+        let variables: Vec<&str> =
+            std::iter::once(gateway.key_env()).chain(gateway.collector().token_env.as_deref()).collect();
+        let mut credentials: Vec<&str> = variables.clone();
+        if self.is_tls() {
+            credentials.extend(["tls.crt", "tls.key", "ca.crt"]);
+        }
+        credentials.extend(accepted.configuration.policy().injected().map(|(_, _, secret)| secret));
+        credentials.sort_unstable();
+        credentials.dedup();
+        // Envoy hands the module variables, and no files. `$$` is a dollar sign of the shell's.
+        let exports: String = variables
+            .iter()
+            .map(|name| format!("{name}=\"$$(cat \"$$CREDENTIALS_DIRECTORY/{name}\")\"; export {name}; "))
+            .collect();
+        let start = format!(
+            "/bin/sh -ceu '{exports}\\\n  exec {} -c /etc/exeat/envoy.yaml --concurrency {} --log-level warning \\\n  \
+             --component-log-level wasm:info --disable-hot-restart --drain-time-s 10 --drain-strategy immediate'",
+            self.envoy, self.workers
+        );
+        let resolvers = self.resolver.iter().map(|address| Cidr::single(address.ip()));
+        let open: Vec<Cidr> =
+            addresses::named(accepted).into_iter().chain(self.clients.iter().copied()).chain(resolvers).collect();
+        unit_of(&format!("Exeat gateway {}", gateway.id()))
+            .set("Wants", "network-online.target exeat-relay.service")
+            .note("It ends before the relay does, which takes its last records.")
+            .set("After", "network-online.target exeat-relay.service")
+            .set("StartLimitIntervalSec", "0")
+            .section("Service")
+            .set("Type", "exec")
+            .set("DynamicUser", "yes")
+            .each("LoadCredential", credentials.iter().map(|name| format!("{name}:{SECRETS}/{name}")))
+            .set("ExecStart", start)
+            .note("No more requests are taken, and the last records are delivered, before Envoy is told to end: it ends at once.")
+            .command("ExecStop", &words(&[&self.exeat, "drain", &format!("unix:{ADMIN}"), "--limit", "20"]))
+            .set("TimeoutStopSec", "40")
+            .set("Restart", "always")
+            .set("RestartSec", "1")
+            .set("RuntimeDirectory", "exeat-gateway")
+            .set("RuntimeDirectoryMode", "0700")
+            .set("MemoryMax", &self.memory)
+            .set("MemorySwapMax", "0")
+            .set("LimitNOFILE", "65536")
+            .set("TasksMax", "256")
+            .note("Everything that is closed to destinations, less what the policy opens, its clients and its name servers.")
+            .each("IPAddressDeny", addresses::closed())
+            .each("IPAddressAllow", std::iter::once("localhost".to_owned()).chain(open.iter().map(Cidr::to_string)))
+            // Envoy lists the machine's interfaces.
+            .hardened(true, &format!("{FAMILIES} AF_NETLINK"), "@system-service @pkey")
+            .section("Install")
+            .set("WantedBy", "multi-user.target")
+            .text()
+    }
+
+    fn relay(&self, accepted: &Accepted) -> String {
+        let far = self.collector.starts_with("https://");
+        let mut command = words(&[
+            &self.exeat,
+            "collect",
+            "--listen",
+            &RELAY.to_string(),
+            "--db",
+            "/var/lib/exeat-relay/relay.db",
+            "--key",
+            &self.public(accepted),
+            "--forward",
+            &self.collector,
+        ]);
+        if far {
+            command.extend(words(&["--forward-ca", "%d/ca.crt", "--forward-token", "%d/collector.token"]));
+        }
+        let credentials = if far { &["ca.crt", "collector.token"][..] } else { &[] };
+        unit_of("Exeat relay: evidence on its way to the collector")
+            .set("After", "network.target")
+            .set("StartLimitIntervalSec", "0")
+            .section("Service")
+            .set("Type", "exec")
+            .set("DynamicUser", "yes")
+            .each("LoadCredential", credentials.iter().map(|name| format!("{name}:{SECRETS}/{name}")))
+            .command("ExecStart", &command)
+            .set("TimeoutStopSec", "30")
+            .set("Restart", "always")
+            .set("RestartSec", "1")
+            .set("StateDirectory", "exeat-relay")
+            .set("StateDirectoryMode", "0700")
+            .set("MemoryMax", "256M")
+            .set("TasksMax", "64")
+            .set("IPAddressDeny", "any")
+            .each(
+                "IPAddressAllow",
+                std::iter::once("localhost".to_owned()).chain(self.names_and(&self.collector_at, far)),
+            )
+            .hardened(false, FAMILIES, "@system-service")
+            .section("Install")
+            .set("WantedBy", "multi-user.target")
+            .text()
+    }
+
+    fn collector_unit(&self, accepted: &Accepted) -> String {
+        let far = !self.collector_listen.ip().is_loopback();
+        let mut command = words(&[
+            &self.exeat,
+            "collect",
+            "--listen",
+            &self.collector_listen.to_string(),
+            "--db",
+            "/var/lib/exeat-collector/evidence.db",
+            "--key",
+            &self.public(accepted),
+        ]);
+        if far {
+            command.extend(words(&[
+                "--tls-cert",
+                "%d/collector.crt",
+                "--tls-key",
+                "%d/collector.key",
+                "--token",
+                "%d/collector.token",
+            ]));
+        }
+        if let Some(keep) = &self.keep {
+            command.extend(words(&["--keep", keep]));
+        }
+        let credentials = if far { &["collector.crt", "collector.key", "collector.token"][..] } else { &[] };
+        let relays = if far { self.relays_at.iter().map(Cidr::to_string).collect() } else { Vec::new() };
+        unit_of("Exeat collector: evidence")
+            .set("After", "network.target")
+            .set("StartLimitIntervalSec", "0")
+            .section("Service")
+            .set("Type", "exec")
+            .set("DynamicUser", "yes")
+            .each("LoadCredential", credentials.iter().map(|name| format!("{name}:{SECRETS}/{name}")))
+            .command("ExecStart", &command)
+            .set("TimeoutStopSec", "30")
+            .set("Restart", "always")
+            .set("RestartSec", "1")
+            .set("StateDirectory", "exeat-collector")
+            .set("StateDirectoryMode", "0700")
+            .set("MemoryMax", "512M")
+            .set("TasksMax", "64")
+            .set("LimitNOFILE", "4096")
+            .set("IPAddressDeny", "any")
+            .each("IPAddressAllow", std::iter::once("localhost".to_owned()).chain(relays))
+            .hardened(false, FAMILIES, "@system-service")
+            .section("Install")
+            .set("WantedBy", "multi-user.target")
+            .text()
+    }
+
+    fn signer(&self, accepted: &Accepted, keyid: &str) -> String {
+        let id = accepted.configuration.gateway().id();
+        let scheme = if self.is_tls() { "https" } else { "http" };
+        let mut command = words(&[
+            &self.exeat,
+            "signer",
+            "--key",
+            "%d/signer.key",
+            "--keyid",
+            keyid,
+            "--gateway",
+            &format!("{scheme}://{}", self.listen),
+            "--gateway-id",
+            id,
+            "--runtime-dir",
+            "/run/exeat",
+            "--spool-dir",
+            "/var/lib/exeat-signer",
+        ]);
+        if self.is_tls() {
+            command.extend(words(&[
+                "--gateway-ca",
+                "%d/ca.crt",
+                "--client-cert",
+                "%d/signer.crt",
+                "--client-key",
+                "%d/signer.tls.key",
+            ]));
+        }
+        command.extend(self.orchestrator.iter().flat_map(|user| words(&["--orchestrator-uid", user])));
+        command.extend(self.tool.iter().flat_map(|user| words(&["--tool-uid", user])));
+        let credentials = match self.is_tls() {
+            true => &["ca.crt", "signer.crt", "signer.key", "signer.tls.key"][..],
+            false => &["signer.key"],
+        };
+        let gateway = self.is_tls().then(|| Cidr::single(self.listen.ip()).to_string());
+        unit_of("Exeat signer")
+            .set("After", "network.target exeat-gateway.service")
+            .set("StartLimitIntervalSec", "0")
+            .section("Service")
+            .set("Type", "exec")
+            .note("A user that can be told from others: agents are never it.")
+            .set("User", "exeat-signer")
+            .each("LoadCredential", credentials.iter().map(|name| format!("{name}:{SECRETS}/{name}")))
+            .command("ExecStart", &command)
+            .note("Requests under way end within --grace, 20 s.")
+            .set("TimeoutStopSec", "40")
+            .set("Restart", "always")
+            .set("RestartSec", "1")
+            .set("RuntimeDirectory", "exeat")
+            .set("RuntimeDirectoryMode", "0755")
+            .set("StateDirectory", "exeat-signer")
+            .set("StateDirectoryMode", "0700")
+            .set("MemoryMax", "512M")
+            .set("MemorySwapMax", "0")
+            .set("LimitMEMLOCK", "8M")
+            .set("LimitNOFILE", "16384")
+            .set("TasksMax", "128")
+            .set("IPAddressDeny", "any")
+            .each("IPAddressAllow", std::iter::once("localhost".to_owned()).chain(gateway))
+            // It shuts its own proxy in.
+            .hardened(
+                false,
+                FAMILIES,
+                "@system-service landlock_create_ruleset landlock_add_rule landlock_restrict_self seccomp",
+            )
+            .section("Install")
+            .set("WantedBy", "multi-user.target")
+            .text()
+    }
+
+    fn public(&self, accepted: &Accepted) -> String {
+        format!("{}={}", accepted.configuration.gateway().id(), self.gateway_key)
+    }
+
+    /// Ranges, and the name servers that lead there.
+    fn names_and(&self, ranges: &[Cidr], far: bool) -> Vec<String> {
+        let ranges = if far { ranges } else { &[] };
+        let resolvers = self.resolver.iter().filter(|_| far).map(|address| Cidr::single(address.ip()));
+        ranges.iter().copied().chain(resolvers).map(|range| range.to_string()).collect()
+    }
+}
+
+fn unit_of(what: &str) -> Unit {
+    // `%` begins a specifier.
+    Unit::default().section("Unit").set("Description", what.replace('%', "%%")).set("Documentation", PAGE)
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
