@@ -29,11 +29,12 @@ const COUNTERS: [&str; 8] = [
     "exeat.evidence_dropped",
 ];
 
-const GAUGES: [&str; 4] = [
+const GAUGES: [&str; 5] = [
     "exeat.evidence_queue_records",
     "exeat.evidence_queue_bytes",
     "exeat.evidence_waiting_requests",
     "exeat.evidence_oldest_milliseconds",
+    "exeat.largest_vm_bytes",
 ];
 
 /// What happened in this VM.
@@ -65,7 +66,7 @@ pub(crate) struct Metrics {
     at: Timestamp,
 }
 
-/// How one VM stands: when it said so, and its gauges. The last of them is a time, 0 where nothing waits.
+/// How one VM stands: when it said so, and its gauges. The one before the last is a time, 0 where nothing waits.
 type Status = [u64; GAUGES.len() + 1];
 
 /// Tells the host what changed, once in a while. A host without metrics is none the worse.
@@ -87,12 +88,12 @@ pub(crate) fn update(vm: &mut Vm, now: Timestamp) {
         stats.dropped,
     ];
     let oldest = if stats.queued_records > 0 { now.millis().saturating_sub(stats.oldest) } else { 0 };
-    let own: Status = [now.millis(), stats.queued_records, stats.queued_bytes, waiting, oldest];
+    let own: Status = [now.millis(), stats.queued_records, stats.queued_bytes, waiting, oldest, memory()];
     let all = vm.begun_log().map(|log| exchange(log, own, now));
     count(&mut vm.metrics, values);
     if let Some(all) = all {
         let oldest = if all[4] > 0 { now.millis().saturating_sub(all[4]) } else { 0 };
-        set(&mut vm.metrics, [all[1], all[2], all[3], oldest]);
+        set(&mut vm.metrics, [all[1], all[2], all[3], oldest, all[5]]);
     }
 }
 
@@ -101,11 +102,20 @@ fn exchange(log: &crate::vm::Log, own: Status, now: Timestamp) -> Status {
     let bytes: Vec<u8> = own.iter().flat_map(|value| value.to_le_bytes()).collect();
     let _ = log.shared.publish_status(log.number, &bytes);
     let heard = |status: &Status| now.millis().abs_diff(status[0]) <= FORGOTTEN;
-    others(log).filter(heard).fold(own, |[at, records, bytes, waiting, oldest], other| {
+    others(log).filter(heard).fold(own, |[at, records, bytes, waiting, oldest, memory], other| {
         let earlier = if oldest == 0 || (other[4] > 0 && other[4] < oldest) { other[4] } else { oldest };
         let sum = |a: u64, b: u64| a.saturating_add(b);
-        [at, sum(records, other[1]), sum(bytes, other[2]), sum(waiting, other[3]), earlier]
+        [at, sum(records, other[1]), sum(bytes, other[2]), sum(waiting, other[3]), earlier, memory.max(other[5])]
     })
+}
+
+/// Bytes that this VM took from the host. It never gives any back.
+fn memory() -> u64 {
+    #[cfg(target_arch = "wasm32")]
+    let pages = core::arch::wasm32::memory_size(0) as u64;
+    #[cfg(not(target_arch = "wasm32"))]
+    let pages = 0_u64;
+    pages.saturating_mul(65_536)
 }
 
 /// Whether some other VM of this process died before this one began: then this one may stand in its place.
