@@ -195,7 +195,6 @@ async fn curve(requests: u64, port: u16, cores: Cores) -> Result<Vec<Point>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::sample::memory;
 
     #[test]

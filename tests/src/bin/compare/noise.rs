@@ -40,7 +40,7 @@ impl Noise {
             (self.others, MOST_OTHERS, "of the time of Envoy's core was used by other processes"),
             (self.spread, MOST_SPREAD, "of its median is the spread of the arm without a filter (quartiles)"),
         ];
-        let beyond = all.iter().filter(|(found, most, _)| !(found <= most));
+        let beyond = all.iter().filter(|(found, most, _)| found.is_nan() || found > most);
         beyond
             .map(|(found, most, what)| format!("{} {what}; at most {} may be", percent(*found), percent(*most)))
             .collect()

@@ -107,7 +107,7 @@ fn json_body(length: usize) -> Vec<u8> {
         number += 1;
     }
     // The list ends with a value, whatever went before.
-    body.push_str("0");
+    body.push('0');
     let note = length.saturating_sub(body.len() + end.len());
     body.push_str(&end.replace(r#""""#, &format!("\"{}\"", "x".repeat(note))));
     body.into_bytes()

@@ -30,7 +30,15 @@ pub(crate) struct Running {
 
 enum Around {
     Exeat(Box<RealEnvoy>),
-    Other { envoy: Envoy, gateway: Box<Gateway>, _dns: Dns, _folder: TempDir },
+    Other(Box<Other>),
+}
+
+/// Fields are dropped in this order: Envoy ends before what it needs goes.
+struct Other {
+    envoy: Envoy,
+    gateway: Gateway,
+    _dns: Dns,
+    _folder: TempDir,
 }
 
 impl Running {
@@ -83,7 +91,7 @@ impl Running {
     pub(crate) fn envoy(&self) -> &Envoy {
         match &self.around {
             Around::Exeat(real) => &real.envoy,
-            Around::Other { envoy, .. } => envoy,
+            Around::Other(other) => &other.envoy,
         }
     }
 
@@ -91,7 +99,7 @@ impl Running {
     pub(crate) fn gateway(&self) -> &Gateway {
         match &self.around {
             Around::Exeat(real) => real.gateway(),
-            Around::Other { gateway, .. } => gateway,
+            Around::Other(other) => &other.gateway,
         }
     }
 
@@ -166,7 +174,7 @@ fn start_other(rival: Option<Rival>, port: u16) -> Result<(SocketAddr, Around)> 
     let module = module.to_str().context("a folder that is not UTF-8")?;
     rivals::replace(&mut bootstrap, rival, &rivals::Policy { key: &key.1, port, module })?;
     let envoy = Setup::new(bootstrap.to_string()).listener(listener.port()).concurrency(1).start()?;
-    Ok((listener, Around::Other { envoy, gateway: Box::new(gateway), _dns: dns, _folder: folder }))
+    Ok((listener, Around::Other(Box::new(Other { envoy, gateway, _dns: dns, _folder: folder }))))
 }
 
 fn render(gateway: &Gateway, listener: SocketAddr, resolver: SocketAddr) -> Result<Value> {
