@@ -21,7 +21,7 @@ use proxy_wasm::types::{Action, BufferType, LogLevel, MapType};
 /// Fields by which the gateway speaks to the agent; an upstream must not.
 const OWN_FIELDS: &str = "exeat-";
 
-/// Those that the gateway sends. Removed by name as well, for the host may hand over a map that is too large as an empty one.
+/// Those that the gateway sends. Removed by name where the map seems empty, for the host hands over one that is too large so.
 const SENT_FIELDS: [&str; 2] = ["exeat-decision", "exeat-reason"];
 
 /// The id in answers to requests for which not even an id could be drawn.
@@ -397,8 +397,9 @@ pub(crate) fn send(answer: &Answer) {
 
 fn remove_own_fields(map: MapType) {
     let fields = hostcalls::get_map_bytes(map).unwrap_or_default();
+    let unseen: &[&str] = if fields.is_empty() { &SENT_FIELDS } else { &[] };
     let named = fields.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with(OWN_FIELDS));
-    for name in named.chain(SENT_FIELDS) {
+    for name in named.chain(unseen.iter().copied()) {
         let _ = hostcalls::remove_map_value(map, name);
     }
 }

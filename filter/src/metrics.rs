@@ -29,12 +29,13 @@ const COUNTERS: [&str; 8] = [
     "exeat.evidence_dropped",
 ];
 
-const GAUGES: [&str; 6] = [
+const GAUGES: [&str; 7] = [
     "exeat.evidence_queue_records",
     "exeat.evidence_queue_bytes",
     "exeat.evidence_waiting_requests",
     "exeat.evidence_oldest_milliseconds",
     "exeat.memory_bytes",
+    "exeat.largest_vm_bytes",
     "exeat.configuration_accepted_seconds",
 ];
 
@@ -79,20 +80,25 @@ struct Status {
     oldest: u64,
     /// Bytes of its memory.
     memory: u64,
+    /// The same; of several, those of the largest.
+    largest: u64,
     /// When it took into use what it judges by; 0 where it has nothing to judge by.
     accepted: u64,
 }
 
 impl Status {
     fn to_bytes(self) -> Vec<u8> {
-        let Self { at, records, bytes, waiting, oldest, memory, accepted } = self;
-        [at, records, bytes, waiting, oldest, memory, accepted].iter().flat_map(|value| value.to_le_bytes()).collect()
+        let Self { at, records, bytes, waiting, oldest, memory, largest, accepted } = self;
+        [at, records, bytes, waiting, oldest, memory, largest, accepted]
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect()
     }
 
     /// `None` for that of a module of another version.
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (values, []) = bytes.as_chunks::<8>() else { return None };
-        let [at, records, bytes, waiting, oldest, memory, accepted] = *values else { return None };
+        let [at, records, bytes, waiting, oldest, memory, largest, accepted] = *values else { return None };
         let read = u64::from_le_bytes;
         Some(Self {
             at: read(at),
@@ -101,6 +107,7 @@ impl Status {
             waiting: read(waiting),
             oldest: read(oldest),
             memory: read(memory),
+            largest: read(largest),
             accepted: read(accepted),
         })
     }
@@ -115,6 +122,7 @@ impl Status {
             waiting: self.waiting.saturating_add(other.waiting),
             oldest: earlier(self.oldest, other.oldest),
             memory: self.memory.saturating_add(other.memory),
+            largest: self.largest.max(other.largest),
             accepted: earlier(self.accepted, other.accepted),
         }
     }
@@ -154,6 +162,7 @@ pub(crate) fn update(vm: &mut Vm, now: Timestamp) {
         waiting,
         oldest: if stats.queued_records > 0 { now.millis().saturating_sub(stats.oldest) } else { 0 },
         memory: memory(),
+        largest: memory(),
         accepted: vm.accepted_at().map_or(0, Timestamp::millis),
     };
     let all = vm.begun_log().map(|log| exchange(log, own, now));
@@ -161,7 +170,7 @@ pub(crate) fn update(vm: &mut Vm, now: Timestamp) {
     if let Some(all) = all {
         let oldest = if all.oldest > 0 { now.millis().saturating_sub(all.oldest) } else { 0 };
         let accepted = all.accepted.div_euclid(1_000);
-        set(&mut vm.metrics, [all.records, all.bytes, all.waiting, oldest, all.memory, accepted]);
+        set(&mut vm.metrics, [all.records, all.bytes, all.waiting, oldest, all.memory, all.largest, accepted]);
     }
 }
 

@@ -30,7 +30,8 @@ const BOOT: &str = "exeat/2/boot";
 pub(crate) struct SharedData {
     gateway: String,
     prefix: String,
-    key: [u8; 32],
+    /// With the key taken in already: half of what a MAC over little costs. INVARIANT: HMAC takes keys of any length.
+    mac: Option<Hmac<Sha256>>,
 }
 
 /// Why shared state cannot be used.
@@ -50,7 +51,11 @@ impl SharedData {
     pub(crate) fn new(gateway: &str, key: [u8; 32]) -> Self {
         // The number is that of the layout. Another one begins another boot, before which no signature counts: nonces that
         // were spent under the layout before cannot be spent again.
-        Self { gateway: gateway.to_owned(), prefix: format!("exeat/2/{gateway}/"), key }
+        Self {
+            gateway: gateway.to_owned(),
+            prefix: format!("exeat/2/{gateway}/"),
+            mac: Hmac::new_from_slice(&key).ok(),
+        }
     }
 
     /// What every name of this gateway begins with.
@@ -60,8 +65,7 @@ impl SharedData {
 
     fn tag(&self, name: &str, content: &[u8]) -> [u8; TAG] {
         let mut tag = [0u8; TAG];
-        // INVARIANT: HMAC takes keys of any length, so this never leaves the tag at zero.
-        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) {
+        if let Some(mut mac) = self.mac.clone() {
             mac.update(&(name.len() as u64).to_le_bytes());
             mac.update(name.as_bytes());
             mac.update(content);

@@ -448,9 +448,11 @@ fn accepted(part: &Part) -> String {
         }
     };
     format!(
-        "exeat {} ({}): configuration accepted: gateway {}, {what}",
+        "exeat {} ({}{}): configuration accepted: gateway {}, {what}",
         env!("CARGO_PKG_VERSION"),
         option_env!("EXEAT_GIT_HASH").unwrap_or("unknown"),
+        // The benchmark refuses such a module.
+        if cfg!(debug_assertions) { ", debug build" } else { "" },
         gateway.id(),
     )
 }

@@ -1,28 +1,52 @@
-//! `cargo xtask bench`: times the parts of a decision where they run. docs/performance.md says what the numbers mean.
+//! `cargo xtask bench`: what Exeat costs. docs/performance.md says what the numbers mean.
 
 use anyhow::Result;
 
 use crate::process::run;
-use crate::test::{StageEnvironment, build_cli};
+use crate::test::StageEnvironment;
 use crate::workspace::Workspace;
 use crate::{setup, wasm};
 
-/// Builds the bench module as the filter is built, and runs it in the real Envoy.
-pub(crate) fn measure(workspace: &Workspace) -> Result<()> {
+/// What is measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Only side by side, writing nothing, failing where a ratio is missed.
+    pub(crate) check: bool,
+    /// Only side by side, writing nothing, with fewer requests.
+    pub(crate) quick: bool,
+    /// Only memory.
+    pub(crate) memory: bool,
+}
+
+/// Builds what is measured as it is shipped, and what measures it optimised.
+pub(crate) fn measure(workspace: &Workspace, options: Options) -> Result<()> {
     let toolchain = setup::wasm_toolchain(workspace)?;
     let envoy = setup::envoy(workspace)?;
-    let module = wasm::build_bench(workspace, &toolchain)?;
-    let runner = ["--package", "exeat-e2e", "--bin", "bench"];
-    run("building the runner (first time about 1 min)", workspace.cargo().arg("build").args(runner))?;
-    let mut bench = workspace.cargo();
-    bench.args(["run", "--quiet"]).args(runner).env("EXEAT_BENCH_WASM", module).env("EXEAT_ENVOY", &envoy);
-    run("bench (about 1 min; anything else that runs now blurs it)", &mut bench)?;
     let module = wasm::build(workspace, &toolchain)?;
-    build_cli(workspace)?;
-    let stall = ["--package", "exeat-e2e", "--bin", "stall"];
-    run("building the update of a large policy", workspace.cargo().arg("build").args(stall))?;
-    let mut update = workspace.cargo();
-    update.args(["run", "--quiet"]).args(stall);
-    StageEnvironment { module: &module, envoy: &envoy, runtimes: None }.export(workspace, &mut update);
-    run("updates to a large policy (about 3 min)", &mut update)
+    // The load generator and the collector share a core; debug builds of them would be what is measured.
+    let release = ["build", "--release", "--package", "exeat", "--package", "exeat-e2e", "--bins"];
+    run("building command line and benchmarks (first time some 8 min)", workspace.cargo().args(release))?;
+    let benchmark = |what: &str, binary: &str, arguments: &[&str]| {
+        let mut command = workspace.command(workspace.target().join("release").join(binary));
+        StageEnvironment { module: &module, envoy: &envoy, runtimes: None }.export(workspace, &mut command);
+        command.env("EXEAT_CLI", workspace.release_cli()).args(arguments);
+        run(&format!("{what}; anything else that runs now blurs it"), &mut command)
+    };
+    if options.memory {
+        return match options.quick {
+            true => benchmark("memory (about 3 min)", "compare", &["--memory", "--quick"]),
+            false => benchmark("memory (about 15 min)", "compare", &["--memory"]),
+        };
+    }
+    match (options.check, options.quick) {
+        (true, true) => return benchmark("side by side (about 2 min)", "compare", &["--check", "--quick"]),
+        (true, false) => return benchmark("side by side (about 10 min)", "compare", &["--check"]),
+        (false, true) => return benchmark("side by side (about 2 min)", "compare", &["--quick"]),
+        (false, false) => benchmark("side by side (about 10 min)", "compare", &[])?,
+    }
+    let stages = wasm::build_bench(workspace, &toolchain)?;
+    let mut bench = workspace.command(workspace.target().join("release/bench"));
+    bench.env("EXEAT_BENCH_WASM", stages).env("EXEAT_ENVOY", &envoy);
+    run("stages (about 1 min; anything else that runs now blurs it)", &mut bench)?;
+    benchmark("updates to a large policy (about 1 min)", "stall", &[])
 }

@@ -30,7 +30,10 @@ cargo xtask <command>
                                    target/exeat.cdx.json (CycloneDX)
   test [--advisories] [-- ARGS]    checks, module, every test on the real Envoy; ARGS go to the test runner
   demo [--keep]                    run the demo on the real Envoy; --keep leaves it running to look around
-  bench                            time the parts of a decision in the real Envoy's V8
+  bench [--quick]                  Exeat beside other filters on the real Envoy, its parts in V8, updates; writes
+                                   docs/bench and the tables of docs/performance.md. --quick: only the first, writes nothing
+  bench --check [--quick]          only that Exeat beside other filters costs what it may; writes nothing
+  bench --memory [--quick]         memory of worker VMs and of Envoy, over 1,000,000 requests; writes likewise
   load                             1,000 requests a second by signer and Envoy, and what they cost
   updates                          1,000 new policies in a row under load, and how long each takes
   ci-checks [--advisories]         only the checks: format, lints, licences and sources of dependencies
@@ -46,7 +49,7 @@ enum Command {
     Wasm,
     Test { advisories: bool, runner_args: Vec<String> },
     Demo { keep: bool },
-    Bench,
+    Bench(bench::Options),
     Load,
     Updates,
     CiChecks { advisories: bool },
@@ -82,7 +85,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Wasm => wasm::build(&workspace, &setup::wasm_toolchain(&workspace)?).map(drop),
         Command::Test { advisories, runner_args } => test::run_all(&workspace, advisories, &runner_args),
         Command::Demo { keep } => demo::play(&workspace, keep),
-        Command::Bench => bench::measure(&workspace),
+        Command::Bench(options) => bench::measure(&workspace, options),
         Command::Load => load::measure(&workspace),
         Command::Updates => updates::measure(&workspace),
         Command::CiChecks { advisories } => checks::run_alone(&workspace, advisories),
@@ -98,6 +101,7 @@ fn parse(args: &[String]) -> Result<Command, String> {
     let allowed: &[&str] = match name.as_str() {
         "test" | "ci-checks" => &["--advisories"],
         "demo" => &["--keep"],
+        "bench" => &["--check", "--quick", "--memory"],
         _ => &[],
     };
     if let Some(unknown) = flags.iter().find(|flag| !allowed.contains(&flag.as_str())) {
@@ -116,7 +120,12 @@ fn parse(args: &[String]) -> Result<Command, String> {
             runner_args: runner_args.iter().skip(1).cloned().collect(),
         }),
         "demo" => Ok(Command::Demo { keep: given("--keep") }),
-        "bench" => Ok(Command::Bench),
+        "bench" if given("--memory") && given("--check") => Err("`--check` is not of memory".to_owned()),
+        "bench" => Ok(Command::Bench(bench::Options {
+            check: given("--check"),
+            quick: given("--quick"),
+            memory: given("--memory"),
+        })),
         "load" => Ok(Command::Load),
         "updates" => Ok(Command::Updates),
         "ci-checks" => Ok(Command::CiChecks { advisories: given("--advisories") }),
@@ -135,7 +144,9 @@ mod tests {
     #[test]
     fn commands_and_their_flags() {
         assert_eq!(parsed("setup"), Ok(Command::Setup));
-        assert_eq!(parsed("bench"), Ok(Command::Bench));
+        assert_eq!(parsed("bench"), Ok(Command::Bench(bench::Options::default())));
+        let check = bench::Options { check: true, quick: true, memory: false };
+        assert_eq!(parsed("bench --quick --check"), Ok(Command::Bench(check)));
         assert_eq!(parsed("load"), Ok(Command::Load));
         assert_eq!(parsed("updates"), Ok(Command::Updates));
         assert_eq!(parsed("demo --keep"), Ok(Command::Demo { keep: true }));
@@ -148,9 +159,16 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        for line in
-            ["", "tset", "wasm --keep", "test --keep", "demo --keep extra", "setup -- x", "test -p exeat-engine"]
-        {
+        for line in [
+            "",
+            "tset",
+            "wasm --keep",
+            "test --keep",
+            "demo --keep extra",
+            "setup -- x",
+            "bench --memory --check",
+            "test -p exeat-engine",
+        ] {
             assert!(parsed(line).is_err(), "`{line}` was accepted");
         }
     }
