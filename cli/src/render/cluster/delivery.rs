@@ -24,6 +24,17 @@ pub const CONFIG_MAP: usize = 1024 * 1024;
 /// Bytes of a request that etcd takes (`--max-request-bytes`).
 pub const STORED: usize = 1_536 * 1024;
 
+/// Bytes of an object as kubectl writes it: Go's JSON has `<`, `>`, `&` and two separators of lines as escapes of six bytes.
+fn written(object: &Value) -> usize {
+    let text = object.to_string();
+    let escaped = |character: char| match character {
+        '<' | '>' | '&' => 5,
+        '\u{2028}' | '\u{2029}' => 3,
+        _ => 0_usize,
+    };
+    text.len().saturating_add(text.chars().map(escaped).sum())
+}
+
 /// What must be said of the sizes of objects, whatever makes them large.
 ///
 /// # Errors
@@ -31,7 +42,7 @@ pub const STORED: usize = 1_536 * 1024;
 pub fn check_sizes(objects: &[Value]) -> anyhow::Result<Option<String>> {
     let mut large = Vec::new();
     for object in objects {
-        let bytes = object.to_string().len();
+        let bytes = written(object);
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let name = format!("{} {}", text("/kind"), text("/metadata/name"));
         if bytes > STORED {
@@ -86,7 +97,7 @@ impl Delivery {
         let compact = accepted.plugin_document.to_string();
         for text in [&accepted.plugin, &compact] {
             let whole = args.with_settings(accepted, text, None, |settings| Ok(object(settings)))?;
-            if whole.to_string().len() <= Self::INLINE {
+            if written(&whole) <= Self::INLINE {
                 return Ok((whole, Self::Inline));
             }
         }
@@ -102,7 +113,7 @@ impl Delivery {
     /// # Errors
     /// It is too large.
     pub fn must_fit(object: &Value, instead: &str) -> anyhow::Result<()> {
-        let bytes = object.to_string().len();
+        let bytes = written(object);
         if bytes > Self::INLINE {
             bail!(
                 "the policy makes an object of {bytes} bytes, and kubectl apply takes {}; use {instead}, which reads it from a file",
@@ -202,6 +213,14 @@ mod tests {
         }
         let said = Delivery::of_file(&args(&[]), "x".repeat(CONFIG_MAP + 1)).unwrap_err().to_string();
         assert!(said.contains("1048577 bytes") && said.contains("--policy-image"), "{said}");
+    }
+
+    #[test]
+    fn an_object_is_as_long_as_kubectl_writes_it() {
+        for (text, more) in [("plain", 0), ("<&>", 15), ("\u{2028}\u{2029}", 6), ("\"\\\n\u{e9}", 0)] {
+            let object = json!({"text": text});
+            assert_eq!(written(&object), object.to_string().len() + more, "{text:?}");
+        }
     }
 
     #[test]
