@@ -67,6 +67,9 @@ pub struct ClusterArgs {
     /// DNS servers for upstreams; repeat it for more. Without it, those of the cluster.
     #[arg(long, value_name = "ADDR:PORT")]
     pub resolver: Vec<SocketAddr>,
+    /// A namespace that may read the proxy's metrics; repeat it for more.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub metrics_from: Vec<Namespace>,
     /// Names that agents may look up: those that the cluster's DNS knows and whatever it forwards, or none.
     #[arg(long, value_enum)]
     pub agent_dns: Option<AgentDns>,

@@ -45,6 +45,13 @@ pub struct Accepted {
     pub gateway: Value,
 }
 
+impl Accepted {
+    /// What the gateway document says of `hold`, where it says it.
+    pub fn hold(&self) -> Option<bool> {
+        self.gateway.get("hold").and_then(Value::as_bool)
+    }
+}
+
 impl CommonArgs {
     /// Reads what is rendered, and accepts it by the same code as in the gateway.
     ///

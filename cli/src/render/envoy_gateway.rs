@@ -67,9 +67,13 @@ impl EnvoyGatewayArgs {
                 "gateway.envoyproxy.io/owning-gateway-name": self.cluster.name,
                 "gateway.envoyproxy.io/owning-gateway-namespace": self.cluster.namespace,
             }),
+            metrics: METRICS,
         }
     }
 }
+
+/// Where Envoy Gateway's Envoys have their metrics.
+const METRICS: u16 = 19_001;
 
 /// Runs `exeat render envoy-gateway`.
 pub(crate) fn run(args: EnvoyGatewayArgs) -> anyhow::Result<()> {

@@ -48,6 +48,9 @@ pub enum Plugin {
 /// Where Istio's control plane is.
 const CONTROLLER: Peer<'_> = Peer { namespace: "istio-system", label: ("app", "istiod"), ports: &[15_012] };
 
+/// Where Istio's Envoys have their metrics.
+const METRICS: u16 = 15_090;
+
 /// Runs `exeat render istio`.
 pub(crate) fn run(args: IstioArgs) -> anyhow::Result<()> {
     let accepted = args.common.accept()?;
@@ -59,7 +62,7 @@ pub(crate) fn run(args: IstioArgs) -> anyhow::Result<()> {
     });
     let mesh = !args.agents_outside_mesh;
     objects.extend(entries::entries(&args.cluster, &accepted));
-    let pods = Pods { namespace: &args.cluster.namespace, labels: args.cluster.labels() };
+    let pods = Pods { namespace: &args.cluster.namespace, labels: args.cluster.labels(), metrics: METRICS };
     objects.extend(network::policies(&args.cluster, &accepted, &pods, dns, &CONTROLLER, mesh)?);
     let mut says = vec![delivery.says(&args.cluster)];
     says.extend(check_sizes(&objects)?);

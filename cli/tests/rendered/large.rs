@@ -16,6 +16,8 @@ const CONFIG_MAP: usize = 1 << 20;
 fn policy(folder: &Path, destinations: usize, mut pad: usize) -> String {
     let compiled = run_compile();
     let mut document: Value = serde_json::from_slice(&compiled.stdout).unwrap();
+    // What may hold heads, and what cannot.
+    document["gateway"].as_object_mut().unwrap().remove("hold");
     let all = document["policy"]["destinations"].as_object_mut().unwrap();
     for i in 0..destinations {
         let more = pad.min(1_000);

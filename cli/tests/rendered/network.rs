@@ -91,6 +91,21 @@ fn the_gateway_itself_reaches_no_closed_network_that_the_policy_does_not_name() 
     }
 }
 
+/// Nobody reads metrics who is not named.
+#[test]
+fn metrics_are_read_from_namespaces_that_are_named() {
+    for (platform, namespace, port) in [("istio", "exeat", 15_090), ("envoy-gateway", "envoy-gateway-system", 19_001)] {
+        let ingress = |more: &[&str]| policy(&rendered(platform, more), namespace)["ingress"].clone();
+        let from = |namespace: &str, port: u16| {
+            let peer = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
+            json!({"from": [peer], "ports": [{"protocol": "TCP", "port": port}]})
+        };
+        assert_eq!(ingress(&[]), json!([from("agents", 3128)]));
+        let both = json!([from("agents", 3128), from("monitoring", port)]);
+        assert_eq!(ingress(&["--metrics-from", "monitoring"]), both);
+    }
+}
+
 #[test]
 fn evidence_goes_to_the_collectors_pods_alone() {
     let collector = ["--collector", "evidence.exeat.svc:9470", "--collector-ca", "ca", "--collector-label", "evidence"];

@@ -1,6 +1,6 @@
 //! Istio: patches are applied as its control plane does, to what it makes of the Gateway that is rendered with them.
 
-use crate::scene::{ask, ask_unsigned, documents, module, objects, start};
+use crate::scene::{ask, ask_unsigned, documents, module, objects, start, start_with};
 use exeat_e2e::scenario::gateway::Gateway;
 use exeat_e2e::scenario::real::Places;
 use serde_json::{Value, json};
@@ -187,7 +187,7 @@ fn plugin(gateway: &Gateway, places: &Places) -> anyhow::Result<(String, String)
 
 #[test]
 fn a_wasm_plugin_finds_its_guards() {
-    let mut real = start(plugin);
+    let mut real = start_with(plugin, &[("  hold: true\n", "")]);
     assert_eq!(ask(&mut real, "GET", "/v1/orders/7", b""), (200, String::new(), 1));
     assert_eq!(ask_unsigned(&mut real, "/v1/orders/7"), (401, "context-missing".to_owned(), 0));
     assert_eq!(ask(&mut real, "GET", "/v1/accounts", b"").2, 0);

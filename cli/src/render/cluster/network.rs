@@ -30,6 +30,8 @@ pub struct Pods<'a> {
     pub namespace: &'a super::Namespace,
     /// Labels that no others have.
     pub labels: Value,
+    /// Port of their metrics.
+    pub metrics: u16,
 }
 
 /// The cluster's DNS, by the labels that it has everywhere.
@@ -57,8 +59,13 @@ fn of_gateway(
     pods: &Pods<'_>,
     controller: &Peer<'_>,
 ) -> anyhow::Result<Value> {
-    let agents =
-        args.agents.iter().map(|namespace| json!({"namespaceSelector": {"matchLabels": {NAMESPACE: namespace}}}));
+    let of = |namespace: &super::Namespace| json!({"namespaceSelector": {"matchLabels": {NAMESPACE: namespace}}});
+    let from = |namespaces: &[super::Namespace], port| {
+        let peers: Vec<Value> = namespaces.iter().map(of).collect();
+        // No peers would mean all there are.
+        (!peers.is_empty()).then(|| json!({"from": peers, "ports": [tcp(port)]}))
+    };
+    let ingress = [from(&args.agents, args.port), from(&args.metrics_from, pods.metrics)];
     let mut egress = match args.resolver.is_empty() {
         true => vec![cluster_dns()],
         false => args.resolver.iter().map(|address| dns_at(address.ip(), address.port())).collect(),
@@ -78,7 +85,7 @@ fn of_gateway(
         "spec": {
             "podSelector": {"matchLabels": pods.labels},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"from": agents.collect::<Vec<_>>(), "ports": [tcp(args.port)]}],
+            "ingress": ingress.into_iter().flatten().collect::<Vec<_>>(),
             "egress": egress,
         },
     }))

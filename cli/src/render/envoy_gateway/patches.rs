@@ -76,12 +76,12 @@ pub(super) fn around_policy(args: &EnvoyGatewayArgs, accepted: &Accepted) -> any
     let patches = cluster.with_settings(accepted, &accepted.plugin, None, |settings| {
         let (admin, collector) = (settings.admin.clone(), settings.collector.clone());
         let settings = Settings { vm_id: &vm_id, admin, collector, ..*settings };
-        Ok(policy(cluster, around_filter(cluster, &settings)))
+        Ok(policy(cluster, around_filter(cluster, &settings, accepted.hold() != Some(false))))
     })?;
     Ok(vec![route, extension, patches])
 }
 
-fn around_filter(args: &ClusterArgs, settings: &Settings<'_>) -> Vec<Value> {
+fn around_filter(args: &ClusterArgs, settings: &Settings<'_>, hold: bool) -> Vec<Value> {
     let name = listener(args);
     let (manager, filters) = (format!("{FILTERS}/0/typed_config"), format!("{FILTERS}/0/typed_config/http_filters"));
     let at_listener = |op, path: String, value| patch(LISTENER, &name, op, &path, value);
@@ -109,8 +109,10 @@ fn around_filter(args: &ClusterArgs, settings: &Settings<'_>) -> Vec<Value> {
         }
     }
     let plugin = format!("{filters}/0/typed_config/config");
-    // Without it the head could only go on before the body is judged.
-    patches.push(at_listener("add", format!("{plugin}/allow_on_headers_stop_iteration"), json!(true)));
+    if hold {
+        // Without it the head could only go on before the body is judged.
+        patches.push(at_listener("add", format!("{plugin}/allow_on_headers_stop_iteration"), json!(true)));
+    }
     // A VM that died is built again on a later request; until then requests are refused.
     patches.push(at_listener("add", format!("{plugin}/failure_policy"), json!("FAIL_RELOAD")));
     patches

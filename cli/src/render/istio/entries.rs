@@ -13,31 +13,28 @@ const HOSTS: usize = 256;
 
 /// Entries, of hosts that have scheme and ports in common.
 pub(super) fn entries(args: &ClusterArgs, accepted: &Accepted) -> Vec<Value> {
-    let mut kinds: BTreeMap<(bool, bool, Vec<u16>), BTreeSet<&str>> = BTreeMap::new();
+    let mut kinds: BTreeMap<(bool, Vec<u16>), BTreeSet<&str>> = BTreeMap::new();
     for destination in accepted.configuration.policy().all_destinations() {
         let (tls, ports) = (destination.scheme() == Scheme::Https, destination.ports().to_vec());
         for host in hosts_of(&accepted.plugin_document, destination.id()) {
-            let wildcard = match HostPattern::parse(host) {
-                Ok(HostPattern::Exact(_)) => false,
-                Ok(HostPattern::Under(_)) => true,
-                // Istio takes neither `*` nor addresses as hosts.
-                _ => continue,
-            };
-            kinds.entry((wildcard, tls, ports.clone())).or_default().insert(host);
+            // Istio takes neither `*` nor addresses as hosts.
+            if let Ok(HostPattern::Exact(_) | HostPattern::Under(_)) = HostPattern::parse(host) {
+                kinds.entry((tls, ports.clone())).or_default().insert(host);
+            }
         }
     }
     let mut all = Vec::new();
-    for ((wildcard, tls, ports), hosts) in kinds {
+    for ((tls, ports), hosts) in kinds {
         let hosts: Vec<_> = hosts.into_iter().collect();
         for hosts in hosts.chunks(HOSTS) {
             let number = all.len();
-            all.push(entry(args, number, hosts, wildcard, tls, &ports));
+            all.push(entry(args, number, hosts, tls, &ports));
         }
     }
     all
 }
 
-fn entry(args: &ClusterArgs, number: usize, hosts: &[&str], wildcard: bool, tls: bool, ports: &[u16]) -> Value {
+fn entry(args: &ClusterArgs, number: usize, hosts: &[&str], tls: bool, ports: &[u16]) -> Value {
     let protocol = if tls { "TLS" } else { "HTTP" };
     let port = |port: &u16| json!({"number": port, "name": format!("{}-{port}", protocol.to_lowercase()), "protocol": protocol});
     json!({
@@ -48,8 +45,8 @@ fn entry(args: &ClusterArgs, number: usize, hosts: &[&str], wildcard: bool, tls:
             "hosts": hosts,
             "exportTo": ["."],
             "location": "MESH_EXTERNAL",
-            // A wildcard is no name to look up.
-            "resolution": if wildcard { "NONE" } else { "DNS" },
+            // Istio would look each name up again and again, and have an address at hand that nobody judged.
+            "resolution": "NONE",
             "ports": ports.iter().map(port).collect::<Vec<_>>(),
         },
     })

@@ -31,6 +31,12 @@ pub(super) fn around_plugin(
     let Some(image) = &args.image else {
         anyhow::bail!("--plugin wasmplugin: Istio fetches the filter itself; name it by --image, not by --module");
     };
+    if accepted.hold() == Some(true) {
+        anyhow::bail!(
+            "gateway.hold is true, and a WasmPlugin cannot hold the head of a request: those with a body would hang; use --plugin \
+             envoyfilter, or write hold: false and have heads leave before their bodies are judged"
+        );
+    }
     let gateway = accepted.configuration.gateway();
     let names = std::iter::once(gateway.key_env()).chain(gateway.collector().token_env.as_deref());
     let mut spec = json!({
