@@ -61,6 +61,11 @@ impl Metrics {
         self.seconds.observe(took.as_secs_f64());
     }
 
+    /// A batch was not read at all. It took no time, and does not count in that.
+    pub fn turned_away(&self, problem: &Problem) {
+        self.batches.get_or_create(&[("verdict", problem.code().to_owned())]).inc();
+    }
+
     /// New records of a gateway were stored, under a checkpoint of this time (ms).
     pub fn stored(&self, gateway: &str, records: u64, time: u64) {
         let label = [("gateway", gateway.to_owned())];

@@ -30,6 +30,9 @@ const AT_ONCE: usize = 16;
 /// Time in which a body must have arrived.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Where batches go.
+const EVIDENCE: &str = "/v1/evidence";
+
 struct Shared {
     keys: Keyring,
     writer: Writer,
@@ -39,15 +42,29 @@ struct Shared {
 
 /// The routes.
 pub fn router(keys: Keyring, writer: Writer, metrics: Metrics, token: Option<ExpectedToken>) -> Router {
+    let counted = metrics.clone();
     let shared = Arc::new(Shared { keys, writer, metrics, slots: Semaphore::new(AT_ONCE) });
     let router = Router::new()
-        .route("/v1/evidence", post(evidence))
+        .route(EVIDENCE, post(evidence))
         .route("/v1/last", get(last))
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(|| async { "ok\n" }))
         .with_state(shared);
     match token {
-        Some(token) => router.layer(axum::middleware::from_fn(move |request, next| token.check(request, next))),
+        Some(token) => router.layer(axum::middleware::from_fn(move |request: Request, next| {
+            let (metrics, is_batch) = (counted.clone(), request.uri().path() == EVIDENCE);
+            async move {
+                let answer = token.check(request, next).await;
+                // A batch that nobody read has its verdict all the same.
+                if is_batch
+                    && answer.status() == StatusCode::UNAUTHORIZED
+                    && answer.headers().contains_key(header::WWW_AUTHENTICATE)
+                {
+                    metrics.turned_away(&Problem::token());
+                }
+                answer
+            }
+        })),
         None => router,
     }
 }

@@ -106,7 +106,7 @@ fn a_token_is_asked_for_everywhere_but_for_the_probe() {
     let collector = Collector::start_with(dir.path(), &["--token", file.to_str().unwrap()]);
     let mut vm = Vm::new("b1", "w0");
     let batch = vm.batch(10).unwrap();
-    let ask = |target: &str, field: &str| {
+    let tell = |target: &str, field: &str| {
         let mut stream = TcpStream::connect(collector.address).unwrap();
         let (method, body) = if target == "/v1/evidence" { ("POST", batch.bytes()) } else { ("GET", &b""[..]) };
         let length = body.len();
@@ -116,8 +116,9 @@ fn a_token_is_asked_for_everywhere_but_for_the_probe() {
         stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
         let mut answer = String::new();
         let _ = stream.read_to_string(&mut answer);
-        answer.split(' ').nth(1).unwrap().parse::<u16>().unwrap()
+        answer
     };
+    let ask = |target: &str, field: &str| tell(target, field).split(' ').nth(1).unwrap().parse::<u16>().unwrap();
     for target in ["/v1/evidence", "/v1/last?gateway=egress-eu-1", "/metrics", "/nothing"] {
         for field in [
             "",
@@ -134,6 +135,10 @@ fn a_token_is_asked_for_everywhere_but_for_the_probe() {
     for target in ["/v1/evidence", "/v1/last?gateway=egress-eu-1", "/metrics"] {
         assert_eq!(ask(target, "authorization: bearer 0123456789abcdef\r\n"), 200, "{target}");
     }
+    // Batches alone are counted: whoever asks for something else is no gateway.
+    let metrics = tell("/metrics", "authorization: bearer 0123456789abcdef\r\n");
+    assert!(metrics.contains("exeat_collector_batches_total{verdict=\"token\"} 6\n"), "{metrics}");
+    assert!(metrics.contains("exeat_collector_write_seconds_count 1\n"), "{metrics}");
     assert!(collector.terminate());
 }
 
