@@ -19,7 +19,7 @@ fn send(real: &mut RealEnvoy, method: &str) -> Reply {
 name: orders
 request: {method: @METHOD@, url: "http://eu.crm.acme.example:@PORT@/v1/orders/7"}
 sign: {agent: support/summarizer, session: s-1, tenant: acme, tool: crm.lookup, data_class: confidential, provenance: [user]}
-expect: {outcome: allow}
+expect: {outcome: allow, reason: permitted, status: 200}
 "#;
     let port = real.upstream_port().to_string();
     let step: ScenarioStep = serde_saphyr::from_str(&fill_in(text, &[("PORT", &port), ("METHOD", method)])).unwrap();
