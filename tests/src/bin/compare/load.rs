@@ -124,30 +124,36 @@ pub(crate) async fn open(
     ensure!(rate > 0, "a rate of nothing");
     let latencies = Rc::new(RefCell::new(Histogram::new_with_bounds(1, LONGEST, 3)?));
     let (idle, mut free) = mpsc::unbounded_channel();
+    let count = connections.len();
     for connection in connections {
-        idle.send(connection)?;
+        idle.send(Ok(connection))?;
     }
     let (clock, begun) = (Clock::new()?, Instant::now());
-    let mut sent = Vec::with_capacity(requests.len());
     for (number, request) in (0_u64..).zip(requests) {
         let due = begun + Duration::from_nanos(number * 1_000_000_000 / u64::from(rate));
         clock.sleep_until(due).await?;
-        // One whose sender failed does not come back; when none is left the failures say why.
-        let Ok(Some(mut connection)) = tokio::time::timeout(PATIENCE, free.recv()).await else { break };
+        let mut connection = next(&mut free).await?;
         let (idle, latencies) = (idle.clone(), Rc::clone(&latencies));
-        sent.push(spawn_local(async move {
-            connection.exchange(&request, expected).await?;
+        spawn_local(async move {
+            let done = connection.exchange(&request, expected).await;
             let nanos = u64::try_from(due.elapsed().as_nanos()).unwrap_or(LONGEST);
             latencies.borrow_mut().saturating_record(nanos);
-            let _ = idle.send(connection);
-            anyhow::Ok(())
-        }));
+            // Nobody is there to take it once the run has ended for another reason.
+            let _ = idle.send(done.map(|()| connection));
+        });
     }
-    for task in sent {
-        task.await??;
+    // All are back once the last has its answer.
+    for _ in 0..count {
+        next(&mut free).await?;
     }
     let latencies = latencies.borrow().clone();
     Ok(latencies)
+}
+
+/// A connection that is free, or why one never will be again.
+async fn next(free: &mut mpsc::UnboundedReceiver<Result<Connection>>) -> Result<Connection> {
+    let back = tokio::time::timeout(PATIENCE, free.recv()).await.context("no answer comes any more")?;
+    back.context("all connections are gone")?
 }
 
 /// A minute; more is counted as that.

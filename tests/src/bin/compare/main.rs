@@ -104,6 +104,7 @@ fn measure_memory(quick: bool) -> Result<()> {
 /// Runs on one core, and leaves the other to Envoy.
 fn alone<T, F: Future<Output = Result<T>>>(work: impl FnOnce(machine::Cores) -> F) -> Result<T> {
     ensure!(!cfg!(debug_assertions), "the load generator is a debug build; `cargo xtask bench` builds what it needs");
+    exeat_e2e::stage::files::raise_limit();
     let cores = machine::Cores::choose()?;
     // What is started from here on stays there as well, until it is moved.
     machine::stay_on(cores.rest)?;

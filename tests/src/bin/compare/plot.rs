@@ -178,8 +178,9 @@ mod tests {
             for arm in &results.arms {
                 assert!(picture.contains(&arm.name), "{picture}");
             }
-            let wide = picture.split(['"', ' ']).filter_map(|word| word.parse::<f64>().ok());
-            assert!(wide.clone().all(|value| (0.0..=WIDTH).contains(&value)), "{picture}");
+            // Every second piece between quotes is the value of an attribute.
+            let mut values = picture.split('"').skip(1).step_by(2).filter_map(|value| value.parse::<f64>().ok());
+            assert!(values.all(|value| (0.0..=WIDTH).contains(&value)), "{picture}");
             assert!(!picture.contains("NaN") && !picture.contains("inf"), "{picture}");
         }
     }
