@@ -14,13 +14,13 @@ pub(crate) fn run(platform: &str, arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// What is printed, of the policy of envoy/; without its `hold` for what cannot.
+/// What is printed, of the policy of envoy/; with `hold: false` for what cannot.
 pub(crate) fn rendered(platform: &str, more: &[&str]) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let gateway = folder.path().join("gateway.yaml");
     let text = std::fs::read_to_string(crate::root().join("envoy/gateway.yaml")).unwrap();
     assert!(text.contains("  hold: true\n"));
-    let kept = if more.contains(&"wasmplugin") { text.replace("  hold: true\n", "") } else { text };
+    let kept = if more.contains(&"wasmplugin") { text.replace("  hold: true\n", "  hold: false\n") } else { text };
     std::fs::write(&gateway, kept).unwrap();
     let usual = [
         "--gateway",
@@ -184,7 +184,7 @@ fn wrong_arguments_are_refused_with_what_to_do() {
         ([&["--agents", "a", "--port", "443"][..], &collector, &image].concat(), "443 is not in 1024..=65535"),
         (
             [&["--agents", "a", "--plugin", "wasmplugin"][..], &collector, &image].concat(),
-            "gateway.hold is true, and a WasmPlugin cannot hold the head of a request",
+            "gateway.hold is true (it is unless hold: false says otherwise), and a WasmPlugin cannot hold the head of a request",
         ),
         (
             [&["--agents", "a", "--plugin", "wasmplugin", "--module", "/m.wasm"][..], &collector].concat(),

@@ -187,8 +187,13 @@ fn plugin(gateway: &Gateway, places: &Places) -> anyhow::Result<(String, String)
 
 #[test]
 fn a_wasm_plugin_finds_its_guards() {
-    let mut real = start_with(plugin, &[("  hold: true\n", "")]);
+    let mut real = start_with(plugin, &[("  hold: true\n", "  hold: false\n")]);
     assert_eq!(ask(&mut real, "GET", "/v1/orders/7", b""), (200, String::new(), 1));
+    assert_eq!(ask(&mut real, "POST", "/v1/search", br#"{"q":"x"}"#), (200, String::new(), 1));
     assert_eq!(ask_unsigned(&mut real, "/v1/orders/7"), (401, "context-missing".to_owned(), 0));
     assert_eq!(ask(&mut real, "GET", "/v1/accounts", b"").2, 0);
+    // Too large by its own account: the head is all that it takes to see that.
+    let (status, reason, arrived) = ask(&mut real, "POST", "/v1/search", &[b'x'; 100_000]);
+    assert_eq!((status, reason.as_str(), arrived), (413, "payload-too-large", 0));
+    real.verify_settled(std::time::Duration::from_secs(60)).unwrap();
 }

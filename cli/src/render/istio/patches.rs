@@ -31,9 +31,9 @@ pub(super) fn around_plugin(
     let Some(image) = &args.image else {
         anyhow::bail!("--plugin wasmplugin: Istio fetches the filter itself; name it by --image, not by --module");
     };
-    if accepted.hold() == Some(true) {
+    if accepted.hold() != Some(false) {
         anyhow::bail!(
-            "gateway.hold is true, and a WasmPlugin cannot hold the head of a request: those with a body would hang; use --plugin \
+            "gateway.hold is true (it is unless hold: false says otherwise), and a WasmPlugin cannot hold the head of a request: those with a body would hang; use --plugin \
              envoyfilter, or write hold: false and have heads leave before their bodies are judged"
         );
     }
