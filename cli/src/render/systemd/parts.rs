@@ -1,0 +1,249 @@
+//! The units themselves.
+
+use super::unit::Unit;
+use super::{ADMIN, FAMILIES, PAGE, RELAY, SECRETS, SystemdArgs, addresses};
+use crate::render::common::Accepted;
+use exeat_engine::destination::Cidr;
+
+impl SystemdArgs {
+    pub(super) fn gateway(&self, accepted: &Accepted) -> String {
+        let gateway = accepted.configuration.gateway();
+        let variables: Vec<&str> =
+            std::iter::once(gateway.key_env()).chain(gateway.collector().token_env.as_deref()).collect();
+        let mut credentials: Vec<&str> = variables.clone();
+        if self.is_tls() {
+            credentials.extend(["tls.crt", "tls.key", "ca.crt"]);
+        }
+        credentials.extend(accepted.configuration.policy().injected().map(|(_, _, secret)| secret));
+        credentials.sort_unstable();
+        credentials.dedup();
+        // Envoy hands the module variables, and no files. `$$` is a dollar sign of the shell's.
+        let exports: String = variables
+            .iter()
+            .map(|name| format!("{name}=\"$$(cat \"$$CREDENTIALS_DIRECTORY/{name}\")\"; export {name}; "))
+            .collect();
+        let start = format!(
+            "/bin/sh -ceu '{exports}\\\n  exec {} -c /etc/exeat/envoy.yaml --concurrency {} --log-level warning \\\n  \
+             --component-log-level wasm:info --disable-hot-restart --drain-time-s 10 --drain-strategy immediate'",
+            self.envoy, self.workers
+        );
+        let resolvers = self.resolver.iter().map(|address| Cidr::single(address.ip()));
+        let open: Vec<Cidr> =
+            addresses::named(accepted).into_iter().chain(self.clients.iter().copied()).chain(resolvers).collect();
+        unit_of(&format!("Exeat gateway {}", gateway.id()))
+            .set("Wants", "network-online.target exeat-relay.service")
+            .note("It ends before the relay does, which takes its last records.")
+            .set("After", "network-online.target exeat-relay.service")
+            .set("StartLimitIntervalSec", "0")
+            .section("Service")
+            .set("Type", "exec")
+            .set("DynamicUser", "yes")
+            .each("LoadCredential", credentials.iter().map(|name| format!("{name}:{SECRETS}/{name}")))
+            .set("ExecStart", start)
+            .note("No more requests are taken, and the last records are delivered, before Envoy is told to end: it ends at once.")
+            .command("ExecStop", &words(&[&self.exeat, "drain", &format!("unix:{ADMIN}"), "--limit", "20"]))
+            .set("TimeoutStopSec", "40")
+            .set("Restart", "always")
+            .set("RestartSec", "1")
+            .set("RuntimeDirectory", "exeat-gateway")
+            .set("RuntimeDirectoryMode", "0700")
+            .set("MemoryMax", &self.memory)
+            .set("MemorySwapMax", "0")
+            .set("LimitNOFILE", "65536")
+            .set("TasksMax", "256")
+            .note("Everything that is closed to destinations, less what the policy opens, its clients and its name servers.")
+            .each("IPAddressDeny", addresses::closed())
+            .each("IPAddressAllow", std::iter::once("localhost".to_owned()).chain(open.iter().map(Cidr::to_string)))
+            // Envoy lists the machine's interfaces.
+            .hardened(true, &format!("{FAMILIES} AF_NETLINK"), "@system-service @pkey")
+            .section("Install")
+            .set("WantedBy", "multi-user.target")
+            .text()
+    }
+
+    pub(super) fn relay(&self, accepted: &Accepted) -> String {
+        let far = self.collector.starts_with("https://");
+        let mut command = words(&[
+            &self.exeat,
+            "collect",
+            "--listen",
+            &RELAY.to_string(),
+            "--db",
+            "/var/lib/exeat-relay/relay.db",
+            "--key",
+            &self.public(accepted),
+            "--forward",
+            &self.collector,
+        ]);
+        if far {
+            command.extend(words(&["--forward-ca", "%d/ca.crt", "--forward-token", "%d/collector.token"]));
+        }
+        let credentials = if far { &["ca.crt", "collector.token"][..] } else { &[] };
+        unit_of("Exeat relay: evidence on its way to the collector")
+            .set("After", "network.target")
+            .set("StartLimitIntervalSec", "0")
+            .section("Service")
+            .set("Type", "exec")
+            .set("DynamicUser", "yes")
+            .each("LoadCredential", credentials.iter().map(|name| format!("{name}:{SECRETS}/{name}")))
+            .command("ExecStart", &command)
+            .set("TimeoutStopSec", "30")
+            .set("Restart", "always")
+            .set("RestartSec", "1")
+            .set("StateDirectory", "exeat-relay")
+            .set("StateDirectoryMode", "0700")
+            .set("MemoryMax", "256M")
+            .set("TasksMax", "64")
+            .set("IPAddressDeny", "any")
+            .each(
+                "IPAddressAllow",
+                std::iter::once("localhost".to_owned()).chain(self.names_and(&self.collector_at, far)),
+            )
+            .hardened(false, FAMILIES, "@system-service")
+            .section("Install")
+            .set("WantedBy", "multi-user.target")
+            .text()
+    }
+
+    pub(super) fn collector_unit(&self, accepted: &Accepted) -> String {
+        let far = !self.collector_listen.ip().is_loopback();
+        let mut command = words(&[
+            &self.exeat,
+            "collect",
+            "--listen",
+            &self.collector_listen.to_string(),
+            "--db",
+            "/var/lib/exeat-collector/evidence.db",
+            "--key",
+            &self.public(accepted),
+        ]);
+        if far {
+            command.extend(words(&[
+                "--tls-cert",
+                "%d/collector.crt",
+                "--tls-key",
+                "%d/collector.key",
+                "--token",
+                "%d/collector.token",
+            ]));
+        }
+        if let Some(keep) = &self.keep {
+            command.extend(words(&["--keep", keep]));
+        }
+        let credentials = if far { &["collector.crt", "collector.key", "collector.token"][..] } else { &[] };
+        let relays = if far { self.relays_at.iter().map(Cidr::to_string).collect() } else { Vec::new() };
+        unit_of("Exeat collector: evidence")
+            .set("After", "network.target")
+            .set("StartLimitIntervalSec", "0")
+            .section("Service")
+            .set("Type", "exec")
+            .set("DynamicUser", "yes")
+            .each("LoadCredential", credentials.iter().map(|name| format!("{name}:{SECRETS}/{name}")))
+            .command("ExecStart", &command)
+            .set("TimeoutStopSec", "30")
+            .set("Restart", "always")
+            .set("RestartSec", "1")
+            .set("StateDirectory", "exeat-collector")
+            .set("StateDirectoryMode", "0700")
+            .set("MemoryMax", "512M")
+            .set("TasksMax", "64")
+            .set("LimitNOFILE", "4096")
+            .set("IPAddressDeny", "any")
+            .each("IPAddressAllow", std::iter::once("localhost".to_owned()).chain(relays))
+            .hardened(false, FAMILIES, "@system-service")
+            .section("Install")
+            .set("WantedBy", "multi-user.target")
+            .text()
+    }
+
+    pub(super) fn signer(&self, accepted: &Accepted, keyid: &str) -> String {
+        let id = accepted.configuration.gateway().id();
+        let scheme = if self.is_tls() { "https" } else { "http" };
+        let mut command = words(&[
+            &self.exeat,
+            "signer",
+            "--key",
+            "%d/signer.key",
+            "--keyid",
+            keyid,
+            "--gateway",
+            &format!("{scheme}://{}", self.listen),
+            "--gateway-id",
+            id,
+            "--runtime-dir",
+            "/run/exeat",
+            "--spool-dir",
+            "/var/lib/exeat-signer",
+        ]);
+        if self.is_tls() {
+            command.extend(words(&[
+                "--gateway-ca",
+                "%d/ca.crt",
+                "--client-cert",
+                "%d/signer.crt",
+                "--client-key",
+                "%d/signer.tls.key",
+            ]));
+        }
+        command.extend(self.orchestrator.iter().flat_map(|user| words(&["--orchestrator-uid", user])));
+        command.extend(self.tool.iter().flat_map(|user| words(&["--tool-uid", user])));
+        let credentials = match self.is_tls() {
+            true => &["ca.crt", "signer.crt", "signer.key", "signer.tls.key"][..],
+            false => &["signer.key"],
+        };
+        let gateway = self.is_tls().then(|| Cidr::single(self.listen.ip()).to_string());
+        unit_of("Exeat signer")
+            .set("After", "network.target exeat-gateway.service")
+            .set("StartLimitIntervalSec", "0")
+            .section("Service")
+            .set("Type", "exec")
+            .note("A user that can be told from others: agents are never it.")
+            .set("User", "exeat-signer")
+            .each("LoadCredential", credentials.iter().map(|name| format!("{name}:{SECRETS}/{name}")))
+            .command("ExecStart", &command)
+            .note("Requests under way end within --grace, 20 s.")
+            .set("TimeoutStopSec", "40")
+            .set("Restart", "always")
+            .set("RestartSec", "1")
+            .set("RuntimeDirectory", "exeat")
+            .set("RuntimeDirectoryMode", "0755")
+            .set("StateDirectory", "exeat-signer")
+            .set("StateDirectoryMode", "0700")
+            .set("MemoryMax", "512M")
+            .set("MemorySwapMax", "0")
+            .set("LimitMEMLOCK", "8M")
+            .set("LimitNOFILE", "16384")
+            .set("TasksMax", "128")
+            .set("IPAddressDeny", "any")
+            .each("IPAddressAllow", std::iter::once("localhost".to_owned()).chain(gateway))
+            // It shuts its own proxy in.
+            .hardened(
+                false,
+                FAMILIES,
+                "@system-service landlock_create_ruleset landlock_add_rule landlock_restrict_self seccomp",
+            )
+            .section("Install")
+            .set("WantedBy", "multi-user.target")
+            .text()
+    }
+
+    fn public(&self, accepted: &Accepted) -> String {
+        format!("{}={}", accepted.configuration.gateway().id(), self.gateway_key)
+    }
+
+    /// Ranges, and the name servers that lead there.
+    fn names_and(&self, ranges: &[Cidr], far: bool) -> Vec<String> {
+        let ranges = if far { ranges } else { &[] };
+        let resolvers = self.resolver.iter().filter(|_| far).map(|address| Cidr::single(address.ip()));
+        ranges.iter().copied().chain(resolvers).map(|range| range.to_string()).collect()
+    }
+}
+
+fn unit_of(what: &str) -> Unit {
+    // `%` begins a specifier.
+    Unit::default().section("Unit").set("Description", what.replace('%', "%%")).set("Documentation", PAGE)
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
