@@ -1,10 +1,11 @@
 //! `cargo xtask bench` runs this too: what an update to a policy of many destinations does to a real Envoy with several workers.
 //! How long a request then waits at most, and what memory the process has before and after.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use exeat_e2e::scenario::gateway::Gateway;
 use exeat_e2e::scenario::real::RealEnvoy;
 use exeat_e2e::scenario::subject::Subject as _;
+use exeat_e2e::scenario::updating::resident;
 use exeat_e2e::stage::client::{Connection, Request};
 use exeat_e2e::stage::upstream::Upstream;
 use std::fmt::Write as _;
@@ -93,12 +94,4 @@ fn longest(envoy: &RealEnvoy, after: Duration, work: impl FnOnce() -> Result<()>
         }
         done.map(|()| most)
     })
-}
-
-/// Resident memory of a process, in bytes.
-fn resident(pid: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib << 10)
 }
