@@ -5,6 +5,7 @@ pub mod audit;
 pub mod collect;
 pub mod key;
 mod members;
+pub mod module;
 pub mod policy;
 pub mod render;
 pub mod run;

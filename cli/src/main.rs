@@ -22,6 +22,8 @@ enum Command {
     Policy(exeat_cli::policy::PolicyArgs),
     /// Print configurations for gateways.
     Render(exeat_cli::render::RenderArgs),
+    /// Say which module a file holds, and whether it was altered.
+    Module(exeat_cli::module::ModuleArgs),
     /// Receive, verify and store evidence.
     Collect(exeat_cli::collect::CollectArgs),
     /// Check and read stored evidence.
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Sign(args) => exeat_cli::sign::run(args),
         Command::Policy(args) => exeat_cli::policy::run(args),
         Command::Render(args) => exeat_cli::render::run(args),
+        Command::Module(args) => exeat_cli::module::run(&args),
         Command::Collect(args) => exeat_cli::collect::run(args),
         Command::Audit(args) => exeat_cli::audit::run(args),
         Command::Signer(args) => exeat_cli::signer::run(args),
