@@ -1,19 +1,10 @@
-//! `exeat render`: configurations for gateways.
+//! `exeat render`: configurations for gateways, one module a platform.
 
+pub mod common;
 pub mod envoy;
-pub mod inject;
-pub mod listener;
-pub mod upstream;
 pub mod yaml;
 
-use crate::policy::{load_or_explain, write_whole};
-use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use envoy::{Admin, ListenerTls, Settings};
-use exeat_engine::policy::Configuration;
-use std::io::Write;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
 /// Arguments of `exeat render`.
 #[derive(Debug, Args)]
@@ -25,173 +16,12 @@ pub struct RenderArgs {
 #[derive(Debug, Subcommand)]
 enum RenderCommand {
     /// Print the configuration of an Envoy (1.40) that lets nothing out but by the filter.
-    Envoy(Box<EnvoyArgs>),
-}
-
-/// Arguments of `exeat render envoy`.
-#[derive(Debug, Args)]
-pub struct EnvoyArgs {
-    /// The gateway document, with --policy.
-    #[arg(long, requires = "policy", required_unless_present = "config")]
-    gateway: Option<PathBuf>,
-    /// The policy folder.
-    #[arg(long, requires = "gateway", conflicts_with = "config")]
-    policy: Option<PathBuf>,
-    /// The environment, with --policy; without it, that which the gateway document names.
-    #[arg(long, value_name = "NAME", requires = "policy")]
-    env: Option<String>,
-    /// What `exeat policy compile` wrote, in place of --gateway and --policy.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// The filter, exeat.wasm, where Envoy finds it.
-    #[arg(long)]
-    module: String,
-    /// Where agents and signers send their requests to.
-    #[arg(long, value_name = "ADDR:PORT")]
-    listen: SocketAddr,
-    /// Where the operator asks Envoy: a port on loopback, or a socket that is open to Envoy's user alone. Agents that share
-    /// the gateway's network namespace reach every port on loopback.
-    #[arg(long, value_name = "ADDR:PORT|unix:PATH", value_parser = Admin::parse)]
-    admin: Admin,
-    /// Where evidence goes: plain HTTP on loopback, else TLS with --collector-ca.
-    #[arg(long, value_name = "HOST:PORT")]
-    collector: String,
-    /// Certificate authorities for a collector that is not on loopback: a PEM file where Envoy finds it.
-    #[arg(long, value_name = "FILE")]
-    collector_ca: Option<String>,
-    /// Certificate that the gateway shows to the collector, where that has --client-ca: a PEM file where Envoy finds it.
-    #[arg(long, value_name = "FILE", requires_all = ["collector_ca", "collector_key"])]
-    collector_cert: Option<String>,
-    /// Its private key: a PEM file where Envoy finds it.
-    #[arg(long, value_name = "FILE", requires = "collector_cert")]
-    collector_key: Option<String>,
-    /// DNS servers for upstreams; repeat it for more. Without it, those of the system.
-    #[arg(long, value_name = "ADDR:PORT")]
-    resolver: Vec<SocketAddr>,
-    /// Certificate authorities for upstreams: a PEM file where Envoy finds it.
-    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
-    ca: String,
-    /// The folder of the secrets that the policy names under `credentials.inject`, where Envoy finds it: a file each, whose
-    /// whole content is the value of the header.
-    #[arg(long, value_name = "DIR")]
-    secrets: Option<String>,
-    /// Certificate of the listener, which then speaks TLS: a PEM file where Envoy finds it.
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<String>,
-    /// Its private key: a PEM file where Envoy finds it.
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<String>,
-    /// Certificate authorities of clients: a PEM file where Envoy finds it. Nobody else's connection is then taken, and
-    /// a signer's `spiffe` is held against the certificate.
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    client_ca: Option<String>,
-    /// Write the access log to this file instead of standard output.
-    #[arg(long, value_name = "FILE")]
-    access_log: Option<String>,
-    /// Workers under one id share nonces and budgets. A gateway whose evidence key changes needs a new one.
-    #[arg(long, default_value = "exeat")]
-    vm_id: String,
-    /// Write the listener to this file, and refer to it: Envoy then takes a new policy without a restart.
-    #[arg(long, value_name = "FILE")]
-    dynamic_listener: Option<PathBuf>,
-    /// Write to this file instead of standard output.
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// JSON instead of YAML.
-    #[arg(long)]
-    json: bool,
+    Envoy(Box<envoy::EnvoyArgs>),
 }
 
 /// Runs `exeat render`.
 pub fn run(args: RenderArgs) -> anyhow::Result<()> {
     match args.command {
-        RenderCommand::Envoy(args) => envoy_configuration(*args),
+        RenderCommand::Envoy(args) => envoy::run(*args),
     }
 }
-
-fn envoy_configuration(args: EnvoyArgs) -> anyhow::Result<()> {
-    let (configuration, plugin) = match (&args.config, &args.policy, &args.gateway) {
-        (Some(file), _, _) => accepted(file)?,
-        (None, Some(policy), Some(gateway)) => {
-            let loaded = load_or_explain(policy, Some(gateway), args.env.as_deref())?;
-            (loaded.configuration, serde_json::to_string_pretty(&loaded.document)?)
-        }
-        _ => bail!("name --gateway and --policy, or --config"),
-    };
-    let cluster = &configuration.gateway().collector().cluster;
-    let own = |name: &str| name == upstream::NOWHERE || upstream::WAYS_OUT.iter().any(|way| way.cluster == name);
-    if own(cluster) {
-        bail!(
-            "gateway.collector.cluster is {cluster:?}, a name that the configuration has for another cluster; choose another"
-        );
-    }
-    let injected = configuration.policy().injected().next();
-    if let (Some((destination, header, secret)), None) = (injected, &args.secrets) {
-        bail!(
-            "the destination {destination:?} gets {header} from the secret {secret:?}, and nothing says where secrets are; give \
-             --secrets DIR, a folder with a file {secret} whose whole content is the value of the header"
-        );
-    }
-    let document: serde_json::Value = serde_json::from_str(&plugin).context("the configuration is no JSON")?;
-    let settings = Settings {
-        configuration: &configuration,
-        plugin: &plugin,
-        gateway: document.get("gateway").unwrap_or(&serde_json::Value::Null),
-        module: &args.module,
-        vm_id: &args.vm_id,
-        listen: args.listen,
-        admin: args.admin.clone(),
-        collector: upstream::CollectorAddress::parse(&args.collector, args.collector_ca)?
-            .showing(args.collector_cert.zip(args.collector_key)),
-        resolvers: &args.resolver,
-        ca: &args.ca,
-        access_log: args.access_log.as_deref(),
-        secrets: args.secrets.as_deref(),
-        tls: args.tls_cert.as_deref().zip(args.tls_key.as_deref()).map(|(certificate, key)| ListenerTls {
-            certificate,
-            key,
-            client_ca: args.client_ca.as_deref(),
-        }),
-    };
-    if let (Some(signer), None) = (configuration.policy().signers().find(|s| s.spiffe().is_some()), &args.client_ca) {
-        eprintln!(
-            "warning: the signer {:?} speaks only over a connection whose certificate names it, and this listener asks \
-             for none: everything it signs will be refused. Give --client-ca",
-            signer.id()
-        );
-    }
-    let bootstrap = match &args.dynamic_listener {
-        None => settings.bootstrap(),
-        Some(file) => {
-            let file = std::path::absolute(file).with_context(|| format!("{} is not a path", file.display()))?;
-            let path = file.to_str().with_context(|| format!("{} is not UTF-8", file.display()))?;
-            let json = match file.extension().and_then(|ext| ext.to_str()) {
-                Some("json") => true,
-                Some("yaml" | "yml") => false,
-                _ => bail!("--dynamic-listener {path}: Envoy reads it by its name; let it end in .yaml or .json"),
-            };
-            write_whole(&file, text(&settings.listener_file(), json)?.as_bytes())?;
-            settings.bootstrap_with_listener_file(path)
-        }
-    };
-    let text = text(&bootstrap, args.json)?;
-    match &args.output {
-        Some(file) => write_whole(file, text.as_bytes()),
-        None => std::io::stdout().lock().write_all(text.as_bytes()).context("cannot print the configuration"),
-    }
-}
-
-/// A compiled document, accepted by the same code as in the gateway.
-fn accepted(file: &Path) -> anyhow::Result<(Configuration, String)> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let configuration =
-        Configuration::accept(text.as_bytes()).with_context(|| format!("{} is refused", file.display()))?;
-    Ok((configuration, text))
-}
-
-fn text(value: &serde_json::Value, json: bool) -> anyhow::Result<String> {
-    if json { Ok(format!("{}\n", serde_json::to_string_pretty(value)?)) } else { yaml::print(value) }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,166 +1,163 @@
-//! The bootstrap of an Envoy that lets nothing out but by the filter.
-//!
-//! Built as JSON values: Envoy's schema is protobuf, and its own `--mode validate` is the only check that counts, which
-//! a test runs on everything rendered here.
+//! `exeat render envoy`: one Envoy with everything it needs.
 
-use super::upstream::{CollectorAddress, WAYS_OUT};
+pub mod bootstrap;
+pub mod inject;
+pub mod listener;
+mod overload;
+pub mod upstream;
+
+use super::common::{CommonArgs, text};
+use crate::policy::write_whole;
 use anyhow::{Context, bail};
+use bootstrap::{Admin, ListenerTls, Settings};
+use clap::Args;
 use exeat_engine::policy::Configuration;
-use serde_json::{Value, json};
+use exeat_engine::policy::document::ByteSize;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-/// What is rendered.
-#[derive(Debug)]
-pub struct Settings<'a> {
-    /// The configuration, accepted.
-    pub configuration: &'a Configuration,
-    /// Its text, as the filter gets it.
-    pub plugin: &'a str,
-    /// The gateway document in it, as the guards get it.
-    pub gateway: &'a Value,
-    /// The filter, where Envoy finds it.
-    pub module: &'a str,
-    /// Id under which workers share state.
-    pub vm_id: &'a str,
+/// Arguments of `exeat render envoy`.
+#[derive(Debug, Args)]
+pub struct EnvoyArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// The filter, exeat.wasm, where Envoy finds it.
+    #[arg(long)]
+    module: String,
     /// Where agents and signers send their requests to.
-    pub listen: SocketAddr,
-    /// Where the operator asks Envoy.
-    pub admin: Admin,
-    /// Where evidence goes.
-    pub collector: CollectorAddress,
-    /// DNS servers; none: those of the system.
-    pub resolvers: &'a [SocketAddr],
-    /// Certificate authorities for upstreams, where Envoy finds them.
-    pub ca: &'a str,
-    /// File of the access log; none: standard output.
-    pub access_log: Option<&'a str>,
-    /// Folder of the secrets that are injected, where Envoy finds it.
-    pub secrets: Option<&'a str>,
-    /// TLS of the listener; none: plain.
-    pub tls: Option<ListenerTls<'a>>,
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+    /// Where the operator asks Envoy: a port on loopback, or a socket that is open to Envoy's user alone. Agents that share
+    /// the gateway's network namespace reach every port on loopback.
+    #[arg(long, value_name = "ADDR:PORT|unix:PATH", value_parser = Admin::parse)]
+    admin: Admin,
+    /// Where evidence goes: plain HTTP on loopback, else TLS with --collector-ca.
+    #[arg(long, value_name = "HOST:PORT")]
+    collector: String,
+    /// Certificate authorities for a collector that is not on loopback: a PEM file where Envoy finds it.
+    #[arg(long, value_name = "FILE")]
+    collector_ca: Option<String>,
+    /// Certificate that the gateway shows to the collector, where that has --client-ca: a PEM file where Envoy finds it.
+    #[arg(long, value_name = "FILE", requires_all = ["collector_ca", "collector_key"])]
+    collector_cert: Option<String>,
+    /// Its private key: a PEM file where Envoy finds it.
+    #[arg(long, value_name = "FILE", requires = "collector_cert")]
+    collector_key: Option<String>,
+    /// DNS servers for upstreams; repeat it for more. Without it, those of the system.
+    #[arg(long, value_name = "ADDR:PORT")]
+    resolver: Vec<SocketAddr>,
+    /// Certificate authorities for upstreams: a PEM file where Envoy finds it.
+    #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    ca: String,
+    /// The folder of the secrets that the policy names under `credentials.inject`, where Envoy finds it: a file each, whose
+    /// whole content is the value of the header.
+    #[arg(long, value_name = "DIR")]
+    secrets: Option<String>,
+    /// Certificate of the listener, which then speaks TLS: a PEM file where Envoy finds it.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<String>,
+    /// Its private key: a PEM file where Envoy finds it.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<String>,
+    /// Certificate authorities of clients: a PEM file where Envoy finds it. Nobody else's connection is then taken, and
+    /// a signer's `spiffe` is held against the certificate.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    client_ca: Option<String>,
+    /// Memory that Envoy may take for connections and for bodies that it holds. Near it, new requests are answered 503 until
+    /// it has less: at the latest when those that hold it have taken a minute.
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = heap)]
+    max_heap: u64,
+    /// Write the access log to this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<String>,
+    /// Workers under one id share nonces and budgets. A gateway whose evidence key changes needs a new one.
+    #[arg(long, default_value = "exeat")]
+    vm_id: String,
+    /// Write the listener to this file, and refer to it: Envoy then takes a new policy without a restart.
+    #[arg(long, value_name = "FILE")]
+    dynamic_listener: Option<PathBuf>,
 }
 
-/// TLS towards agents and signers; all are PEM files where Envoy finds them.
-#[derive(Clone, Copy, Debug)]
-pub struct ListenerTls<'a> {
-    /// Certificate chain.
-    pub certificate: &'a str,
-    /// Its private key.
-    pub key: &'a str,
-    /// Certificate authorities of clients, who then must show a certificate; none: they need none.
-    pub client_ca: Option<&'a str>,
-}
-
-/// Where Envoy's administration listens. Whoever reaches it can read the configuration and end the gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Admin {
-    /// A port on loopback: for whoever shares the network namespace.
-    Loopback(SocketAddr),
-    /// A socket in the file system: for Envoy's own user alone.
-    Socket(String),
-}
-
-impl Admin {
-    /// Reads `ADDR:PORT` or `unix:PATH`.
-    ///
-    /// # Errors
-    /// Neither, a path that is not absolute, or an address beyond loopback.
-    pub fn parse(text: &str) -> anyhow::Result<Self> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            if !path.starts_with('/') {
-                bail!("{text:?} names no absolute path; write it as in unix:/run/exeat/admin.sock");
-            }
-            return Ok(Self::Socket(path.to_owned()));
+/// Runs `exeat render envoy`.
+pub(crate) fn run(args: EnvoyArgs) -> anyhow::Result<()> {
+    let accepted = args.common.accept()?;
+    let configuration = &accepted.configuration;
+    check(configuration, args.secrets.as_deref())?;
+    let settings = Settings {
+        configuration,
+        plugin: &accepted.plugin,
+        gateway: &accepted.gateway,
+        module: &args.module,
+        vm_id: &args.vm_id,
+        listen: args.listen,
+        admin: args.admin.clone(),
+        collector: upstream::CollectorAddress::parse(&args.collector, args.collector_ca)?
+            .showing(args.collector_cert.zip(args.collector_key)),
+        resolvers: &args.resolver,
+        ca: &args.ca,
+        access_log: args.access_log.as_deref(),
+        secrets: args.secrets.as_deref(),
+        max_heap: args.max_heap,
+        tls: args.tls_cert.as_deref().zip(args.tls_key.as_deref()).map(|(certificate, key)| ListenerTls {
+            certificate,
+            key,
+            client_ca: args.client_ca.as_deref(),
+        }),
+    };
+    if let (Some(signer), None) = (configuration.policy().signers().find(|s| s.spiffe().is_some()), &args.client_ca) {
+        eprintln!(
+            "warning: the signer {:?} speaks only over a connection whose certificate names it, and this listener asks \
+             for none: everything it signs will be refused. Give --client-ca",
+            signer.id()
+        );
+    }
+    let bootstrap = match &args.dynamic_listener {
+        None => settings.bootstrap(),
+        Some(file) => {
+            let file = std::path::absolute(file).with_context(|| format!("{} is not a path", file.display()))?;
+            let path = file.to_str().with_context(|| format!("{} is not UTF-8", file.display()))?;
+            let json = match file.extension().and_then(|ext| ext.to_str()) {
+                Some("json") => true,
+                Some("yaml" | "yml") => false,
+                _ => bail!("--dynamic-listener {path}: Envoy reads it by its name; let it end in .yaml or .json"),
+            };
+            write_whole(&file, text(&settings.listener_file(), json)?.as_bytes())?;
+            settings.bootstrap_with_listener_file(path)
         }
-        let address: SocketAddr =
-            text.parse().with_context(|| format!("{text:?} is neither ADDR:PORT nor unix:PATH"))?;
-        if !address.ip().is_loopback() {
-            bail!(
-                "{address} is not on loopback; whoever reaches Envoy's administration can end the gateway. Write \
-                 127.0.0.1, [::1] or unix:PATH"
-            );
-        }
-        Ok(Self::Loopback(address))
-    }
-
-    fn address(&self) -> Value {
-        match self {
-            Self::Loopback(address) => socket_address(*address),
-            Self::Socket(path) => json!({"pipe": {"path": path, "mode": 0o600}}),
-        }
-    }
+    };
+    args.common.write(&bootstrap)
 }
 
-/// One read of Envoy is at most so large. So much it holds of a body beyond the largest that may be allowed: the filter's
-/// own answer then comes before Envoy's 413.
-pub(super) const READ: u64 = 1 << 20;
-
-/// What the filter holds of a request in monitor mode at most.
-const MONITOR_HOLD: u64 = 1 << 20;
-
-/// Connections at most: a bound on memory.
-const MAX_CONNECTIONS: u64 = 10_000;
-
-impl Settings<'_> {
-    /// The whole bootstrap.
-    pub fn bootstrap(&self) -> Value {
-        self.bootstrap_with(
-            json!({"clusters": self.clusters(), "secrets": self.secrets(), "listeners": [self.listener()]}),
-            None,
-        )
+/// Reads `2GiB` and the like.
+fn heap(text: &str) -> Result<u64, String> {
+    let bytes = ByteSize::try_from(text.to_owned()).map_err(|error| error.to_string())?.0;
+    if bytes < LEAST_HEAP {
+        return Err("an Envoy with less than 64MiB would take no request".to_owned());
     }
-
-    /// The bootstrap of an Envoy that reads its listener from a file, and again whenever that is replaced.
-    pub fn bootstrap_with_listener_file(&self, path: &str) -> Value {
-        let source = json!({"resource_api_version": "V3", "path_config_source": {"path": path}});
-        let resources = json!({"clusters": self.clusters(), "secrets": self.secrets()});
-        self.bootstrap_with(resources, Some(json!({"lds_config": source})))
-    }
-
-    /// The content of that file.
-    pub fn listener_file(&self) -> Value {
-        let mut listener = self.listener();
-        if let Some(fields) = listener.as_object_mut() {
-            fields.insert("@type".to_owned(), json!("type.googleapis.com/envoy.config.listener.v3.Listener"));
-        }
-        json!({"resources": [listener]})
-    }
-
-    fn bootstrap_with(&self, static_resources: Value, dynamic_resources: Option<Value>) -> Value {
-        let mut bootstrap = json!({
-            "node": {"id": self.configuration.gateway().id(), "cluster": "exeat"},
-            // Clients that take every connection must not keep the operator out.
-            "admin": {"address": self.admin.address(), "ignore_global_conn_limit": true},
-            "static_resources": static_resources,
-            "overload_manager": {
-                "resource_monitors": [{
-                    "name": "envoy.resource_monitors.global_downstream_max_connections",
-                    "typed_config": {
-                        "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-                        "max_active_downstream_connections": MAX_CONNECTIONS,
-                    },
-                }],
-            },
-        });
-        if let (Some(dynamic), Some(fields)) = (dynamic_resources, bootstrap.as_object_mut()) {
-            fields.insert("dynamic_resources".to_owned(), dynamic);
-        }
-        bootstrap
-    }
-
-    fn clusters(&self) -> Value {
-        let out = WAYS_OUT.iter().map(|way| self.egress_cluster(way));
-        out.chain([self.nowhere_cluster(), self.collector_cluster()]).collect()
-    }
-
-    /// Bytes that Envoy holds of a request's body.
-    pub(super) fn body_limit(&self) -> u64 {
-        let largest = self.configuration.policy().largest_body().max(MONITOR_HOLD);
-        largest.saturating_add(READ).min(u64::from(u32::MAX))
-    }
+    Ok(bytes)
 }
 
-/// Envoy's form of an address and port.
-pub(super) fn socket_address(address: SocketAddr) -> Value {
-    json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
+/// Envoy itself, idle, with the filter compiled, takes a good part of it.
+const LEAST_HEAP: u64 = 64 << 20;
+
+/// What the filter takes and a rendered Envoy could not do.
+pub(super) fn check(configuration: &Configuration, secrets: Option<&str>) -> anyhow::Result<()> {
+    let cluster = &configuration.gateway().collector().cluster;
+    let own = |name: &str| name == upstream::NOWHERE || upstream::WAYS_OUT.iter().any(|way| way.cluster == name);
+    if own(cluster) {
+        bail!(
+            "gateway.collector.cluster is {cluster:?}, a name that the configuration has for another cluster; choose another"
+        );
+    }
+    let injected = configuration.policy().injected().next();
+    if let (Some((destination, header, secret)), None) = (injected, secrets) {
+        bail!(
+            "the destination {destination:?} gets {header} from the secret {secret:?}, and nothing says where secrets are; give \
+             --secrets DIR, a folder with a file {secret} whose whole content is the value of the header"
+        );
+    }
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,12 @@ fn convert(value: &Value) -> anyhow::Result<Yaml<'_>> {
     Ok(match value {
         Value::Null => Yaml::Value(Scalar::Null),
         Value::Bool(value) => Yaml::Value(Scalar::Boolean(*value)),
-        Value::Number(value) => Yaml::Value(Scalar::Integer(value.as_i64().context("not a whole number")?)),
+        Value::Number(value) => Yaml::Value(match value.as_i64() {
+            Some(whole) => Scalar::Integer(whole),
+            None => {
+                Scalar::FloatingPoint(value.as_f64().with_context(|| format!("{value} is too large for YAML"))?.into())
+            }
+        }),
         Value::String(text) => Yaml::Value(Scalar::String(text.as_str().into())),
         Value::Array(items) => Yaml::Sequence(items.iter().map(convert).collect::<anyhow::Result<_>>()?),
         Value::Object(entries) => {

@@ -20,6 +20,7 @@ pub mod client;
 pub mod dns;
 pub mod envoy;
 mod error;
+pub mod files;
 pub mod front;
 pub mod ports;
 pub mod process;

@@ -9,6 +9,8 @@ mod bodies;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod memory_limit;
+#[cfg(test)]
 mod no_host;
 #[cfg(test)]
 mod races;

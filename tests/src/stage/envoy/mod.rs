@@ -14,7 +14,7 @@ pub use stats::Stats;
 
 use super::client::{self, Request, Response};
 use super::process::{GRACE, Process};
-use super::{Error, Result, artefacts, ports};
+use super::{Error, Result, artefacts, files, ports};
 
 /// How an Envoy is to be started.
 ///
@@ -105,6 +105,7 @@ impl Setup {
             write(&lds, listeners)?;
         }
         let (level, components) = self.log_level.split_once(',').unwrap_or((&self.log_level, ""));
+        files::raise_limit();
         let mut command = Command::new(artefacts::envoy()?);
         command.arg("--config-path").arg(&bootstrap);
         // Merged over the file: what the stage needs, whatever the configuration says.

@@ -1,6 +1,6 @@
 //! Clusters: the way out, and the way to the collector.
 
-use super::envoy::{READ, Settings};
+use super::bootstrap::{READ, Settings};
 use anyhow::{Context, bail};
 use exeat_engine::destination::{CanonicalHost, Exit};
 use serde_json::{Value, json};
@@ -161,7 +161,7 @@ impl Settings<'_> {
         if !self.resolvers.is_empty()
             && let Some(fields) = config.as_object_mut()
         {
-            let resolvers = self.resolvers.iter().map(|address| super::envoy::socket_address(*address));
+            let resolvers = self.resolvers.iter().map(|address| super::bootstrap::socket_address(*address));
             fields.insert("resolvers".to_owned(), resolvers.collect());
         }
         json!({"name": "envoy.network.dns_resolver.cares", "typed_config": config})

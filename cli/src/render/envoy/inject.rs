@@ -3,7 +3,7 @@
 //! The filter names the destination in filter state, which no client can set; the secret is never in its VM. A secret that
 //! cannot be read keeps Envoy from starting, and a request that should get one and cannot is refused by Envoy.
 
-use super::envoy::Settings;
+use super::bootstrap::Settings;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 

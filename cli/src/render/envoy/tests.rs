@@ -1,8 +1,9 @@
 //! What is rendered, and that the real Envoy with the real filter takes it.
 
-use super::envoy::{Admin, ListenerTls, Settings};
+use super::super::common::text;
+use super::super::yaml;
+use super::bootstrap::{Admin, ListenerTls, Settings};
 use super::upstream::{CollectorAddress, WAYS_OUT};
-use super::yaml;
 use exeat_engine::destination::Exit;
 use exeat_engine::policy::{Configuration, PluginConfiguration};
 use serde_json::{Value, json};
@@ -44,6 +45,7 @@ fn with_settings<T>(scheme: &str, module: &str, ca: &str, then: impl FnOnce(&Set
         ca,
         access_log: None,
         secrets: None,
+        max_heap: 2 << 30,
         tls: None,
     })
 }
@@ -332,7 +334,7 @@ fn the_real_envoy_takes_what_is_rendered() {
         with_settings(scheme, module, &ca, |settings| {
             for json in [true, false] {
                 let file = folder.path().join(if json { "envoy.json" } else { "envoy.yaml" });
-                std::fs::write(&file, super::text(&settings.bootstrap(), json).unwrap()).unwrap();
+                std::fs::write(&file, text(&settings.bootstrap(), json).unwrap()).unwrap();
                 validate(&file).unwrap_or_else(|said| panic!("{scheme}, JSON {json}: {said}"));
             }
         });
@@ -349,7 +351,7 @@ fn the_real_envoy_refuses_what_the_engine_refuses() {
         let wrong = settings.plugin.replace("exeat/v1", "exeat/v0");
         let (admin, collector) = (settings.admin.clone(), settings.collector.clone());
         let settings = Settings { plugin: &wrong, admin, collector, ..*settings };
-        std::fs::write(&file, super::text(&settings.bootstrap(), false).unwrap()).unwrap();
+        std::fs::write(&file, text(&settings.bootstrap(), false).unwrap()).unwrap();
         let said = validate(&file).unwrap_err();
         assert!(said.contains(r#"policy: /schema: unknown schema "exeat/v0"; write exeat/v1"#), "{said}");
     });

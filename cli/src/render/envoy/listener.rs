@@ -1,6 +1,6 @@
 //! The listener: a forward proxy whose every request meets the filter.
 
-use super::envoy::{ListenerTls, READ, Settings, socket_address};
+use super::bootstrap::{ListenerTls, READ, Settings, socket_address};
 use super::upstream::{EGRESS, NOWHERE, cluster_of};
 use exeat_engine::destination::Exit;
 use serde_json::{Value, json};

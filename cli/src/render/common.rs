@@ -1,0 +1,108 @@
+//! What every `exeat render` takes and does: a policy that is accepted, and a text that is written.
+
+use super::yaml;
+use crate::policy::{load_or_explain, write_whole};
+use anyhow::{Context, bail};
+use clap::Args;
+use exeat_engine::policy::Configuration;
+use serde_json::Value;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Arguments that name what is rendered, and where the result goes.
+#[derive(Debug, Args)]
+pub struct CommonArgs {
+    /// The gateway document, with --policy.
+    #[arg(long, requires = "policy", required_unless_present = "config")]
+    gateway: Option<PathBuf>,
+    /// The policy folder.
+    #[arg(long, requires = "gateway", conflicts_with = "config")]
+    policy: Option<PathBuf>,
+    /// The environment, with --policy; without it, that which the gateway document names.
+    #[arg(long, value_name = "NAME", requires = "policy")]
+    env: Option<String>,
+    /// What `exeat policy compile` wrote, in place of --gateway and --policy.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Write to this file instead of standard output.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// JSON instead of YAML.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A configuration that the filter takes.
+#[derive(Debug)]
+pub struct Accepted {
+    /// As requests meet it.
+    pub configuration: Configuration,
+    /// Its text, as the filter gets it.
+    pub plugin: String,
+    /// The gateway document in it, as guards get it.
+    pub gateway: Value,
+}
+
+impl CommonArgs {
+    /// Reads what is rendered, and accepts it by the same code as in the gateway.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and whatever the gateway would refuse.
+    pub fn accept(&self) -> anyhow::Result<Accepted> {
+        let (configuration, plugin) = match (&self.config, &self.policy, &self.gateway) {
+            (Some(file), _, _) => compiled(file)?,
+            (None, Some(policy), Some(gateway)) => {
+                let loaded = load_or_explain(policy, Some(gateway), self.env.as_deref())?;
+                (loaded.configuration, serde_json::to_string_pretty(&loaded.document)?)
+            }
+            _ => bail!("name --gateway and --policy, or --config"),
+        };
+        let mut document: Value = serde_json::from_str(&plugin).context("the configuration is no JSON")?;
+        let gateway = document.get_mut("gateway").map(Value::take).unwrap_or_default();
+        Ok(Accepted { configuration, plugin, gateway })
+    }
+
+    /// Writes one document, to the file that was named or to standard output.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, document: &Value) -> anyhow::Result<()> {
+        self.write_text(&text(document, self.json)?)
+    }
+
+    /// Writes the objects of a cluster: documents of YAML one after the other, each after its comment, or as JSON a `List`.
+    /// `kubectl apply` takes both.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_objects(&self, head: &str, objects: &[Value]) -> anyhow::Result<()> {
+        if self.json {
+            return self.write(&serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects}));
+        }
+        let mut whole: String = head.lines().map(|line| format!("# {line}\n")).collect();
+        for object in objects {
+            whole.push_str(&yaml::print(object)?);
+        }
+        self.write_text(&whole)
+    }
+
+    fn write_text(&self, text: &str) -> anyhow::Result<()> {
+        match &self.output {
+            Some(file) => write_whole(file, text.as_bytes()),
+            None => std::io::stdout().lock().write_all(text.as_bytes()).context("cannot print the configuration"),
+        }
+    }
+}
+
+/// A compiled document.
+fn compiled(file: &Path) -> anyhow::Result<(Configuration, String)> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let configuration =
+        Configuration::accept(text.as_bytes()).with_context(|| format!("{} is refused", file.display()))?;
+    Ok((configuration, text))
+}
+
+/// One document as YAML or JSON.
+pub(crate) fn text(value: &Value, json: bool) -> anyhow::Result<String> {
+    if json { Ok(format!("{}\n", serde_json::to_string_pretty(value)?)) } else { yaml::print(value) }
+}
