@@ -23,10 +23,10 @@ use std::fmt;
 /// Bytes of a stamp.
 pub const SIZE: usize = 128;
 
-/// What a stamp begins with.
-pub const MAGIC: [u8; 16] = *b"\x00exeat\xf7stamp\xf7v1\n";
+/// What a stamp begins with. No zeros here either.
+pub const MAGIC: [u8; 16] = *b"\xf7exeat\xf7stamp\xf7v1\n";
 
-/// What stands in the place of the digest until the build writes it. No zeros: tools cut runs of zeros out of data.
+/// What stands in the place of the digest until the build writes it. No zeros: tools cut them out of data.
 pub const UNSEALED: [u8; 32] = *b"not sealed: built without xtask.";
 
 const DIGEST: usize = MAGIC.len();
