@@ -7,6 +7,7 @@ pub mod drain;
 pub mod key;
 mod local;
 mod members;
+pub mod module;
 pub mod package;
 pub mod policy;
 pub mod probe;

@@ -10,6 +10,7 @@
 //! - [`starving`]: requests whose bodies never come
 //! - [`vm`]: what the contexts of one worker VM share
 //! - [`shared`]: what the VMs of one gateway process share
+//! - [`stamp`]: what the module says of itself
 //! - [`passes`]: what the filter let go and the guard lets out
 //! - [`nonces`]: which of it remembers spent nonces
 //! - [`sessions`]: and what sessions did
@@ -31,6 +32,7 @@ mod previous;
 mod root;
 mod sessions;
 mod shared;
+mod stamp;
 mod starving;
 mod together;
 mod verify;

@@ -5,11 +5,13 @@ mod bench;
 mod checks;
 mod demo;
 mod load;
+mod module;
 mod process;
 mod registry;
 mod runtimes;
 mod sbom;
 mod setup;
+mod size;
 mod stages;
 mod test;
 mod toolchain;
@@ -28,6 +30,8 @@ cargo xtask <command>
                                    what the examples in Python and Node import, a registry
   wasm                             build the filter into target/exeat.wasm, and what it is made of into
                                    target/exeat.cdx.json (CycloneDX)
+  wasm --note-size                 note what takes how many bytes, for later builds to be compared with
+  wasm --check-reproducible        build it here and from a copy elsewhere, and compare the bytes (minutes)
   test [--advisories] [-- ARGS]    checks, module, every test on the real Envoy; ARGS go to the test runner
   demo [--keep]                    run the demo on the real Envoy; --keep leaves it running to look around
   bench [--quick]                  Exeat beside other filters on the real Envoy, its parts in V8, updates; writes
@@ -46,13 +50,21 @@ cargo xtask <command>
 enum Command {
     Help,
     Setup,
-    Wasm,
+    Wasm(WasmTask),
     Test { advisories: bool, runner_args: Vec<String> },
     Demo { keep: bool },
     Bench(bench::Options),
     Load,
     Updates,
     CiChecks { advisories: bool },
+}
+
+/// What is done with the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WasmTask {
+    Build,
+    NoteSize,
+    CheckReproducible,
 }
 
 fn main() -> ExitCode {
@@ -82,7 +94,14 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Help => Ok(()),
         Command::Setup => setup::everything(&workspace),
-        Command::Wasm => wasm::build(&workspace, &setup::wasm_toolchain(&workspace)?).map(drop),
+        Command::Wasm(task) => {
+            let toolchain = setup::wasm_toolchain(&workspace)?;
+            match task {
+                WasmTask::Build => wasm::build(&workspace, &toolchain).map(drop),
+                WasmTask::NoteSize => wasm::note_size(&workspace, &toolchain),
+                WasmTask::CheckReproducible => wasm::check_reproducible(&workspace, &toolchain),
+            }
+        }
         Command::Test { advisories, runner_args } => test::run_all(&workspace, advisories, &runner_args),
         Command::Demo { keep } => demo::play(&workspace, keep),
         Command::Bench(options) => bench::measure(&workspace, options),
@@ -102,6 +121,7 @@ fn parse(args: &[String]) -> Result<Command, String> {
         "test" | "ci-checks" => &["--advisories"],
         "demo" => &["--keep"],
         "bench" => &["--check", "--quick", "--memory"],
+        "wasm" => &["--note-size", "--check-reproducible"],
         _ => &[],
     };
     if let Some(unknown) = flags.iter().find(|flag| !allowed.contains(&flag.as_str())) {
@@ -114,7 +134,12 @@ fn parse(args: &[String]) -> Result<Command, String> {
     match name.as_str() {
         "help" | "--help" | "-h" => Ok(Command::Help),
         "setup" => Ok(Command::Setup),
-        "wasm" => Ok(Command::Wasm),
+        "wasm" => match flags {
+            [] => Ok(Command::Wasm(WasmTask::Build)),
+            [flag] if flag == "--note-size" => Ok(Command::Wasm(WasmTask::NoteSize)),
+            [flag] if flag == "--check-reproducible" => Ok(Command::Wasm(WasmTask::CheckReproducible)),
+            _ => Err("`wasm` takes one of its flags at a time".to_owned()),
+        },
         "test" => Ok(Command::Test {
             advisories: given("--advisories"),
             runner_args: runner_args.iter().skip(1).cloned().collect(),
@@ -147,6 +172,8 @@ mod tests {
         assert_eq!(parsed("bench"), Ok(Command::Bench(bench::Options::default())));
         let check = bench::Options { check: true, quick: true, memory: false };
         assert_eq!(parsed("bench --quick --check"), Ok(Command::Bench(check)));
+        assert_eq!(parsed("wasm"), Ok(Command::Wasm(WasmTask::Build)));
+        assert_eq!(parsed("wasm --check-reproducible"), Ok(Command::Wasm(WasmTask::CheckReproducible)));
         assert_eq!(parsed("load"), Ok(Command::Load));
         assert_eq!(parsed("updates"), Ok(Command::Updates));
         assert_eq!(parsed("demo --keep"), Ok(Command::Demo { keep: true }));
@@ -163,6 +190,7 @@ mod tests {
             "",
             "tset",
             "wasm --keep",
+            "wasm --note-size --check-reproducible",
             "test --keep",
             "demo --keep extra",
             "setup -- x",

@@ -25,6 +25,7 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
     cargo_deny(workspace)?;
     runtimes::install(workspace)?;
     systemd(workspace)?;
+    runtimes::wasm_opt(workspace)?;
     node(workspace)?;
     wasm_test_runner(workspace)?;
     say("setup: complete");

@@ -8,6 +8,7 @@ mod automaton;
 mod table;
 
 use super::{CanonicalHost, Cidr, HostPattern, HostSpecificity};
+use crate::order;
 use automaton::Automaton;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -143,7 +144,7 @@ impl HostMatcher {
     /// As [`HostMatcher::finish`], with the automaton up to so many names.
     #[must_use]
     pub(crate) fn finish_within(mut self, most: usize) -> Self {
-        self.prefixes.sort_unstable_by(|a, b| b.cmp(a));
+        order::sort_by(&mut self.prefixes, |a, b| b.cmp(a));
         self.prefixes.dedup();
         if let Index::Collected(names) = &mut self.names {
             let mut names = std::mem::take(names);
@@ -187,7 +188,7 @@ impl HostMatcher {
             Index::Automaton(automaton) => automaton.find(name, found),
             Index::Table(table) => table.find(name, found),
         }
-        found.sort_unstable_by(|a, b| b.specificity.cmp(&a.specificity).then(a.value.cmp(&b.value)));
+        order::sort_by(found, |a, b| b.specificity.cmp(&a.specificity).then(a.value.cmp(&b.value)));
         found.dedup();
     }
 
