@@ -5,6 +5,7 @@ pub mod audit;
 pub mod collect;
 pub mod key;
 mod members;
+pub mod module;
 pub mod package;
 pub mod policy;
 pub mod render;

@@ -24,6 +24,8 @@ enum Command {
     Render(exeat_cli::render::RenderArgs),
     /// Pack the filter as OCI image and artifact, into files or a registry.
     Package(Box<exeat_cli::package::PackageArgs>),
+    /// Say which module a file holds, and whether it was altered.
+    Module(exeat_cli::module::ModuleArgs),
     /// Receive, verify and store evidence.
     Collect(exeat_cli::collect::CollectArgs),
     /// Check and read stored evidence.
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Policy(args) => exeat_cli::policy::run(args),
         Command::Render(args) => exeat_cli::render::run(args),
         Command::Package(args) => exeat_cli::package::run(*args),
+        Command::Module(args) => exeat_cli::module::run(&args),
         Command::Collect(args) => exeat_cli::collect::run(args),
         Command::Audit(args) => exeat_cli::audit::run(args),
         Command::Signer(args) => exeat_cli::signer::run(args),

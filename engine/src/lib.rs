@@ -17,6 +17,7 @@ pub mod evidence;
 pub mod exchange;
 pub mod facts;
 pub mod ledger;
+mod order;
 pub mod payload;
 pub mod policy;
 pub mod request;

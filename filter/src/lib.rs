@@ -9,6 +9,7 @@
 //! - [`http`]: one request, driven through the engine's exchange
 //! - [`vm`]: what the contexts of one worker VM share
 //! - [`shared`]: what the VMs of one gateway process share
+//! - [`stamp`]: what the module says of itself
 //! - [`passes`]: what the filter let go and the guard lets out
 //! - [`nonces`]: which of it remembers spent nonces
 //! - [`sessions`]: and what sessions did
@@ -30,6 +31,7 @@ mod previous;
 mod root;
 mod sessions;
 mod shared;
+mod stamp;
 mod together;
 mod verify;
 mod vm;

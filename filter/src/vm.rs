@@ -10,10 +10,10 @@ use crate::previous::Previous;
 use crate::sessions::Known;
 use crate::shared::{Boot, SharedData};
 use crate::waiting::Waiting;
-use crate::{host, wasi};
+use crate::{host, stamp, wasi};
 use exeat_engine::destination::Exit;
 use exeat_engine::evidence::key::{GatewayKey, SHARED_STATE};
-use exeat_engine::evidence::{Capacity, ConfigRecord, GenesisRecord, Hash, Journal, LogHead, ModuleReference, Origin};
+use exeat_engine::evidence::{Capacity, ConfigRecord, GenesisRecord, Hash, Journal, LogHead, Origin};
 use exeat_engine::facts::Timestamp;
 use exeat_engine::policy::{CompiledPolicy, Configuration, Gateway, GuardConfiguration, Role};
 use proxy_wasm::hostcalls;
@@ -307,11 +307,7 @@ impl Vm {
             start: identity.boot.started,
             environment: gateway.environment().map(str::to_owned),
             deployment: gateway.deployment().map(str::to_owned),
-            module: ModuleReference {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                git: option_env!("EXEAT_GIT_HASH").map(str::to_owned),
-                digest: None,
-            },
+            module: stamp::module(),
             previous: self.previous.take(),
         };
         let capacity = Capacity { records: u64::from(gateway.queue()), bytes: QUEUE_BYTES };
@@ -420,12 +416,7 @@ fn accepted(part: &Part) -> String {
             format!("guard of {}", exits.join(", "))
         }
     };
-    format!(
-        "exeat {} ({}): configuration accepted: gateway {}, {what}",
-        env!("CARGO_PKG_VERSION"),
-        option_env!("EXEAT_GIT_HASH").unwrap_or("unknown"),
-        gateway.id(),
-    )
+    format!("{}: configuration accepted: gateway {}, {what}", stamp::line(), gateway.id())
 }
 
 impl Log {

@@ -5,11 +5,13 @@ mod bench;
 mod checks;
 mod demo;
 mod load;
+mod module;
 mod process;
 mod registry;
 mod runtimes;
 mod sbom;
 mod setup;
+mod size;
 mod stages;
 mod test;
 mod toolchain;
@@ -25,8 +27,10 @@ cargo xtask <command>
 
   setup                            get what the other commands need: a way to wasm32, Envoy, cargo-deny,
                                    what the examples in Python and Node import, a registry
-  wasm                             build the filter into target/exeat.wasm, and what it is made of into
-                                   target/exeat.cdx.json (CycloneDX)
+  wasm                             build the filter into target/exeat.wasm, fails when it is too large; and
+                                   what it is made of into target/exeat.cdx.json (CycloneDX)
+  wasm --note-size                 note what takes how many bytes, for later builds to be compared with
+  wasm --check-reproducible        build it here and from a copy elsewhere, and compare the bytes (minutes)
   test [--advisories] [-- ARGS]    checks, module, every test on the real Envoy; ARGS go to the test runner
   demo [--keep]                    run the demo on the real Envoy; --keep leaves it running to look around
   bench                            time the parts of a decision in the real Envoy's V8
@@ -41,12 +45,20 @@ cargo xtask <command>
 enum Command {
     Help,
     Setup,
-    Wasm,
+    Wasm(WasmTask),
     Test { advisories: bool, runner_args: Vec<String> },
     Demo { keep: bool },
     Bench,
     Load,
     CiChecks { advisories: bool },
+}
+
+/// What is done with the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WasmTask {
+    Build,
+    NoteSize,
+    CheckReproducible,
 }
 
 fn main() -> ExitCode {
@@ -76,7 +88,14 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Help => Ok(()),
         Command::Setup => setup::everything(&workspace),
-        Command::Wasm => wasm::build(&workspace, &setup::wasm_toolchain(&workspace)?).map(drop),
+        Command::Wasm(task) => {
+            let toolchain = setup::wasm_toolchain(&workspace)?;
+            match task {
+                WasmTask::Build => wasm::build(&workspace, &toolchain).map(drop),
+                WasmTask::NoteSize => wasm::note_size(&workspace, &toolchain),
+                WasmTask::CheckReproducible => wasm::check_reproducible(&workspace, &toolchain),
+            }
+        }
         Command::Test { advisories, runner_args } => test::run_all(&workspace, advisories, &runner_args),
         Command::Demo { keep } => demo::play(&workspace, keep),
         Command::Bench => bench::measure(&workspace),
@@ -94,6 +113,7 @@ fn parse(args: &[String]) -> Result<Command, String> {
     let allowed: &[&str] = match name.as_str() {
         "test" | "ci-checks" => &["--advisories"],
         "demo" => &["--keep"],
+        "wasm" => &["--note-size", "--check-reproducible"],
         _ => &[],
     };
     if let Some(unknown) = flags.iter().find(|flag| !allowed.contains(&flag.as_str())) {
@@ -106,7 +126,12 @@ fn parse(args: &[String]) -> Result<Command, String> {
     match name.as_str() {
         "help" | "--help" | "-h" => Ok(Command::Help),
         "setup" => Ok(Command::Setup),
-        "wasm" => Ok(Command::Wasm),
+        "wasm" => match flags {
+            [] => Ok(Command::Wasm(WasmTask::Build)),
+            [flag] if flag == "--note-size" => Ok(Command::Wasm(WasmTask::NoteSize)),
+            [flag] if flag == "--check-reproducible" => Ok(Command::Wasm(WasmTask::CheckReproducible)),
+            _ => Err("`wasm` takes one of its flags at a time".to_owned()),
+        },
         "test" => Ok(Command::Test {
             advisories: given("--advisories"),
             runner_args: runner_args.iter().skip(1).cloned().collect(),
@@ -130,6 +155,8 @@ mod tests {
     #[test]
     fn commands_and_their_flags() {
         assert_eq!(parsed("setup"), Ok(Command::Setup));
+        assert_eq!(parsed("wasm"), Ok(Command::Wasm(WasmTask::Build)));
+        assert_eq!(parsed("wasm --check-reproducible"), Ok(Command::Wasm(WasmTask::CheckReproducible)));
         assert_eq!(parsed("bench"), Ok(Command::Bench));
         assert_eq!(parsed("load"), Ok(Command::Load));
         assert_eq!(parsed("demo --keep"), Ok(Command::Demo { keep: true }));
@@ -142,9 +169,16 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        for line in
-            ["", "tset", "wasm --keep", "test --keep", "demo --keep extra", "setup -- x", "test -p exeat-engine"]
-        {
+        for line in [
+            "",
+            "tset",
+            "wasm --keep",
+            "wasm --note-size --check-reproducible",
+            "test --keep",
+            "demo --keep extra",
+            "setup -- x",
+            "test -p exeat-engine",
+        ] {
             assert!(parsed(line).is_err(), "`{line}` was accepted");
         }
     }

@@ -47,6 +47,13 @@ const CLIENTS_PYTHON: Installed =
 const CLIENTS_NODE: Installed =
     Installed { purpose: "clients in Node", source: "tests/clients/node", folder: "clients/node" };
 
+const BINARYEN: Installed = Installed { purpose: "wasm-opt", source: "xtask/binaryen", folder: "tools/binaryen" };
+
+/// The script of wasm-opt, which `node` runs.
+pub(crate) fn wasm_opt(workspace: &Workspace) -> Result<PathBuf> {
+    Ok(node_modules(workspace, &BINARYEN)?.join("binaryen/bin/wasm-opt"))
+}
+
 /// Installs what is missing or outdated, and builds the example in Rust.
 pub(crate) fn install(workspace: &Workspace) -> Result<Runtimes> {
     if probe(workspace.command("curl").arg("--version")).is_none() {

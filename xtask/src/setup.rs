@@ -24,6 +24,7 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<()> {
     envoy(workspace)?;
     cargo_deny(workspace)?;
     runtimes::install(workspace)?;
+    runtimes::wasm_opt(workspace)?;
     node(workspace)?;
     wasm_test_runner(workspace)?;
     say("setup: complete");

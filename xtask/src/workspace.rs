@@ -27,6 +27,24 @@ impl Workspace {
         self.root.join("target")
     }
 
+    /// A copy of what git tracks here, as the files are now, in another folder.
+    pub(crate) fn copy_tracked(&self, folder: &Path) -> Result<Self> {
+        let list = self.command("git").args(["ls-files", "-z"]).output().context("git does not run")?;
+        anyhow::ensure!(list.status.success(), "git does not list the files of {}", self.root.display());
+        for name in String::from_utf8_lossy(&list.stdout).split('\0').filter(|name| !name.is_empty()) {
+            let (from, to) = (self.root.join(name), folder.join(name));
+            // Deleted, and not yet committed.
+            if !from.is_file() {
+                continue;
+            }
+            if let Some(parent) = to.parent() {
+                std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+            }
+            std::fs::copy(&from, &to).with_context(|| format!("cannot copy {name}"))?;
+        }
+        Ok(Self { root: folder.to_path_buf() })
+    }
+
     /// The finished module.
     pub(crate) fn module(&self) -> PathBuf {
         self.target().join("exeat.wasm")

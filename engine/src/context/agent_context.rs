@@ -2,6 +2,7 @@
 
 use super::error::ContextError;
 use super::structured::{self, Bounds, Item, Member};
+use crate::order;
 use sfv::BareItem;
 use std::collections::BTreeMap;
 
@@ -223,7 +224,7 @@ impl Draft {
         if self.provenance.is_empty() {
             self.provenance.push(Provenance::Unknown);
         }
-        self.provenance.sort_unstable();
+        order::sort(&mut self.provenance);
         self.provenance.dedup();
         Ok(AgentContext {
             agent: required(self.agent, "agent")?,

@@ -3,6 +3,7 @@
 use super::ed25519::{BaseComb, BaseTable, KeyComb, Verifier};
 use super::error::Seconds;
 use crate::facts::Timestamp;
+use crate::policy::node::Node;
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use std::collections::HashMap;
@@ -45,8 +46,9 @@ impl PublicKey {
     pub fn parse(text: &str) -> Result<Self, PublicKeyError> {
         let text = text.trim();
         if text.starts_with('{') {
-            let jwk: serde_json::Value = serde_json::from_str(text).map_err(|_| PublicKeyError::Form)?;
-            return Self::from_jwk(&jwk);
+            // By way of a node: to read a `Value` itself would take a second JSON parser into the module.
+            let node: Node = serde_json::from_slice(text.as_bytes()).map_err(|_| PublicKeyError::Form)?;
+            return Self::from_jwk(&serde_json::to_value(node).map_err(|_| PublicKeyError::Form)?);
         }
         Self::from_base64(text)
     }

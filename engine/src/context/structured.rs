@@ -4,6 +4,7 @@
 //! on what was signed, so everything Exeat reads itself refuses duplicates. `sfv` parses; its visitors show every
 //! occurrence, which its own `Dictionary` does not.
 
+use crate::order;
 use sfv::visitor::{DictionaryVisitor, EntryVisitor, InnerListVisitor, ItemVisitor, ParameterVisitor};
 use sfv::{BareItem, BareItemFromInput, Key, KeyRef, Parser};
 use std::convert::Infallible;
@@ -73,7 +74,7 @@ pub(crate) fn parse_dictionary(field: &[u8], bounds: Bounds) -> Result<Vec<(Key,
 
 /// Some name that occurs more than once. Sorts the names.
 pub(crate) fn first_duplicate<'a>(names: &mut [&'a str]) -> Option<&'a str> {
-    names.sort_unstable();
+    order::sort(names);
     names.array_windows().find(|[a, b]| a == b).map(|[a, _]| *a)
 }
 

@@ -1,21 +1,16 @@
-//! All hosts of a policy at once: names in one automaton, or in a table where they are very many; addresses in tables.
+//! All hosts of a policy at once: names in one hash table, addresses in tables of their own.
 //!
 //! One pass over a host, from the right, finds every pattern that fits, each at a label's edge, whatever the number of
-//! patterns. Up to [`MOST_IN_AUTOMATON`] names that is one aho-corasick automaton. Beyond, where an automaton would take
-//! most of the time and memory that a policy may take to load (docs/performance.md), it is a hash table. Both find the same.
+//! patterns.
 
-mod automaton;
 mod table;
 
 use super::{CanonicalHost, Cidr, HostPattern, HostSpecificity};
-use automaton::Automaton;
+use crate::order;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use table::Table;
-
-/// Names up to which the automaton is used: some 30 ms to build, and 2 MB.
-pub const MOST_IN_AUTOMATON: usize = 10_000;
 
 /// All hosts of a policy, each with the values its caller gave it. A look-up takes some 0.2 us.
 #[derive(Clone, Default)]
@@ -33,7 +28,6 @@ pub struct HostMatcher {
 enum Index {
     /// Not yet: what was added.
     Collected(Names),
-    Automaton(Box<Automaton>),
     Table(Table),
 }
 
@@ -136,26 +130,14 @@ impl HostMatcher {
 
     /// Makes everything that was added findable. Nothing is added afterwards.
     #[must_use]
-    pub fn finish(self) -> Self {
-        self.finish_within(MOST_IN_AUTOMATON)
-    }
-
-    /// As [`HostMatcher::finish`], with the automaton up to so many names.
-    #[must_use]
-    pub(crate) fn finish_within(mut self, most: usize) -> Self {
-        self.prefixes.sort_unstable_by(|a, b| b.cmp(a));
+    pub fn finish(mut self) -> Self {
+        order::sort_by(&mut self.prefixes, |a, b| b.cmp(a));
         self.prefixes.dedup();
         if let Index::Collected(names) = &mut self.names {
             let mut names = std::mem::take(names);
-            let automaton = (names.entries.len() <= most).then(|| Automaton::build(&names)).flatten();
-            self.names = match automaton {
-                Some(automaton) => Index::Automaton(Box::new(automaton)),
-                None => {
-                    names.text.shrink_to_fit();
-                    names.entries.shrink_to_fit();
-                    Index::Table(Table::build(names))
-                }
-            };
+            names.text.shrink_to_fit();
+            names.entries.shrink_to_fit();
+            self.names = Index::Table(Table::build(names));
         }
         self
     }
@@ -175,7 +157,6 @@ impl HostMatcher {
     pub fn memory_usage(&self) -> usize {
         match &self.names {
             Index::Collected(names) => names.memory_usage(),
-            Index::Automaton(automaton) => automaton.memory_usage(),
             Index::Table(table) => table.memory_usage(),
         }
     }
@@ -184,10 +165,9 @@ impl HostMatcher {
         push(found, HostSpecificity::Any, &self.any);
         match &self.names {
             Index::Collected(_) => {}
-            Index::Automaton(automaton) => automaton.find(name, found),
             Index::Table(table) => table.find(name, found),
         }
-        found.sort_unstable_by(|a, b| b.specificity.cmp(&a.specificity).then(a.value.cmp(&b.value)));
+        order::sort_by(found, |a, b| b.specificity.cmp(&a.specificity).then(a.value.cmp(&b.value)));
         found.dedup();
     }
 
@@ -211,7 +191,6 @@ impl fmt::Debug for HostMatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, names) = match &self.names {
             Index::Collected(names) => ("collected", names.entries.len()),
-            Index::Automaton(automaton) => ("automaton", automaton.len()),
             Index::Table(table) => ("table", table.len()),
         };
         f.debug_struct("HostMatcher")

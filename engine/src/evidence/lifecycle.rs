@@ -42,10 +42,11 @@ impl Record<'_> {
 pub struct ModuleReference {
     /// Version.
     pub version: String,
-    /// Git commit it was built from.
+    /// Git commit it was built from, with `-dirty` behind it where its sources differed from that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub git: Option<String>,
-    /// `sha256:<hex>` of the module, as its configuration states it: a module cannot see its own bytes.
+    /// `sha256:<hex>` of the module, which its build wrote into it; `exeat module` takes it of a file. Absent where the
+    /// module was not built by `cargo xtask wasm`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }

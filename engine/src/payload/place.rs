@@ -2,6 +2,7 @@
 //! body is read once.
 
 use crate::destination::fold;
+use crate::order;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -150,7 +151,7 @@ impl Places {
     /// A tree of these.
     pub fn new<'a>(pointers: impl IntoIterator<Item = &'a Pointer>) -> Self {
         let mut pointers: Vec<Pointer> = pointers.into_iter().cloned().collect();
-        pointers.sort_unstable();
+        order::sort(&mut pointers);
         pointers.dedup();
         let root = (!pointers.is_empty()).then(Node::default);
         let mut places = Self { pointers: Vec::new(), nodes: root.into_iter().collect() };
@@ -167,7 +168,7 @@ impl Places {
             }
         }
         for node in &mut places.nodes {
-            node.names.sort_unstable_by(|a, b| (&a.variant, &a.name).cmp(&(&b.variant, &b.name)));
+            order::sort_by(&mut node.names, |a, b| (&a.variant, &a.name).cmp(&(&b.variant, &b.name)));
         }
         places.pointers = pointers;
         places

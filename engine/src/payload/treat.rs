@@ -3,10 +3,10 @@
 use super::inspect::{Reading, Unreadable};
 use super::json::{Spot, Value};
 use super::place::{Places, Pointer};
+use crate::order;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use std::collections::BTreeMap;
 
 /// What stands in the place of a value that was blanked.
 pub const REDACTED: &str = "\"[redacted]\"";
@@ -36,13 +36,20 @@ impl Treatment {
 
 /// What is done where: the union of what several rules ask. Of two treatments of one place the stronger holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Treatments(BTreeMap<Pointer, Treatment>);
+pub struct Treatments(Vec<(Pointer, Treatment)>);
 
 impl Extend<(Pointer, Treatment)> for Treatments {
     fn extend<I: IntoIterator<Item = (Pointer, Treatment)>>(&mut self, more: I) {
         for (pointer, treatment) in more {
-            let known = self.0.entry(pointer).or_insert(treatment);
-            *known = treatment.min(*known);
+            // In the order of the pointers. Rules name a few.
+            match self.0.binary_search_by(|(known, _)| known.cmp(&pointer)) {
+                Ok(at) => {
+                    if let Some((_, known)) = self.0.get_mut(at) {
+                        *known = treatment.min(*known);
+                    }
+                }
+                Err(at) => self.0.insert(at, (pointer, treatment)),
+            }
         }
     }
 }
@@ -75,7 +82,7 @@ impl Treatments {
 
     /// Places that must be read for it.
     pub fn pointers(&self) -> impl Iterator<Item = &Pointer> {
-        self.0.keys()
+        self.0.iter().map(|(pointer, _)| pointer)
     }
 
     /// Whether it can be told of a body what must be done to it.
@@ -102,7 +109,10 @@ impl Treatments {
             spots.extend(there.map(|spot| (spot, *treatment, pointer)));
         }
         // Of values inside one another the outermost is replaced; of one value at two places, by the stronger treatment.
-        spots.sort_by_key(|(spot, treatment, _)| (spot.span.start, std::cmp::Reverse(spot.span.end), *treatment));
+        let key = |(spot, treatment, _): &(&Spot<'_>, Treatment, &Pointer)| {
+            (spot.span.start, std::cmp::Reverse(spot.span.end), *treatment)
+        };
+        order::sort_by(&mut spots, |a, b| key(a).cmp(&key(b)));
         let (mut out, mut copied) = (Vec::with_capacity(body.len()), 0);
         let mut done = Vec::new();
         for (spot, treatment, pointer) in spots {
@@ -124,7 +134,7 @@ impl Treatments {
         }
         out.extend_from_slice(body.get(copied..)?);
         // In the order of the rules' places, not in one that whoever wrote the body chose.
-        done.sort_by(|a, b| a.1.cmp(&b.1));
+        order::sort_by(&mut done, |a, b| a.1.cmp(&b.1));
         (!done.is_empty()).then_some(Treated { body: out, done })
     }
 }

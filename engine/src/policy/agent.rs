@@ -8,6 +8,7 @@ use super::document::rule::{AllowDocument, DenyDocument};
 use super::error::{Document, Place, PolicyError, Problems, did_you_mean, quoted};
 use super::rule::{AllowRule, DenyRule};
 use super::selector::{DestinationSet, Directory, check_id};
+use crate::order;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -138,7 +139,7 @@ fn no_profile(
     place: &Place<'_>,
 ) -> PolicyError {
     let mut known: Vec<&str> = profiles.keys().copied().collect();
-    known.sort_unstable();
+    order::sort(&mut known);
     let own = team.map(|team| format!("{team}/{profile}")).filter(|own| known.contains(&own.as_str()));
     let remedy = match own {
         Some(own) => format!("write {}: a team's profiles are known by its name, too", quoted(&own)),

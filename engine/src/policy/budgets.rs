@@ -10,6 +10,7 @@ use super::error::{Document, Place, PolicyError, Problems, quoted};
 use crate::decision::Reason;
 use crate::ledger::budgets::{Account, AccountFingerprint, Charge, Cost, Counter, HostMark, Kind};
 use crate::ledger::{SessionName, Share};
+use crate::order;
 
 /// Budgets of one kind that one rule may have.
 const MOST: usize = 8;
@@ -124,7 +125,7 @@ impl Budgets {
         // INVARIANT: names of agents and profiles are checked elsewhere; the lengths keep the parts apart all the same.
         let Origin { list: of, name, defaults, .. } = origin;
         list.extend(defaults.0.list.iter().filter(|budget| !stated.kinds.contains(&budget.kind)).cloned());
-        list.sort();
+        order::sort(&mut list);
         Self { origin: format!("{of}/{}/{name}/{rule}", name.len()), list }
     }
 }

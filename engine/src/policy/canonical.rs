@@ -102,7 +102,7 @@ impl Canonical {
             }
             Node::Map(entries) => {
                 let mut entries: Vec<&(String, Node)> = entries.iter().collect();
-                entries.sort_by(|a, b| order(&a.0, &b.0));
+                crate::order::sort_by(&mut entries, |a, b| order(&a.0, &b.0));
                 self.begin_map();
                 for (key, value) in entries {
                     self.key(key);

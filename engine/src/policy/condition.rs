@@ -9,6 +9,7 @@ use super::error::{Place, PolicyError, did_you_mean, quoted};
 use super::member::TextMember;
 use super::pattern::{ValuePattern, any_fits};
 use crate::context::{AgentContext, DataClass, Provenance, SessionType};
+use crate::order;
 use std::borrow::Cow;
 
 /// What a rule does with a request that it fits.
@@ -54,7 +55,7 @@ impl Condition {
         let conditions = document.iter().map(|(name, values)| Self::compile(name, &values.0, &place.key(name)));
         let mut conditions = conditions.collect::<Result<Vec<_>, _>>()?;
         // The first that fails is named, whatever the order in which they were written.
-        conditions.sort_by(|a, b| a.name().cmp(b.name()));
+        order::sort_by(&mut conditions, |a, b| a.name().cmp(b.name()));
         Ok(conditions)
     }
 

@@ -15,6 +15,7 @@ use crate::context::token::TokenIssuers;
 use crate::context::{DataClass, Provenance};
 use crate::destination::{CanonicalHost, HostMatch, HostMatcher, HostPattern, HostSpecificity, Scheme};
 use crate::facts::Timestamp;
+use crate::order;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash as _, Hasher as _};
@@ -403,7 +404,9 @@ impl Destinations {
                 fits.push(Fit { destination: Arc::clone(destination), specificity: found.specificity });
             }
         }
-        fits.sort_by(|a, b| b.specificity.cmp(&a.specificity).then_with(|| a.destination.id.cmp(&b.destination.id)));
+        order::sort_by(&mut fits, |a, b| {
+            b.specificity.cmp(&a.specificity).then_with(|| a.destination.id.cmp(&b.destination.id))
+        });
         fits
     }
 

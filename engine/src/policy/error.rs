@@ -2,6 +2,7 @@
 //!
 //! One error type serves gateway and command line alike: the same document is refused with the same words by both.
 
+use crate::order;
 use std::fmt;
 
 /// Which of the two documents an error speaks of.
@@ -92,7 +93,9 @@ impl PolicyErrors {
     pub(crate) fn sorted_by_key<K: Ord>(self, key: impl Fn(&PolicyError) -> K) -> Self {
         let Self { first, mut rest } = self;
         rest.insert(0, *first);
-        rest.sort_by_cached_key(key);
+        let mut keyed: Vec<(K, PolicyError)> = rest.into_iter().map(|error| (key(&error), error)).collect();
+        order::sort_by(&mut keyed, |a, b| a.0.cmp(&b.0));
+        let mut rest: Vec<PolicyError> = keyed.into_iter().map(|(_, error)| error).collect();
         let first = Box::new(rest.remove(0));
         Self { first, rest }
     }
@@ -192,13 +195,12 @@ impl<'a> Place<'a> {
 
     /// An error at this place.
     pub(crate) fn error(&self, problem: impl Into<String>, remedy: impl Into<String>, why: &str) -> PolicyError {
-        PolicyError {
-            document: self.document,
-            place: self.pointer(),
-            problem: problem.into(),
-            why: why.to_owned(),
-            remedy: remedy.into(),
-        }
+        self.stated(problem.into(), remedy.into(), why)
+    }
+
+    #[inline(never)]
+    fn stated(&self, problem: String, remedy: String, why: &str) -> PolicyError {
+        PolicyError { document: self.document, place: self.pointer(), problem, why: why.to_owned(), remedy }
     }
 }
 

@@ -14,6 +14,7 @@ use super::error::{Document, Place};
 use super::gateway::Gateway;
 use super::node::Node;
 use super::read::read;
+use crate::order;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -39,7 +40,7 @@ pub(super) fn read_lean(json: &[u8]) -> Option<(Gateway, CompiledPolicy)> {
     let (mut digest, mut source) = (Canonical::default(), Destinations::new(destinations)?);
     // The canonical form has its keys sorted, and destinations stand among the others.
     let mut entries: Vec<&(String, Node)> = entries.iter().collect();
-    entries.sort_by(|a, b| super::canonical::order(&a.0, &b.0));
+    order::sort_by(&mut entries, |a, b| super::canonical::order(&a.0, &b.0));
     let at = entries.partition_point(|(key, _)| super::canonical::order(key, DESTINATIONS).is_lt());
     let (before, after) = entries.split_at_checked(at)?;
     digest.begin_map();
@@ -81,14 +82,14 @@ impl<'a> Destinations<'a> {
     /// `None` where two have the same id.
     fn new(mut entries: Entries<'a>) -> Option<Self> {
         if !entries.is_sorted_by(|a, b| super::canonical::order(&a.0, &b.0).is_le()) {
-            entries.sort_by(|a, b| super::canonical::order(&a.0, &b.0));
+            order::sort_by(&mut entries, |a, b| super::canonical::order(&a.0, &b.0));
         }
         let twice = entries.windows(2).any(|pair| matches!(pair, [a, b] if a.0 == b.0));
         (!twice).then(|| Self { entries, digest: Canonical::default(), failed: false })
     }
 
     fn read(&mut self, id: &str, text: &RawValue) -> Option<DestinationDocument> {
-        let node: Node = serde_json::from_str(text.get()).ok()?;
+        let node: Node = serde_json::from_slice(text.get().as_bytes()).ok()?;
         node.refuse_duplicates(&Place::root(Document::Policy)).ok()?;
         self.digest.entry(id, &node).ok()?;
         read::<DestinationDocument>(&node, Document::Policy).ok()

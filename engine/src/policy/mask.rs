@@ -2,8 +2,8 @@
 
 use super::document::gateway::{MaskDocument, MaskMember};
 use super::error::{Place, PolicyError, quoted};
+use crate::order;
 use serde::Serialize;
-use std::collections::BTreeSet;
 
 /// Members of decision records that are left out, and those that are hashed under the gateway's key. No member is both.
 ///
@@ -37,10 +37,16 @@ impl ValueMask {
 
     /// What either of them masks. What one leaves out is left out.
     pub fn with(&self, other: &Self) -> Self {
-        let union = |a: &[MaskMember], b: &[MaskMember]| a.iter().chain(b).copied().collect::<BTreeSet<_>>();
+        let union = |a: &[MaskMember], b: &[MaskMember]| {
+            let mut union = [a, b].concat();
+            order::sort(&mut union);
+            union.dedup();
+            union
+        };
         let drop = union(&self.drop, &other.drop);
-        let hash = union(&self.hash, &other.hash).difference(&drop).copied().collect();
-        Self { drop: drop.into_iter().collect(), hash }
+        let mut hash = union(&self.hash, &other.hash);
+        hash.retain(|member| !drop.contains(member));
+        Self { drop, hash }
     }
 
     pub(super) fn compile(document: MaskDocument, place: &Place<'_>) -> Result<Self, PolicyError> {
@@ -64,8 +70,8 @@ impl ValueMask {
         if hash.contains(&MaskMember::Agent) && !seen.contains(&MaskMember::DelegatedBy) {
             hash.push(MaskMember::DelegatedBy);
         }
-        drop.sort_unstable();
-        hash.sort_unstable();
+        order::sort(&mut drop);
+        order::sort(&mut hash);
         Ok(Self { drop, hash })
     }
 }

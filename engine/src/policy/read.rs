@@ -40,9 +40,13 @@ impl fmt::Display for ValueError {
 
 impl std::error::Error for ValueError {}
 
-/// Why a node does not fit its type. `path` grows from the inside out.
+/// Why a node does not fit its type. Boxed, because every function that reads a type moves one through its result.
 #[derive(Debug)]
-struct Fault {
+struct Fault(Box<Details>);
+
+/// `path` grows from the inside out.
+#[derive(Debug)]
+struct Details {
     path: Vec<Step>,
     problem: String,
     remedy: String,
@@ -57,11 +61,11 @@ enum Step {
 
 impl Fault {
     fn new(problem: String, remedy: String, why: &'static str) -> Self {
-        Self { path: Vec::new(), problem, remedy, why }
+        Self(Box::new(Details { path: Vec::new(), problem, remedy, why }))
     }
 
     fn under(mut self, step: Step) -> Self {
-        self.path.push(step);
+        self.0.path.push(step);
         self
     }
 
@@ -73,15 +77,14 @@ impl Fault {
                 Some((Step::Index(index), rest)) => place_of(&place.index(*index), rest, then),
             }
         }
-        place_of(&Place::root(document), &self.path, &mut |place| {
-            place.error(self.problem.as_str(), self.remedy.as_str(), self.why)
-        })
+        let Details { path, problem, remedy, why } = *self.0;
+        place_of(&Place::root(document), &path, &mut |place| place.error(problem.as_str(), remedy.as_str(), why))
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem)
+        f.write_str(&self.0.problem)
     }
 }
 
@@ -220,10 +223,7 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        match self.node {
-            Node::Map(_) => self.deserialize_any(visitor),
-            _ => Err(self.mismatch("a map")),
-        }
+        self.deserialize_map(visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -240,7 +240,7 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.node {
-            Node::Text(_) => self.deserialize_any(visitor),
+            Node::Text(text) => visitor.visit_borrowed_str(text),
             Node::Number(_) | Node::Bool(_) => {
                 Err(Fault::new(format!("expected text, found {}", self.node.kind()), "put it in quotes".to_owned(), ""))
             }
@@ -254,7 +254,7 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.node {
-            Node::List(_) => self.deserialize_any(visitor),
+            Node::List(items) => visitor.visit_seq(Items { items: items.iter().enumerate() }),
             Node::Text(text) => {
                 let found = format!("expected a list, found the text {}", quoted(text));
                 Err(Fault::new(found, format!("write {}", list_of(text)), ""))
@@ -269,7 +269,7 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.node {
-            Node::Map(_) => self.deserialize_any(visitor),
+            Node::Map(entries) => visitor.visit_map(Entries { entries: entries.iter(), value: None }),
             _ => Err(self.mismatch("a map")),
         }
     }

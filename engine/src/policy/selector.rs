@@ -3,6 +3,7 @@
 use super::document::rule::Selector;
 use super::error::{Place, PolicyError, Problems, did_you_mean, quoted};
 use crate::destination::PathOpenings;
+use crate::order;
 use std::collections::HashMap;
 
 /// Categories and kinds as numbers, so that a look-up compares no text.
@@ -29,7 +30,7 @@ impl Words {
 /// Sorted first, so that a message never depends on the order of a hash map.
 fn nearest_key<K: AsRef<str>>(given: &str, known: &HashMap<K, u32>) -> Option<String> {
     let mut known: Vec<&str> = known.keys().map(AsRef::as_ref).collect();
-    known.sort_unstable();
+    order::sort(&mut known);
     did_you_mean(given, known.into_iter())
 }
 
@@ -102,7 +103,7 @@ impl DestinationSet {
                         Err((problem, remedy)) => problems.note(place.index(i).error(problem, remedy, "")),
                     }
                 }
-                numbers.sort_unstable();
+                order::sort(&mut numbers);
                 numbers.dedup();
                 numbers
             })

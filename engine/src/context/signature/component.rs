@@ -1,6 +1,7 @@
 //! Component identifiers (RFC 9421 sections 2.1 and 2.2), as far as they exist for requests.
 
 use crate::context::structured::{self, Item, Parameters};
+use crate::order;
 use sfv::BareItem;
 
 /// A covered component: a derived one, or a field.
@@ -71,7 +72,7 @@ impl Component {
         };
         let sorted = (item.parameters.len() > 1).then(|| {
             let mut sorted = item.clone();
-            sorted.parameters.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+            order::sort_by(&mut sorted.parameters, |(a, _), (b, _)| a.as_str().cmp(b.as_str()));
             structured::serialize_item(&sorted)
         });
         Ok(Self { kind, text: structured::serialize_item(item), sorted })

@@ -17,7 +17,7 @@ impl<'a> Quoted<'a> {
     pub(super) fn decode(self) -> Result<Cow<'a, str>, Fault> {
         if self.escaped {
             // Its escapes were checked; a decoder that thinks otherwise is heeded.
-            return serde_json::from_str(self.text).map(Cow::Owned).map_err(|_| Fault::Escape);
+            return serde_json::from_slice(self.text.as_bytes()).map(Cow::Owned).map_err(|_| Fault::Escape);
         }
         let inner = self.text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
         inner.map(Cow::Borrowed).ok_or(Fault::Escape)

@@ -3,6 +3,7 @@
 
 use super::lexer::Lexer;
 use super::{DEEPEST, Fault, Found, MOST_NAMES, MOST_VALUES, Spot, Value};
+use crate::order;
 use crate::payload::place::{Places, variant};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -206,7 +207,7 @@ impl<'a, 'p> Walk<'a, 'p> {
     fn end(&mut self) -> Result<(), Fault> {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         if let Some(names) = self.names.get_mut(frame.names..) {
-            names.sort_unstable();
+            order::sort(names);
             if names.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
                 return Err(Fault::Duplicate);
             }

@@ -12,10 +12,10 @@ use super::payload::{Candidate, Candidates, Objection, Payload};
 use super::{Refusal, Refusals};
 use crate::context::AgentContext;
 use crate::decision::Reason;
+use crate::order;
 use crate::payload::query::Queried;
 use crate::payload::treat::{Tokenizer, Untreatable};
 use crate::payload::{Content, Found, Places, Pointer, Reading, Treated, Treatments, Value};
-use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 /// Where bodies name a model.
@@ -105,9 +105,11 @@ impl Candidates {
     pub fn inspected(&self, payload: &Payload<'_>, body: &[u8]) -> Vec<Inspected> {
         let rules = self.candidates.iter().flat_map(|candidate| &candidate.parameters);
         let conditions = rules.chain(self.demands.denials.iter().flat_map(|denial| &denial.parameters));
-        let mut places: BTreeSet<At> = conditions.map(|condition| condition.at().clone()).collect();
+        let mut places: Vec<At> = conditions.map(|condition| condition.at().clone()).collect();
         let models = self.fits.iter().any(|destination| destination.models().is_some());
         places.extend(MODEL.iter().filter(|_| models).cloned().map(At::Body));
+        order::sort(&mut places);
+        places.dedup();
         let seen = places.into_iter().filter_map(|at| {
             let bytes = match &at {
                 At::Query(key) => match key.read(payload.query) {

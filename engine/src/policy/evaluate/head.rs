@@ -15,6 +15,7 @@ use crate::decision::Reason;
 use crate::destination::{CanonicalDestination, HostSpecificity};
 use crate::evidence::record::Binding;
 use crate::facts::Timestamp;
+use crate::order;
 use crate::payload::Treatments;
 use crate::policy::Mode;
 use std::cmp::Reverse;
@@ -127,12 +128,12 @@ impl Trial<'_> {
                 && rule.fits(self.method, path, self.context, self.now)
         };
         let mut ceilings: Vec<_> = self.policy.ceilings.deny.iter().filter(|rule| fits(rule)).collect();
-        ceilings.sort_by(|a, b| a.id.cmp(&b.id));
+        order::sort_by(&mut ceilings, |a, b| a.id.cmp(&b.id));
         let mode = self.modes.of(Firmness::Ceiling);
         let ceilings = ceilings.into_iter().map(|rule| (rule, mode, format!("ceilings/{}", rule.id)));
         let own = self.agent.iter().flat_map(|agent| &agent.deny).map(Arc::as_ref).filter(|rule| fits(rule));
         let mut own: Vec<_> = own.collect();
-        own.sort_by(|a, b| a.id.cmp(&b.id));
+        order::sort_by(&mut own, |a, b| a.id.cmp(&b.id));
         let own = own.into_iter().map(|rule| (rule, self.modes.of_rule(rule.mode), self.rule_name(&rule.id)));
         let mut denials = Vec::new();
         for (rule, mode, name) in ceilings.chain(own) {
@@ -166,7 +167,7 @@ impl Trial<'_> {
             claim.specificity.path = claim.rule.fits_path(path);
             if claim.specificity.path.is_some() { Ok(claim) } else { Err("paths".to_owned()) }
         });
-        claims.sort_by(|a, b| b.specificity.cmp(&a.specificity));
+        order::sort_by(&mut claims, |a, b| b.specificity.cmp(&a.specificity));
         let mode = self.modes.of_rules(claims.iter().map(|claim| claim.rule.mode));
         // What a rule removes from requests that it covers is removed, whatever else it asks of them.
         let covers = |claim: &Claim<'_>| claim.rule.fits_method(self.method) && claim.rule.fits_path(path).is_some();
@@ -211,7 +212,7 @@ impl Trial<'_> {
                 claims.push(Claim { rule, fit, specificity });
             }
         }
-        claims.sort_by(|a, b| b.specificity.cmp(&a.specificity));
+        order::sort_by(&mut claims, |a, b| b.specificity.cmp(&a.specificity));
         if claims.is_empty() && !self.fits.is_empty() {
             let (firmness, condition) = match open.is_empty() {
                 true => (Firmness::Platform, Some("teams".to_owned())),

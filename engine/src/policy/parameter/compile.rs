@@ -5,6 +5,7 @@ use super::super::document::rule::AllowDocument;
 use super::super::error::{Place, PolicyError, quoted};
 use super::operand::{Known, Operand, number};
 use super::{At, Parameter, Test};
+use crate::order;
 use crate::payload::number::{Decimal, LARGEST};
 use crate::payload::query::QueryKey;
 use crate::payload::{Pointer, Treatment};
@@ -29,7 +30,7 @@ impl Parameter {
         let parameters = documents.iter().enumerate().map(|(i, document)| Self::compile(document, &place.index(i)));
         let mut parameters = parameters.collect::<Result<Vec<_>, _>>()?;
         // The first that fails is named, whatever the order in which they were written.
-        parameters.sort_by(|a, b| a.at.cmp(&b.at));
+        order::sort_by(&mut parameters, |a, b| a.at.cmp(&b.at));
         Ok(parameters)
     }
 
