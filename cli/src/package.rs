@@ -35,9 +35,6 @@ pub struct PackageArgs {
     /// Its bill of materials, exeat.cdx.json (CycloneDX), which then goes along.
     #[arg(long, value_name = "FILE")]
     sbom: Option<PathBuf>,
-    /// The commit the module was built from; it must be the one that the module names. Without it, that of --sbom.
-    #[arg(long, value_name = "COMMIT")]
-    revision: Option<String>,
     /// Write an OCI image layout into this folder. An image layout that is there is replaced.
     #[arg(short, long, value_name = "DIR", required_unless_present_any = ["archive", "push"])]
     output: Option<PathBuf>,
@@ -71,7 +68,7 @@ pub fn run(args: PackageArgs) -> anyhow::Result<()> {
     let module = Module::read(&args.module)?;
     let sbom = args.sbom.as_deref().map(|file| Sbom::read(file, &module)).transpose()?;
     let created = about::source_date(std::env::var_os("SOURCE_DATE_EPOCH").as_deref())?;
-    let about = About::new(&module, sbom.as_ref(), args.revision, created)?;
+    let about = About::new(&module, created)?;
     let package = Package::new(&module, &about, sbom.as_ref())?;
     let layout = Layout::new(&package)?;
     if let Some(folder) = &args.output {

@@ -28,8 +28,8 @@ cargo xtask <command>
 
   setup                            get what the other commands need: a way to wasm32, Envoy, cargo-deny,
                                    what the examples in Python and Node import, a registry
-  wasm                             build the filter into target/exeat.wasm, and what it is made of into
-                                   target/exeat.cdx.json (CycloneDX)
+  wasm                             build the filter into target/exeat.wasm, fails when it is too large; and
+                                   what it is made of into target/exeat.cdx.json (CycloneDX)
   wasm --note-size                 note what takes how many bytes, for later builds to be compared with
   wasm --check-reproducible        build it here and from a copy elsewhere, and compare the bytes (minutes)
   test [--advisories] [-- ARGS]    checks, module, every test on the real Envoy; ARGS go to the test runner

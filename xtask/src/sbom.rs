@@ -17,17 +17,14 @@ use crate::workspace::Workspace;
 
 const PACKAGE: &str = "exeat-filter";
 
-/// Writes the bill of materials of a module that was built from the commit `revision`.
-pub(crate) fn write(
-    workspace: &Workspace,
-    toolchain: &WasmToolchain,
-    module: &Path,
-    revision: &str,
-) -> Result<PathBuf> {
+/// Writes the bill of materials of a module, beside it.
+pub(crate) fn write(workspace: &Workspace, toolchain: &WasmToolchain, module: &Path) -> Result<PathBuf> {
     let listed = tree(workspace)?;
     let lock = std::fs::read_to_string(workspace.root().join("Cargo.lock")).context("Cargo.lock cannot be read")?;
     let bytes = std::fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
     let compiler = toolchain.compiler(workspace).context("the compiler does not say its version")?;
+    let stamp = exeat_stamp::read(&bytes).with_context(|| format!("{}", module.display()))?;
+    let revision = stamp.git.as_deref().unwrap_or(exeat_stamp::UNKNOWN);
     let subject = Subject { digest: hex(&Sha256::digest(&bytes)), revision, compiler: &compiler };
     let document = document(&parse(&listed)?, &checksums(&lock), &subject)?;
     let file = module.with_extension("cdx.json");

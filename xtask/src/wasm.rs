@@ -12,7 +12,8 @@ use crate::toolchain::{TARGET, WasmToolchain, cargo_home};
 use crate::workspace::Workspace;
 use crate::{runtimes, size};
 
-/// Builds crate exeat-filter and leaves it as target/exeat.wasm, with the names of its functions and its bill of materials beside it.
+/// Builds crate exeat-filter and leaves it as target/exeat.wasm, with its bill of materials and the names of its functions
+/// beside it.
 pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<PathBuf> {
     let built = build_filter(workspace, toolchain, &git_hash(workspace))?;
     size::check(workspace, &Module::parse(&built.named)?, built.sealed.len())?;
@@ -27,6 +28,7 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<
         stamp.actual,
         stamp.file,
     ));
+    sbom::write(workspace, toolchain, &workspace.module())?;
     Ok(workspace.module())
 }
 

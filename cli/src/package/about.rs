@@ -1,9 +1,8 @@
 //! What the manifests say of the module: version, source, commit, licence, and the schema of the policies it reads.
 
 use super::module::{ABI, Module};
-use super::sbom::Sbom;
 use crate::policy::schema;
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use exeat_engine::policy::document::schema::SchemaKind;
 use oci_spec::image::{
     ANNOTATION_CREATED, ANNOTATION_DESCRIPTION, ANNOTATION_LICENSES, ANNOTATION_REVISION, ANNOTATION_SOURCE,
@@ -14,6 +13,9 @@ use std::ffi::OsStr;
 
 /// Annotation: SHA-256 of the module itself, which is another than that of any manifest.
 pub const MODULE_DIGEST: &str = "io.github.exeat.module.digest";
+
+/// Annotation: the digest that the build wrote into the module, by which evidence names it.
+pub const MODULE_BUILT: &str = "io.github.exeat.module.built";
 
 /// Annotation: version of the proxy-wasm ABI.
 pub const MODULE_ABI: &str = "io.github.exeat.module.abi";
@@ -40,30 +42,12 @@ pub struct About {
 }
 
 impl About {
-    /// Brings together what is known. `revision` and the bill of materials must fit the module.
+    /// What the module says of itself, and where it is from.
     ///
     /// # Errors
-    /// A commit that the module does not name.
-    pub fn new(
-        module: &Module,
-        sbom: Option<&Sbom>,
-        revision: Option<String>,
-        created: Option<jiff::Timestamp>,
-    ) -> anyhow::Result<Self> {
-        let own = env!("CARGO_PKG_VERSION");
-        let version = sbom.map_or(own, Sbom::version).to_owned();
-        let listed = sbom.and_then(Sbom::revision);
-        if let (Some(given), Some(listed)) = (&revision, listed) {
-            ensure!(given == listed, "--revision {given} is not the commit that the bill of materials names: {listed}");
-        }
-        let revision = revision.or_else(|| listed.map(str::to_owned)).filter(|text| text != "unknown");
-        if let Some(revision) = &revision {
-            ensure!(
-                module.contains(revision),
-                "the module does not name the commit {revision}: it was built from another one, or without git; build it with \
-                 `cargo xtask wasm`, or leave --revision and --sbom out"
-            );
-        }
+    /// None that can happen.
+    pub fn new(module: &Module, created: Option<jiff::Timestamp>) -> anyhow::Result<Self> {
+        let (version, revision) = (module.stamp().version.clone(), module.stamp().git.clone());
         let schema = super::blob::Blob::new(schema(SchemaKind::Policy)?.into_bytes());
         let mut annotations: BTreeMap<&str, String> = BTreeMap::from([
             (ANNOTATION_TITLE, "exeat".to_owned()),
@@ -72,6 +56,7 @@ impl About {
             (ANNOTATION_SOURCE, env!("CARGO_PKG_REPOSITORY").to_owned()),
             (ANNOTATION_LICENSES, env!("CARGO_PKG_LICENSE").to_owned()),
             (MODULE_DIGEST, module.blob().digest()),
+            (MODULE_BUILT, module.stamp().actual.clone()),
             (MODULE_ABI, ABI.to_owned()),
             (POLICY_SCHEMA, SCHEMA.to_owned()),
             (POLICY_SCHEMA_DIGEST, schema.digest()),

@@ -2,6 +2,7 @@
 
 use super::blob::Blob;
 use anyhow::{Context, bail, ensure};
+use exeat_stamp::Stamp;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read as _;
@@ -30,11 +31,12 @@ const ALLOCATORS: [&str; 2] = ["proxy_on_memory_allocate", "malloc"];
 /// Modules from which a proxy provides functions.
 const IMPORTS: [&str; 3] = ["env", "wasi_snapshot_preview1", "wasi_unstable"];
 
-/// A module of which every function was validated, with the exports and imports of a proxy-wasm filter. Made only by
-/// [`Module::read`] and [`Module::check`].
+/// A module of which every function was validated, with the exports and imports of a proxy-wasm filter, and as it was built.
+/// Made only by [`Module::read`] and [`Module::check`].
 #[derive(Debug)]
 pub struct Module {
     blob: Blob,
+    stamp: Stamp,
 }
 
 impl Module {
@@ -88,7 +90,14 @@ impl Module {
         if let Some(foreign) = imports.iter().find(|module| !IMPORTS.contains(&module.as_str())) {
             bail!("it imports from {foreign:?}, which no proxy provides; Envoy would refuse to load it");
         }
-        Ok(Self { blob: Blob::new(bytes) })
+        let stamp = exeat_stamp::read(&bytes)?;
+        ensure!(
+            stamp.is_intact(),
+            "the file was altered after it was built, or not built by `cargo xtask wasm`: it states {}, and has {}",
+            stamp.stated.as_deref().unwrap_or("no digest"),
+            stamp.actual
+        );
+        Ok(Self { blob: Blob::new(bytes), stamp })
     }
 
     /// Its bytes and their digest.
@@ -96,9 +105,9 @@ impl Module {
         &self.blob
     }
 
-    /// Whether these bytes are somewhere in it.
-    pub fn contains(&self, text: &str) -> bool {
-        !text.is_empty() && self.blob.bytes().windows(text.len()).any(|window| window == text.as_bytes())
+    /// What it says of itself.
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
     }
 }
 

@@ -18,7 +18,6 @@ const REVISION: &str = "exeat:revision";
 #[derive(Debug)]
 pub struct Sbom {
     blob: Blob,
-    component: Component,
 }
 
 #[derive(Deserialize)]
@@ -85,21 +84,22 @@ impl Sbom {
             "it is about another module: metadata.component has SHA-256 {}, this module {own}; `cargo xtask wasm` writes both anew",
             stated.unwrap_or("none")
         );
-        Ok(Self { blob: Blob::new(bytes), component })
+        let stamp = module.stamp();
+        let revision = component.properties.iter().find(|property| property.name == REVISION);
+        let revision = revision.map(|found| found.value.as_str()).filter(|text| *text != exeat_stamp::UNKNOWN);
+        ensure!(
+            component.version == stamp.version && revision == stamp.git.as_deref(),
+            "it says version {} of commit {}, the module {} of {}",
+            component.version,
+            revision.unwrap_or("unknown"),
+            stamp.version,
+            stamp.git.as_deref().unwrap_or("unknown")
+        );
+        Ok(Self { blob: Blob::new(bytes) })
     }
 
     /// Its bytes.
     pub fn blob(&self) -> &Blob {
         &self.blob
-    }
-
-    /// The version of the module.
-    pub fn version(&self) -> &str {
-        &self.component.version
-    }
-
-    /// The commit the module was built from.
-    pub fn revision(&self) -> Option<&str> {
-        self.component.properties.iter().find(|property| property.name == REVISION).map(|found| found.value.as_str())
     }
 }

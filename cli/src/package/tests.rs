@@ -1,6 +1,6 @@
 //! What is packed and what is refused, without a registry.
 
-use super::about::{About, MODULE_DIGEST, POLICY_SCHEMA, source_date};
+use super::about::{About, MODULE_BUILT, MODULE_DIGEST, POLICY_SCHEMA, source_date};
 use super::blob::Blob;
 use super::image::{CONFIG, CONTENT, CYCLONEDX, Form, LAYER, Package};
 use super::layout::Layout;
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::io::Read as _;
 
+const VERSION: &str = "9.8.7+x";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A module with what a filter exports, less one name, importing from one module.
@@ -27,13 +28,20 @@ fn text(without: &str, import: &str, abi: &str) -> String {
     ];
     let exports: Vec<_> =
         callbacks.iter().filter(|name| **name != without).map(|name| format!("(func (export \"{name}\"))")).collect();
+    let stamp: String = exeat_stamp::unsealed(VERSION, COMMIT).iter().map(|byte| format!("\\{byte:02x}")).collect();
     format!(
-        "(module (import \"{import}\" \"proxy_log\" (func)) (memory (export \"memory\") 1) {} (data (i32.const 0) \"{COMMIT}\"))",
+        "(module (import \"{import}\" \"proxy_log\" (func)) (memory (export \"memory\") 1) {} (data (i32.const 0) \"{stamp}\"))",
         exports.join("\n")
     )
 }
 
 fn good() -> Vec<u8> {
+    let mut module = unsealed();
+    exeat_stamp::seal(&mut module).unwrap();
+    module
+}
+
+fn unsealed() -> Vec<u8> {
     wat::parse_str(text("", "env", "proxy_abi_version_0_2_1")).unwrap()
 }
 
@@ -43,7 +51,7 @@ fn module() -> Module {
 
 fn sbom_text(digest: &str, revision: &str) -> String {
     let component = json!({
-        "type": "application", "name": "exeat.wasm", "version": "9.8.7+x", "hashes": [{"alg": "SHA-256", "content": digest}],
+        "type": "application", "name": "exeat.wasm", "version": VERSION, "hashes": [{"alg": "SHA-256", "content": digest}],
         "properties": [{"name": "exeat:revision", "value": revision}],
     });
     json!({"bomFormat": "CycloneDX", "specVersion": "1.6", "metadata": {"component": component}}).to_string()
@@ -57,7 +65,7 @@ fn package(created: Option<&str>) -> Package {
     let module = module();
     let sbom = sbom(&module);
     let created = source_date(created.map(OsStr::new)).unwrap();
-    let about = About::new(&module, Some(&sbom), None, created).unwrap();
+    let about = About::new(&module, created).unwrap();
     Package::new(&module, &about, Some(&sbom)).unwrap()
 }
 
@@ -79,6 +87,13 @@ fn modules_that_no_proxy_would_load_are_refused() {
     cut.truncate(cut.len() - 5);
     // `i32.add` on nothing: a body that only validation looks at.
     let invalid = wat("(module (func i32.add drop))".into());
+    // A byte of the version: valid, and not what was built.
+    let mut altered = good();
+    let version = altered.windows(VERSION.len()).position(|window| window == VERSION.as_bytes()).unwrap();
+    altered[version] = b'1';
+    let mut unmarked = good();
+    let mark = unmarked.windows(16).position(|window| window == exeat_stamp::MAGIC).unwrap();
+    unmarked[mark] ^= 1;
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("empty", Vec::new(), "not a WebAssembly module"),
         ("text", b"#!/bin/sh\n".to_vec(), "not a WebAssembly module"),
@@ -91,6 +106,9 @@ fn modules_that_no_proxy_would_load_are_refused() {
         ("ABI as memory", wat(format!("(module (memory (export \"{abi}\") 1))")), "it exports no proxy_abi_version"),
         ("no configuration", wat(text("proxy_on_configure", "env", abi)), "it does not export proxy_on_configure"),
         ("no bodies", wat(text("proxy_on_request_body", "env", abi)), "it does not export proxy_on_request_body"),
+        ("altered", altered, "the file was altered after it was built"),
+        ("not sealed", unsealed(), "it states no digest"),
+        ("without a stamp", unmarked, "it has no stamp"),
         ("no memory", wat(text("malloc", "env", abi)), "neither proxy_on_memory_allocate nor malloc"),
         ("browser", wat(text("", "wbg", abi)), "it imports from \"wbg\""),
         ("too large", [good(), vec![0; 32 * 1024 * 1024]].concat(), "larger than 32 MiB"),
@@ -164,6 +182,7 @@ fn bills_of_materials_refer_to_what_they_are_of() {
 #[test]
 fn annotations_say_what_it_is() {
     let made = package(Some("1763600000"));
+    let module = module();
     for form in [Form::Image, Form::Artifact] {
         let annotations = &document(&made, form)["annotations"];
         let expected = [
@@ -172,7 +191,8 @@ fn annotations_say_what_it_is() {
             ("org.opencontainers.image.licenses", "Apache-2.0"),
             ("org.opencontainers.image.created", "2025-11-20T00:53:20Z"),
             (POLICY_SCHEMA, "exeat/v1"),
-            (MODULE_DIGEST, &module().blob().digest()),
+            (MODULE_BUILT, &module.stamp().actual),
+            (MODULE_DIGEST, &module.blob().digest()),
         ];
         for (name, value) in expected {
             assert_eq!(annotations[name], value, "{name}");
@@ -201,12 +221,11 @@ fn facts_that_do_not_fit_the_module_are_refused() {
     assert!(refused(sbom_text(&"0".repeat(64), COMMIT)).contains("it is about another module"));
     assert!(refused("{}".into()).contains("not a CycloneDX document"));
     assert!(refused(sbom_text("", "").replace("CycloneDX", "SPDX")).contains("bomFormat is \"SPDX\""));
-    let of = |revision: &str| About::new(&module, None, Some(revision.to_owned()), None);
-    assert_eq!(of(COMMIT).unwrap().revision.as_deref(), Some(COMMIT));
-    assert!(of(&"f".repeat(40)).unwrap_err().to_string().contains("the module does not name the commit"));
-    let other = Sbom::check(sbom_text(module.blob().hex(), &"e".repeat(40)).into_bytes(), &module).unwrap();
-    assert!(About::new(&module, Some(&other), None, None).is_err());
-    assert!(About::new(&module, Some(&other), Some(COMMIT.to_owned()), None).is_err());
+    let other = refused(sbom_text(module.blob().hex(), &"e".repeat(40)));
+    assert!(other.contains("it says version 9.8.7+x of commit eeee"), "{other}");
+    assert!(
+        refused(sbom_text(module.blob().hex(), COMMIT).replace(VERSION, "1.0.0")).contains("it says version 1.0.0")
+    );
     for bad in ["", "-1", "now", "1e9", "99999999999999999"] {
         assert!(source_date(Some(OsStr::new(bad))).is_err(), "{bad:?}");
     }
