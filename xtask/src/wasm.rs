@@ -19,7 +19,6 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<
     size::check(workspace, &Module::parse(&built.named)?, built.sealed.len())?;
     write(&workspace.module(), &built.sealed)?;
     write(&workspace.module().with_extension("names"), built.names.as_bytes())?;
-    sbom::write(workspace, toolchain, &workspace.module(), &git_hash(workspace))?;
     let stamp = exeat_stamp::read(&built.sealed)?;
     say(&format!(
         "wasm: target/exeat.wasm, {} bytes ({} KiB)\n    digest {} (as genesis records and `exeat module` state it)\n    file   {}",
