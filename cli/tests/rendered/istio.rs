@@ -14,27 +14,17 @@ pub(crate) fn run(platform: &str, arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// What is printed, of the policy of envoy/; with `hold: false` for what cannot.
+/// What is printed, of the policy of envoy/; for a plugin resource, of one for what cannot hold heads.
 pub(crate) fn rendered(platform: &str, more: &[&str]) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
-    let gateway = folder.path().join("gateway.yaml");
-    let text = std::fs::read_to_string(crate::root().join("envoy/gateway.yaml")).unwrap();
-    assert!(text.contains("  hold: true\n"));
-    let kept = if more.contains(&"wasmplugin") { text.replace("  hold: true\n", "  hold: false\n") } else { text };
-    std::fs::write(&gateway, kept).unwrap();
-    let usual = [
-        "--gateway",
-        gateway.to_str().unwrap(),
-        "--policy",
-        "policies/support-summarizer/policy",
-        "--image",
-        IMAGE,
-        "--agents",
-        "agents",
-        "--collector",
-        "127.0.0.1:9470",
-    ];
-    let output = run(platform, &[&usual[..], more].concat());
+    let usual = ["--image", IMAGE, "--agents", "agents", "--collector", "127.0.0.1:9470"];
+    let output = if more.contains(&"wasmplugin") {
+        let unheld = crate::large::policy(folder.path(), 0, 0);
+        run(platform, &[&["--config", &unheld], &usual[..], more].concat())
+    } else {
+        let held = ["--gateway", "envoy/gateway.yaml", "--policy", "policies/support-summarizer/policy"];
+        run(platform, &[&held[..], &usual[..], more].concat())
+    };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     documents(&String::from_utf8(output.stdout).unwrap())
 }
