@@ -24,6 +24,10 @@ pub struct CommonArgs {
     /// What `exeat policy compile` wrote, in place of --gateway and --policy.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// A text that no rendering before had, such as a commit. Envoy does not take a policy that comes back after another while it
+    /// remembers its bytes: with another text here, the bytes are others.
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    update: Option<String>,
     /// Write to this file instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -58,6 +62,14 @@ impl CommonArgs {
     /// # Errors
     /// A file that cannot be read, and whatever the gateway would refuse.
     pub fn accept(&self) -> anyhow::Result<Accepted> {
+        self.accept_with(|| None)
+    }
+
+    /// As [`CommonArgs::accept`], with this `update` where neither arguments nor document have one.
+    ///
+    /// # Errors
+    /// As those.
+    pub fn accept_with(&self, update: impl FnOnce() -> Option<String>) -> anyhow::Result<Accepted> {
         let (configuration, plugin) = match (&self.config, &self.policy, &self.gateway) {
             (Some(file), _, _) => compiled(file)?,
             (None, Some(policy), Some(gateway)) => {
@@ -66,7 +78,15 @@ impl CommonArgs {
             }
             _ => bail!("name --gateway and --policy, or --config"),
         };
-        let plugin_document: Value = serde_json::from_str(&plugin).context("the configuration is no JSON")?;
+        let mut plugin_document: Value = serde_json::from_str(&plugin).context("the configuration is no JSON")?;
+        let fresh = || if plugin_document.get("update").is_none() { update() } else { None };
+        let plugin = match (self.update.clone().or_else(fresh), plugin_document.as_object_mut()) {
+            (Some(update), Some(parts)) => {
+                parts.insert("update".to_owned(), update.into());
+                serde_json::to_string_pretty(&plugin_document)?
+            }
+            _ => plugin,
+        };
         let gateway = plugin_document.get("gateway").cloned().unwrap_or_default();
         Ok(Accepted { configuration, plugin, plugin_document, gateway })
     }

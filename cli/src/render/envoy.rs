@@ -85,7 +85,9 @@ pub struct EnvoyArgs {
 
 /// Runs `exeat render envoy`.
 pub(crate) fn run(args: EnvoyArgs) -> anyhow::Result<()> {
-    let accepted = args.common.accept()?;
+    // A file that is replaced may come to say what it said before.
+    let now = || args.dynamic_listener.is_some().then(|| jiff::Timestamp::now().to_string());
+    let accepted = args.common.accept_with(now)?;
     let configuration = &accepted.configuration;
     check(configuration, args.secrets.as_deref())?;
     let settings = Settings {

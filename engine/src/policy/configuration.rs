@@ -1,4 +1,5 @@
-//! The plugin configuration: `{"role": "filter", "gateway": {...}, "policy": {...}}`.
+//! The plugin configuration: `{"role": "filter", "gateway": {...}, "policy": {...}}`, and `update`, a text that means nothing. Envoy
+//! hands a configuration over once for as long as it remembers its bytes: one that comes again after another takes a new `update`.
 
 use super::canonical::{Canonical, NotCanonical};
 use super::compiled::CompiledPolicy;
@@ -194,7 +195,9 @@ impl Configuration {
     }
 }
 
-const PARTS: [&str; 3] = ["role", "gateway", "policy"];
+const PARTS: [&str; 4] = ["role", "gateway", "policy", UPDATE];
+/// What makes a configuration differ from an equal one.
+pub(super) const UPDATE: &str = "update";
 const GUARD_PARTS: [&str; 3] = ["role", "gateway", "exits"];
 
 fn role(node: &Node, root: &Place<'_>) -> Result<Role, PolicyError> {
@@ -202,11 +205,15 @@ fn role(node: &Node, root: &Place<'_>) -> Result<Role, PolicyError> {
         return Err(root.error(format!("expected a map, found {}", node.kind()), "write role, gateway and policy", ""));
     };
     let guard = matches!(node.get("role"), Some(Node::Text(role)) if role == Role::Guard.as_str());
-    let parts = if guard { GUARD_PARTS } else { PARTS };
+    let parts: &[&str] = if guard { &GUARD_PARTS } else { &PARTS };
     if let Some((key, _)) = entries.iter().find(|(key, _)| !parts.contains(&key.as_str())) {
-        let hint = did_you_mean(key, parts.into_iter()).map(|hint| hint + " ").unwrap_or_default();
+        let hint = did_you_mean(key, parts.iter().copied()).map(|hint| hint + " ").unwrap_or_default();
         let remedy = format!("{hint}Known here: {}", parts.join(", "));
         return Err(root.key(key).error(format!("unknown key {}", quoted(key)), remedy, ""));
+    }
+    if let Some(other) = node.get(UPDATE).filter(|update| !matches!(update, Node::Text(_))) {
+        let remedy = "write any text that no configuration before had";
+        return Err(root.key(UPDATE).error(format!("expected text, found {}", other.kind()), remedy, ""));
     }
     let place = root.key("role");
     match part(node, "role", root)? {

@@ -7,6 +7,7 @@
 
 use super::canonical::Canonical;
 use super::compiled::CompiledPolicy;
+use super::configuration::UPDATE;
 use super::destination::DestinationSource;
 use super::document::policy::DestinationDocument;
 use super::document::{GatewayDocument, PolicyDocument};
@@ -129,12 +130,13 @@ impl<'de> Deserialize<'de> for Lean<'de> {
                 f.write_str("role, gateway and policy")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Lean<'de>, A::Error> {
-                let (mut role, mut gateway, mut policy) = (None, None, None);
+                let (mut role, mut gateway, mut policy, mut update) = (None, None, None, None);
                 while let Some(key) = entries.next_key::<Key<'de>>()? {
                     let twice = match key.0.as_ref() {
                         "role" => role.replace(entries.next_value::<Key<'de>>()?).is_some(),
                         "gateway" => gateway.replace(entries.next_value()?).is_some(),
                         "policy" => policy.replace(entries.next_value_seed(PolicySeed)?).is_some(),
+                        UPDATE => update.replace(entries.next_value::<Key<'de>>()?).is_some(),
                         _ => true,
                     };
                     if twice {

@@ -46,9 +46,12 @@ impl Scene {
 
     /// Replaces the text in all documents, and hands the listener over.
     fn update(&mut self) -> exeat_e2e::stage::Result<()> {
+        self.update_to(self.revision + 1)
+    }
+
+    fn update_to(&mut self, next: usize) -> exeat_e2e::stage::Result<()> {
         let path = path(self.real.gateway(), TEAM);
         let text = std::fs::read_to_string(&path).unwrap();
-        let next = self.revision + 1;
         std::fs::write(&path, text.replace(&format!("revision-{}", self.revision), &format!("revision-{next}")))
             .unwrap();
         let listener = self.listener().to_string();
@@ -58,8 +61,12 @@ impl Scene {
 
     /// A good update. Workers take it over in their own time, and never go back.
     fn improves(&mut self, when: &str) {
+        self.becomes(self.revision + 1, when);
+    }
+
+    fn becomes(&mut self, next: usize, when: &str) {
         let before = Judged::By(format!("revision-{}", self.revision));
-        self.update().unwrap_or_else(|error| panic!("a good update was refused {when}: {error}"));
+        self.update_to(next).unwrap_or_else(|error| panic!("a good update was refused {when}: {error}"));
         let expected = Judged::By(format!("revision-{}", self.revision));
         let end = Instant::now() + LIMIT;
         loop {
@@ -88,6 +95,15 @@ impl Scene {
 }
 
 /// One wrong update, then a good one; two, then a good one; three...
+/// Envoy remembers what it handed over while anybody uses it, here on the old connection, and hands it over once.
+#[test]
+fn a_policy_that_comes_back_is_in_force_again() {
+    let mut scene = Scene::start();
+    scene.becomes(2, "after an update");
+    scene.becomes(1, "after it was taken back");
+    scene.becomes(2, "after all");
+}
+
 #[test]
 fn a_wrong_update_changes_nothing_and_the_next_good_one_counts() {
     let mut scene = Scene::start();

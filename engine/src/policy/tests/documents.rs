@@ -95,7 +95,11 @@ fn wrong_envelopes_are_refused() {
         (r#"{"role": "sidecar"}"#, r#"configuration: /role: unknown role "sidecar"; write filter or guard"#),
         (
             r#"{"role": "filter", "gatway": {}}"#,
-            r#"configuration: /gatway: unknown key "gatway"; did you mean "gateway"? Known here: role, gateway, policy"#,
+            r#"configuration: /gatway: unknown key "gatway"; did you mean "gateway"? Known here: role, gateway, policy, update"#,
+        ),
+        (
+            r#"{"role": "filter", "update": 7}"#,
+            "configuration: /update: expected text, found a number; write any text that no configuration before had",
         ),
         (
             r#"{"role": "filter", "role": "filter"}"#,

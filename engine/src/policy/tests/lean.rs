@@ -62,6 +62,8 @@ fn keys_that_occur_twice_are_refused_wherever_they_stand() {
     };
     for text in [
         twice(r#""role":"filter""#, r#""role":"filter","role":"filter""#),
+        twice(r#""role":"filter""#, r#""role":"filter","update":"a","update":"b""#),
+        twice(r#""role":"filter""#, r#""role":"filter","update":7"#),
         twice(r#""schema":"exeat/v1""#, r#""schema":"exeat/v1","schema":"exeat/v1""#),
         twice(r#""destinations":{"crm""#, r#""destinations":{},"destinations":{"crm""#),
         twice(r#""destinations":{"crm""#, r#""destinations":{"status":{"hosts":"x.example"},"crm""#),
@@ -75,6 +77,17 @@ fn keys_that_occur_twice_are_refused_wherever_they_stand() {
     for text in ["", "{}", "[]", r#"{"role":"guard"}"#, r#"{"role":"filter","gateway":{},"policy":{}}"#] {
         assert!(lean(text.as_bytes()).is_none());
     }
+}
+
+/// It changes the bytes, and nothing else.
+#[test]
+fn an_update_means_nothing() {
+    let good = String::from_utf8(document(&example())).unwrap();
+    let digest = lean(good.as_bytes()).unwrap().policy().digest().to_owned();
+    let renewed = good.replacen(r#""role":"filter""#, r#""role":"filter","update":"2026-11-20T22:00:00Z""#, 1);
+    assert_ne!(good, renewed);
+    assert_eq!(lean(renewed.as_bytes()).unwrap().policy().digest(), digest);
+    assert_eq!(Configuration::accept(renewed.as_bytes()).unwrap().policy().digest(), digest);
 }
 
 /// So large that it is read the other way, through the front door.
