@@ -1,9 +1,12 @@
 //! `cargo xtask bench`: what Exeat costs. docs/performance.md says what the numbers mean.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::process::run;
 use crate::test::StageEnvironment;
+use crate::toolchain::WasmToolchain;
 use crate::workspace::Workspace;
 use crate::{setup, wasm};
 
@@ -16,12 +19,20 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
     /// Only memory.
     pub(crate) memory: bool,
+    /// Only the parts of a decision in V8.
+    pub(crate) stages: bool,
 }
 
 /// Builds what is measured as it is shipped, and what measures it optimised.
 pub(crate) fn measure(workspace: &Workspace, options: Options) -> Result<()> {
     let toolchain = setup::wasm_toolchain(workspace)?;
     let envoy = setup::envoy(workspace)?;
+    if options.stages {
+        // The runner only reads what the module measured: it need not be fast.
+        let runner = ["--package", "exeat-e2e", "--bin", "bench"];
+        run("building the runner (first time about 1 min)", workspace.cargo().arg("build").args(runner))?;
+        return stages(workspace, &toolchain, &envoy, &workspace.target().join("debug/bench"));
+    }
     let module = wasm::build(workspace, &toolchain)?;
     // The load generator and the collector share a core; debug builds of them would be what is measured.
     let release = ["build", "--release", "--package", "exeat", "--package", "exeat-e2e", "--bins"];
@@ -44,9 +55,13 @@ pub(crate) fn measure(workspace: &Workspace, options: Options) -> Result<()> {
         (false, true) => return benchmark("side by side (about 2 min)", "compare", &["--quick"]),
         (false, false) => benchmark("side by side (about 10 min)", "compare", &[])?,
     }
-    let stages = wasm::build_bench(workspace, &toolchain)?;
-    let mut bench = workspace.command(workspace.target().join("release/bench"));
-    bench.env("EXEAT_BENCH_WASM", stages).env("EXEAT_ENVOY", &envoy);
-    run("stages (about 1 min; anything else that runs now blurs it)", &mut bench)?;
+    stages(workspace, &toolchain, &envoy, &workspace.target().join("release/bench"))?;
     benchmark("updates to a large policy (about 1 min)", "stall", &[])
+}
+
+fn stages(workspace: &Workspace, toolchain: &WasmToolchain, envoy: &Path, runner: &Path) -> Result<()> {
+    let module = wasm::build_bench(workspace, toolchain)?;
+    let mut bench = workspace.command(runner);
+    bench.env("EXEAT_BENCH_WASM", module).env("EXEAT_ENVOY", envoy);
+    run("stages (about 1 min; anything else that runs now blurs it)", &mut bench)
 }

@@ -38,6 +38,7 @@ cargo xtask <command>
                                    docs/bench and the tables of docs/performance.md. --quick: only the first, writes nothing
   bench --check [--quick]          only that Exeat beside other filters costs what it may; writes nothing
   bench --memory [--quick]         memory of worker VMs and of Envoy, over 1,000,000 requests; writes likewise
+  bench --stages                   only the parts of a decision in V8; writes nothing
   load                             1,000 requests a second by signer and Envoy, and what they cost
   updates                          1,000 new policies in a row under load, and how long each takes
   ci-checks [--advisories]         only the checks: format, lints, licences and sources of dependencies
@@ -120,7 +121,7 @@ fn parse(args: &[String]) -> Result<Command, String> {
     let allowed: &[&str] = match name.as_str() {
         "test" | "ci-checks" => &["--advisories"],
         "demo" => &["--keep"],
-        "bench" => &["--check", "--quick", "--memory"],
+        "bench" => &["--check", "--quick", "--memory", "--stages"],
         "wasm" => &["--note-size", "--check-reproducible"],
         _ => &[],
     };
@@ -146,10 +147,12 @@ fn parse(args: &[String]) -> Result<Command, String> {
         }),
         "demo" => Ok(Command::Demo { keep: given("--keep") }),
         "bench" if given("--memory") && given("--check") => Err("`--check` is not of memory".to_owned()),
+        "bench" if given("--stages") && flags.len() > 1 => Err("`--stages` stands alone".to_owned()),
         "bench" => Ok(Command::Bench(bench::Options {
             check: given("--check"),
             quick: given("--quick"),
             memory: given("--memory"),
+            stages: given("--stages"),
         })),
         "load" => Ok(Command::Load),
         "updates" => Ok(Command::Updates),
@@ -170,7 +173,7 @@ mod tests {
     fn commands_and_their_flags() {
         assert_eq!(parsed("setup"), Ok(Command::Setup));
         assert_eq!(parsed("bench"), Ok(Command::Bench(bench::Options::default())));
-        let check = bench::Options { check: true, quick: true, memory: false };
+        let check = bench::Options { check: true, quick: true, ..bench::Options::default() };
         assert_eq!(parsed("bench --quick --check"), Ok(Command::Bench(check)));
         assert_eq!(parsed("wasm"), Ok(Command::Wasm(WasmTask::Build)));
         assert_eq!(parsed("wasm --check-reproducible"), Ok(Command::Wasm(WasmTask::CheckReproducible)));
@@ -195,6 +198,7 @@ mod tests {
             "demo --keep extra",
             "setup -- x",
             "bench --memory --check",
+            "bench --stages --quick",
             "test -p exeat-engine",
         ] {
             assert!(parsed(line).is_err(), "`{line}` was accepted");
