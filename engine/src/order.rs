@@ -10,8 +10,8 @@ pub(crate) fn sort<T: Ord>(items: &mut [T]) {
 
 /// As [`slice::sort_by`]: stable.
 pub(crate) fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
-    if items.len() < 2 {
-        return;
+    if items.len() <= FEW {
+        return insert(items, &compare);
     }
     let mut sources = permutation(items.len(), &|a, b| match (items.get(a), items.get(b)) {
         (Some(a), Some(b)) => compare(a, b),
@@ -26,6 +26,23 @@ pub(crate) fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) 
             }
             items.swap(at, source);
             at = source;
+        }
+    }
+}
+
+/// Elements up to which they are sorted in place: all that a request sorts, which then takes no memory for it.
+const FEW: usize = 20;
+
+/// Each in its place among those before it.
+fn insert<T>(items: &mut [T], compare: &impl Fn(&T, &T) -> Ordering) {
+    for end in 1..items.len() {
+        let mut at = end;
+        while let Some(before) = at.checked_sub(1)
+            && let (Some(left), Some(right)) = (items.get(before), items.get(at))
+            && compare(left, right).is_gt()
+        {
+            items.swap(before, at);
+            at = before;
         }
     }
 }

@@ -80,25 +80,20 @@ struct Status {
     oldest: u64,
     /// Bytes of its memory.
     memory: u64,
-    /// The same; of several, those of the largest.
-    largest: u64,
     /// When it took into use what it judges by; 0 where it has nothing to judge by.
     accepted: u64,
 }
 
 impl Status {
     fn to_bytes(self) -> Vec<u8> {
-        let Self { at, records, bytes, waiting, oldest, memory, largest, accepted } = self;
-        [at, records, bytes, waiting, oldest, memory, largest, accepted]
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect()
+        let Self { at, records, bytes, waiting, oldest, memory, accepted } = self;
+        [at, records, bytes, waiting, oldest, memory, accepted].iter().flat_map(|value| value.to_le_bytes()).collect()
     }
 
     /// `None` for that of a module of another version.
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (values, []) = bytes.as_chunks::<8>() else { return None };
-        let [at, records, bytes, waiting, oldest, memory, largest, accepted] = *values else { return None };
+        let [at, records, bytes, waiting, oldest, memory, accepted] = *values else { return None };
         let read = u64::from_le_bytes;
         Some(Self {
             at: read(at),
@@ -107,7 +102,6 @@ impl Status {
             waiting: read(waiting),
             oldest: read(oldest),
             memory: read(memory),
-            largest: read(largest),
             accepted: read(accepted),
         })
     }
@@ -122,7 +116,6 @@ impl Status {
             waiting: self.waiting.saturating_add(other.waiting),
             oldest: earlier(self.oldest, other.oldest),
             memory: self.memory.saturating_add(other.memory),
-            largest: self.largest.max(other.largest),
             accepted: earlier(self.accepted, other.accepted),
         }
     }
@@ -162,23 +155,23 @@ pub(crate) fn update(vm: &mut Vm, now: Timestamp) {
         waiting,
         oldest: if stats.queued_records > 0 { now.millis().saturating_sub(stats.oldest) } else { 0 },
         memory: memory(),
-        largest: memory(),
         accepted: vm.accepted_at().map_or(0, Timestamp::millis),
     };
     let all = vm.begun_log().map(|log| exchange(log, own, now));
     count(&mut vm.metrics, values);
-    if let Some(all) = all {
+    if let Some((all, largest)) = all {
         let oldest = if all.oldest > 0 { now.millis().saturating_sub(all.oldest) } else { 0 };
         let accepted = all.accepted.div_euclid(1_000);
-        set(&mut vm.metrics, [all.records, all.bytes, all.waiting, oldest, all.memory, all.largest, accepted]);
+        set(&mut vm.metrics, [all.records, all.bytes, all.waiting, oldest, all.memory, largest, accepted]);
     }
 }
 
-/// Publishes how this VM stands, and adds up how all do.
-fn exchange(log: &crate::vm::Log, own: Status, now: Timestamp) -> Status {
+/// Publishes how this VM stands, and adds up how all do; and the memory of the largest.
+fn exchange(log: &crate::vm::Log, own: Status, now: Timestamp) -> (Status, u64) {
     let _ = log.shared.publish_status(log.number, &own.to_bytes());
     let heard = |status: &Status| now.millis().abs_diff(status.at) <= FORGOTTEN;
-    others(log).filter(heard).fold(own, Status::and)
+    let together = |(all, largest): (Status, u64), other: Status| (all.and(other), largest.max(other.memory));
+    others(log).filter(heard).fold((own, own.memory), together)
 }
 
 /// Whether some other VM of this process died before this one began: then this one may stand in its place.

@@ -22,15 +22,23 @@ const WHY: &str = "exeat: the host holds heads and hands over no bodies: request
 /// Requests that wait for a body of which nothing was handed over, by context, and since when it has been there.
 #[derive(Default)]
 pub(crate) struct Starving {
-    requests: BTreeMap<u32, (Rc<RefCell<Http>>, Option<Timestamp>)>,
+    requests: BTreeMap<u32, Request>,
     /// Whether the operator was told.
     told: bool,
 }
 
+struct Request {
+    http: Rc<RefCell<Http>>,
+    /// Bytes of the head, once they were asked for: nobody changes it while it is held.
+    head: Option<u64>,
+    /// Since when its body has been there.
+    since: Option<Timestamp>,
+}
+
 impl Starving {
     /// This one waits.
-    pub(crate) fn enter(&mut self, context: u32, request: &Rc<RefCell<Http>>) {
-        self.requests.insert(context, (Rc::clone(request), None));
+    pub(crate) fn enter(&mut self, context: u32, http: &Rc<RefCell<Http>>) {
+        self.requests.insert(context, Request { http: Rc::clone(http), head: None, since: None });
     }
 
     /// It does so no longer.
@@ -41,18 +49,21 @@ impl Starving {
 
 /// Refuses those whose bodies have been there for too long. Changes the effective context.
 pub(crate) fn refuse_starved(now: Timestamp) {
-    let waiting: Vec<u32> = vm::with(|vm| vm.starving.requests.keys().copied().collect());
-    for context in waiting {
+    let waiting: Vec<(u32, Option<u64>)> =
+        vm::with(|vm| vm.starving.requests.iter().map(|(context, request)| (*context, request.head)).collect());
+    for (context, head) in waiting {
         // A context that is gone has ended its exchange itself.
         if hostcalls::set_effective_context(context).is_err() {
             vm::with(|vm| vm.starving.leave(context));
             continue;
         }
-        let there = has_body();
+        let head = head.or_else(head_size);
+        let there = head.is_some_and(has_body);
         let starved = vm::with(|vm| {
-            let (request, since) = vm.starving.requests.get_mut(&context).filter(|_| there)?;
-            let since = *since.get_or_insert(now);
-            (now.millis_since(since) >= PATIENCE).then(|| Rc::clone(request))
+            let request = vm.starving.requests.get_mut(&context)?;
+            request.head = head;
+            let since = *there.then(|| request.since.get_or_insert(now))?;
+            (now.millis_since(since) >= PATIENCE).then(|| Rc::clone(&request.http))
         });
         let Some(request) = starved else { continue };
         vm::with(|vm| vm.starving.leave(context));
@@ -66,10 +77,14 @@ pub(crate) fn refuse_starved(now: Timestamp) {
     }
 }
 
-/// Whether bytes beyond the head have come to the host.
-fn has_body() -> bool {
-    let Some(total) = host::number_property(&["request", "total_size"]) else { return false };
+/// Bytes of the head as the host counts them.
+fn head_size() -> Option<u64> {
     let fields = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
     let head: usize = fields.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum();
-    !fields.is_empty() && total > head as u64
+    (!fields.is_empty()).then_some(head as u64)
+}
+
+/// Whether bytes beyond the head have come to the host.
+fn has_body(head: u64) -> bool {
+    host::number_property(&["request", "total_size"]).is_some_and(|total| total > head)
 }

@@ -3,12 +3,12 @@
 
 use anyhow::Result;
 use exeat_e2e::scenario::gateway::Gateway;
+use exeat_e2e::scenario::many;
 use exeat_e2e::scenario::real::RealEnvoy;
 use exeat_e2e::scenario::subject::Subject as _;
 use exeat_e2e::scenario::updating::resident;
 use exeat_e2e::stage::client::{Connection, Request};
 use exeat_e2e::stage::upstream::Upstream;
-use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -30,21 +30,7 @@ fn measure(workers: u32) -> Result<()> {
     let gateway = Gateway::prepare("main", upstream.address().port())?;
     let envoy = RealEnvoy::start_with(gateway, upstream, workers)?;
     let pid = envoy.envoy.process().pid();
-    let mut text = "{\"destinations\": {".to_owned();
-    for n in 0..DESTINATIONS {
-        let comma = if n == 0 { "" } else { ",\n" };
-        let host = match n % 4 {
-            0 => format!("*.tenant-{n}.service.example"),
-            _ => format!("api-{n}.region-{}.cloud-{}.example.com", n % 31, n % 977),
-        };
-        write!(
-            text,
-            r#"{comma}"d-{n}": {{"hosts": ["{host}"], "kind": "saas", "category": "crm", "accepts": "restricted", "owner": "team-{}@acme.example", "purpose": "orders of customers", "change": "CHG-{n}"}}"#,
-            n % 977
-        )?;
-    }
-    text.push_str("}}\n");
-    std::fs::write(envoy.gateway().policy().join("many.json"), text)?;
+    std::fs::write(envoy.gateway().policy().join("many.json"), many::destinations(DESTINATIONS))?;
     let listener = envoy.rendered_listener()?;
     let before = resident(pid)?;
     let usual = longest(&envoy, Duration::from_secs(3), || Ok(()))?;

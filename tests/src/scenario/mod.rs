@@ -8,6 +8,7 @@
 pub mod document;
 pub mod gateway;
 pub mod harness;
+pub mod many;
 pub mod plain;
 pub mod real;
 pub mod run;

@@ -11,6 +11,17 @@ use exeat_engine::context::{DataClass, Provenance};
 /// The host that requests go to; every name leads to the upstream.
 pub const HOST: &str = "eu.crm.acme.example";
 
+/// What `support/summarizer` says of content of the user's, of no tenant.
+pub fn context() -> ContextFields {
+    ContextFields {
+        agent: "support/summarizer".to_owned(),
+        session: "s-1".to_owned(),
+        data_class: Some(DataClass::Internal),
+        provenance: vec![Provenance::User],
+        ..ContextFields::default()
+    }
+}
+
 /// A GET of this path by `support/summarizer`, with content of the user's.
 pub fn get(subject: &dyn Subject, path: &str) -> Result<Request> {
     let wire = wire(subject, "GET", path, b"")?;
@@ -26,12 +37,5 @@ pub fn wire(subject: &dyn Subject, method: &str, path: &str, body: &[u8]) -> Res
         _ => UnsignedRequest::new(method, &format!("http://{authority}{path}"))?,
     };
     let unsigned = if body.is_empty() { unsigned } else { unsigned.body(body) };
-    let context = ContextFields {
-        agent: "support/summarizer".to_owned(),
-        session: "s-1".to_owned(),
-        data_class: Some(DataClass::Internal),
-        provenance: vec![Provenance::User],
-        ..ContextFields::default()
-    };
-    WireRequest::signed(&unsigned, &context, subject)
+    WireRequest::signed(&unsigned, &context(), subject)
 }

@@ -2,15 +2,13 @@
 
 use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
 use exeat_e2e::scenario::gateway::{Gateway, KEYID};
-use exeat_e2e::scenario::plain::HOST;
+use exeat_e2e::scenario::plain::{self, HOST};
 use exeat_e2e::stage::client::Request;
 use exeat_e2e::stage::dns::Dns;
 use exeat_e2e::stage::process::Process;
 use exeat_e2e::stage::tls::Authority;
 use exeat_e2e::stage::upstream::Upstream;
 use exeat_e2e::stage::{artefacts, ports};
-use exeat_engine::context::sign::ContextFields;
-use exeat_engine::context::{DataClass, Provenance};
 use exeat_signer::client::{ControlClient, OpenSession};
 use exeat_signer::keeper::SessionRequest;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -102,16 +100,9 @@ impl Place {
     pub(crate) fn signed(&self, path: &str) -> Request {
         let authority = format!("{HOST}:{}", self.upstream.address().port());
         let unsigned = UnsignedRequest::new("GET", &format!("http://{authority}{path}")).unwrap();
-        let context = ContextFields {
-            agent: "support/summarizer".to_owned(),
-            session: "s-1".to_owned(),
-            data_class: Some(DataClass::Internal),
-            provenance: vec![Provenance::User],
-            ..ContextFields::default()
-        };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let options = SignOptions::new(KEYID, i64::try_from(now).unwrap());
-        let added = sign_request(&unsigned, &context, &self.gateway.signer, &options).unwrap().fields;
+        let added = sign_request(&unsigned, &plain::context(), &self.gateway.signer, &options).unwrap().fields;
         let request = Request::new("GET", path).header("host", &authority);
         added.iter().fold(request, |request, (name, value)| request.header(name, value))
     }

@@ -6,12 +6,12 @@
 use exeat_cli::key::PrivateKey;
 use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
 use exeat_e2e::scenario::harness::Harness;
+use exeat_e2e::scenario::plain;
 use exeat_e2e::scenario::real::RealEnvoy;
 use exeat_e2e::scenario::subject::Subject;
 use exeat_e2e::scenario::wire::{FieldLine, WireRequest};
 use exeat_engine::context::sign::{ContextFields, content_digest};
 use exeat_engine::context::signature::Component;
-use exeat_engine::context::{DataClass, Provenance};
 use serde_json::Value;
 
 const VECTORS: &str = include_str!("../../vectors/rfc9421_ed25519.json");
@@ -59,14 +59,7 @@ fn sign(subject: &dyn Subject, vectors: &Value, case: &Value) -> Vec<FieldLine> 
     if let Some(length) = unsigned.body.as_ref().map(Vec::len).filter(|length| *length > 0) {
         unsigned = unsigned.field("content-length", &length.to_string());
     }
-    let context = ContextFields {
-        agent: "support/summarizer".to_owned(),
-        session: "s-1".to_owned(),
-        tenant: Some("acme".to_owned()),
-        data_class: Some(DataClass::Internal),
-        provenance: vec![Provenance::User],
-        ..ContextFields::default()
-    };
+    let context = ContextFields { tenant: Some("acme".to_owned()), ..plain::context() };
     let mut options = SignOptions::new(KEYID, i64::try_from(subject.now()).unwrap());
     options.cover = covered(case).iter().map(|name| Component::parse(name).unwrap()).collect();
     let seed = vectors["private_key"]["d"].as_str().unwrap();

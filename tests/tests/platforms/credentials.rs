@@ -4,12 +4,12 @@ use crate::istio::{apply, listener, of_kind, tcp_proxy};
 use crate::scene::{documents, module, objects};
 use exeat_cli::sign::UnsignedRequest;
 use exeat_e2e::scenario::gateway::Gateway;
+use exeat_e2e::scenario::plain;
 use exeat_e2e::scenario::real::{Around, Places, RealEnvoy};
 use exeat_e2e::scenario::subject::Subject as _;
 use exeat_e2e::scenario::wire::WireRequest;
 use exeat_e2e::stage::upstream::Upstream;
 use exeat_engine::context::sign::ContextFields;
-use exeat_engine::context::{DataClass, Provenance};
 
 const KEY: &str = "Bearer secret-of-the-model";
 
@@ -40,14 +40,7 @@ fn a_mounted_secret_is_added_to_what_the_filter_let_go() {
     let gateway = Gateway::prepare("credentials", upstream.address().port()).unwrap();
     let around = Around { platform: Some(platform), ..Around::default() };
     let mut real = RealEnvoy::start_amid(gateway, upstream, 1, around, |_| ()).unwrap();
-    let context = ContextFields {
-        agent: "support/summarizer".to_owned(),
-        session: "s-1".to_owned(),
-        tenant: Some("acme".to_owned()),
-        data_class: Some(DataClass::Internal),
-        provenance: vec![Provenance::User],
-        ..ContextFields::default()
-    };
+    let context = ContextFields { tenant: Some("acme".to_owned()), ..plain::context() };
     for (host, expected) in [("api.model.example", Some(KEY)), ("plain.example", None)] {
         let url = format!("http://{host}:{}/a", real.upstream_port());
         let unsigned = UnsignedRequest::new("GET", &url).unwrap().field("authorization", "Bearer of-the-agent");

@@ -1,7 +1,7 @@
 //! Envoy Gateway: patches are applied as it does, to what it makes of the Gateway, route and EnvoyExtensionPolicy that are
 //! rendered with them.
 
-use crate::scene::{ask, ask_unsigned, documents, module, objects, start};
+use crate::scene::{ask, documents, judges, module, objects, start};
 use exeat_e2e::scenario::gateway::Gateway;
 use exeat_e2e::scenario::real::Places;
 use serde_json::{Value, json};
@@ -125,12 +125,7 @@ fn whole(gateway: &Gateway, places: &Places) -> anyhow::Result<(String, String)>
 
 fn holds_judges_and_guards(platform: exeat_e2e::scenario::real::Platform) {
     let mut real = start(platform);
-    assert_eq!(ask(&mut real, "GET", "/v1/orders/7", b""), (200, String::new(), 1));
-    assert_eq!(ask(&mut real, "POST", "/v1/search", br#"{"q":"x"}"#), (200, String::new(), 1));
-    assert_eq!(ask_unsigned(&mut real, "/v1/orders/7"), (401, "context-missing".to_owned(), 0));
-    assert_eq!(ask(&mut real, "GET", "/v1/accounts", b"").2, 0);
-    let (status, reason, arrived) = ask(&mut real, "POST", "/v1/search", &[b'x'; 100_000]);
-    assert_eq!((status, reason.as_str(), arrived), (413, "payload-too-large", 0));
+    judges(&mut real);
     real.verify_settled(std::time::Duration::from_secs(60)).unwrap();
 }
 

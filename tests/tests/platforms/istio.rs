@@ -1,6 +1,6 @@
 //! Istio: patches are applied as its control plane does, to what it makes of the Gateway that is rendered with them.
 
-use crate::scene::{ask, ask_unsigned, documents, module, objects, start, start_with};
+use crate::scene::{documents, judges, module, objects, start, start_with};
 use exeat_e2e::scenario::gateway::Gateway;
 use exeat_e2e::scenario::real::Places;
 use serde_json::{Value, json};
@@ -94,13 +94,7 @@ fn whole(gateway: &Gateway, places: &Places) -> anyhow::Result<(String, String)>
 #[test]
 fn an_envoy_filter_holds_judges_and_guards() {
     let mut real = start(whole);
-    assert_eq!(ask(&mut real, "GET", "/v1/orders/7", b""), (200, String::new(), 1));
-    assert_eq!(ask(&mut real, "POST", "/v1/search", br#"{"q":"x"}"#), (200, String::new(), 1));
-    assert_eq!(ask_unsigned(&mut real, "/v1/orders/7"), (401, "context-missing".to_owned(), 0));
-    assert_eq!(ask(&mut real, "GET", "/v1/accounts", b"").2, 0);
-    // Judged by its body, of which not a byte and no head leaves.
-    let (status, reason, arrived) = ask(&mut real, "POST", "/v1/search", &[b'x'; 100_000]);
-    assert_eq!((status, reason.as_str(), arrived), (413, "payload-too-large", 0));
+    judges(&mut real);
     let records = real.wait_for_records("all decisions", |records| {
         records.iter().filter(|record| record["kind"] == "decision").count() == 5
     });
@@ -188,12 +182,6 @@ fn plugin(gateway: &Gateway, places: &Places) -> anyhow::Result<(String, String)
 #[test]
 fn a_wasm_plugin_finds_its_guards() {
     let mut real = start_with(plugin, &[("  hold: true\n", "  hold: false\n")]);
-    assert_eq!(ask(&mut real, "GET", "/v1/orders/7", b""), (200, String::new(), 1));
-    assert_eq!(ask(&mut real, "POST", "/v1/search", br#"{"q":"x"}"#), (200, String::new(), 1));
-    assert_eq!(ask_unsigned(&mut real, "/v1/orders/7"), (401, "context-missing".to_owned(), 0));
-    assert_eq!(ask(&mut real, "GET", "/v1/accounts", b"").2, 0);
-    // Too large by its own account: the head is all that it takes to see that.
-    let (status, reason, arrived) = ask(&mut real, "POST", "/v1/search", &[b'x'; 100_000]);
-    assert_eq!((status, reason.as_str(), arrived), (413, "payload-too-large", 0));
+    judges(&mut real);
     real.verify_settled(std::time::Duration::from_secs(60)).unwrap();
 }

@@ -2,14 +2,13 @@
 
 use exeat_cli::sign::UnsignedRequest;
 use exeat_e2e::scenario::gateway::{Gateway, exeat};
-use exeat_e2e::scenario::plain::HOST;
+use exeat_e2e::scenario::plain::{self, HOST};
 use exeat_e2e::scenario::real::{Around, Places, Platform, RealEnvoy};
 use exeat_e2e::scenario::subject::Subject as _;
 use exeat_e2e::scenario::wire::WireRequest;
 use exeat_e2e::stage::artefacts;
 use exeat_e2e::stage::upstream::Upstream;
 use exeat_engine::context::sign::ContextFields;
-use exeat_engine::context::{DataClass, Provenance};
 use serde_json::{Value, json};
 
 /// Starts the policy `main` on a platform.
@@ -50,15 +49,11 @@ pub(crate) fn documents(clusters: &[Value], mut listener: Value) -> (String, Str
 
 fn context() -> ContextFields {
     ContextFields {
-        agent: "support/summarizer".to_owned(),
-        session: "s-1".to_owned(),
         tenant: Some("acme".to_owned()),
         user: Some("u-1".to_owned()),
         roles: vec!["support".to_owned()],
         tool: Some("crm.lookup".to_owned()),
-        data_class: Some(DataClass::Internal),
-        provenance: vec![Provenance::User],
-        ..ContextFields::default()
+        ..plain::context()
     }
 }
 
@@ -91,4 +86,16 @@ fn send(real: &mut RealEnvoy, request: &WireRequest) -> (u16, String, usize) {
         .unwrap_or_default()
         .to_owned();
     (reply.status, reason, real.arrived().unwrap().len())
+}
+
+/// What every platform does under the policy `main`: a request passes, with and without a body, and what is unsigned, unlisted or
+/// too large does not.
+pub(crate) fn judges(real: &mut RealEnvoy) {
+    assert_eq!(ask(real, "GET", "/v1/orders/7", b""), (200, String::new(), 1));
+    assert_eq!(ask(real, "POST", "/v1/search", br#"{"q":"x"}"#), (200, String::new(), 1));
+    assert_eq!(ask_unsigned(real, "/v1/orders/7"), (401, "context-missing".to_owned(), 0));
+    assert_eq!(ask(real, "GET", "/v1/accounts", b"").2, 0);
+    // Judged by its body, or by what it announces: neither a byte nor the head leaves.
+    let (status, reason, arrived) = ask(real, "POST", "/v1/search", &[b'x'; 100_000]);
+    assert_eq!((status, reason.as_str(), arrived), (413, "payload-too-large", 0));
 }

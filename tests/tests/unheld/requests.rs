@@ -2,14 +2,13 @@
 
 use exeat_cli::sign::UnsignedRequest;
 use exeat_e2e::scenario::document::Protocol;
-use exeat_e2e::scenario::plain::HOST;
+use exeat_e2e::scenario::plain::{self, HOST};
 use exeat_e2e::scenario::real::{RealEnvoy, framed};
 use exeat_e2e::scenario::subject::Subject as _;
 use exeat_e2e::scenario::wire::WireRequest;
 use exeat_e2e::stage::client::{Connection, Response};
 use exeat_e2e::stage::upstream::Progress;
 use exeat_engine::context::sign::ContextFields;
-use exeat_engine::context::{DataClass, Provenance};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -32,14 +31,7 @@ fn signed(real: &RealEnvoy, method: &str, path: &str, body: Vec<u8>) -> Asked {
     if !body.is_empty() {
         unsigned = unsigned.field("content-type", "text/plain").body(body);
     }
-    let context = ContextFields {
-        agent: "support/summarizer".to_owned(),
-        session: "s-1".to_owned(),
-        tenant: Some("acme".to_owned()),
-        data_class: Some(DataClass::Internal),
-        provenance: vec![Provenance::User],
-        ..ContextFields::default()
-    };
+    let context = ContextFields { tenant: Some("acme".to_owned()), ..plain::context() };
     Asked(WireRequest::signed(&unsigned, &context, real).unwrap())
 }
 

@@ -79,19 +79,7 @@ impl SystemdArgs {
             command.extend(words(&["--forward-ca", "%d/ca.crt", "--forward-token", "%d/collector.token"]));
         }
         let credentials = if far { &["ca.crt", "collector.token"][..] } else { &[] };
-        unit_of("Exeat relay: evidence on its way to the collector")
-            .set("After", "network.target")
-            .set("StartLimitIntervalSec", "0")
-            .section("Service")
-            .set("Type", "exec")
-            .set("DynamicUser", "yes")
-            .each("LoadCredential", credentials.iter().map(|name| format!("{name}:{SECRETS}/{name}")))
-            .command("ExecStart", &command)
-            .set("TimeoutStopSec", "30")
-            .set("Restart", "always")
-            .set("RestartSec", "1")
-            .set("StateDirectory", "exeat-relay")
-            .set("StateDirectoryMode", "0700")
+        store_of("Exeat relay: evidence on its way to the collector", "exeat-relay", credentials, &command)
             .set("MemoryMax", "256M")
             .set("TasksMax", "64")
             .set("IPAddressDeny", "any")
@@ -132,19 +120,7 @@ impl SystemdArgs {
         }
         let credentials = if far { &["collector.crt", "collector.key", "collector.token"][..] } else { &[] };
         let relays = if far { self.relays_at.iter().map(Cidr::to_string).collect() } else { Vec::new() };
-        unit_of("Exeat collector: evidence")
-            .set("After", "network.target")
-            .set("StartLimitIntervalSec", "0")
-            .section("Service")
-            .set("Type", "exec")
-            .set("DynamicUser", "yes")
-            .each("LoadCredential", credentials.iter().map(|name| format!("{name}:{SECRETS}/{name}")))
-            .command("ExecStart", &command)
-            .set("TimeoutStopSec", "30")
-            .set("Restart", "always")
-            .set("RestartSec", "1")
-            .set("StateDirectory", "exeat-collector")
-            .set("StateDirectoryMode", "0700")
+        store_of("Exeat collector: evidence", "exeat-collector", credentials, &command)
             .set("MemoryMax", "512M")
             .set("TasksMax", "64")
             .set("LimitNOFILE", "4096")
@@ -242,6 +218,23 @@ impl SystemdArgs {
 fn unit_of(what: &str) -> Unit {
     // `%` begins a specifier.
     Unit::default().section("Unit").set("Description", what.replace('%', "%%")).set("Documentation", PAGE)
+}
+
+/// One that keeps a store in a folder of its own, up to what it may use.
+fn store_of(what: &str, folder: &str, credentials: &[&str], command: &[String]) -> Unit {
+    unit_of(what)
+        .set("After", "network.target")
+        .set("StartLimitIntervalSec", "0")
+        .section("Service")
+        .set("Type", "exec")
+        .set("DynamicUser", "yes")
+        .each("LoadCredential", credentials.iter().map(|name| format!("{name}:{SECRETS}/{name}")))
+        .command("ExecStart", command)
+        .set("TimeoutStopSec", "30")
+        .set("Restart", "always")
+        .set("RestartSec", "1")
+        .set("StateDirectory", folder)
+        .set("StateDirectoryMode", "0700")
 }
 
 fn words(words: &[&str]) -> Vec<String> {

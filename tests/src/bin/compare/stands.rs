@@ -6,6 +6,7 @@ use super::{modules, rivals};
 use anyhow::{Context, Result, bail};
 use exeat_cli::key::PrivateKey;
 use exeat_e2e::scenario::gateway::{Gateway, exeat};
+use exeat_e2e::scenario::many;
 use exeat_e2e::scenario::real::RealEnvoy;
 use exeat_e2e::scenario::subject::Subject as _;
 use exeat_e2e::stage::dns::Dns;
@@ -46,7 +47,7 @@ impl Running {
     pub(crate) fn start(stand: Stand, port: u16, cores: Cores) -> Result<Self> {
         let (listener, around) = match stand {
             Stand::Exeat { destinations, write_ahead } => {
-                start_exeat(port, write_ahead, &further_destinations(destinations)?)?
+                start_exeat(port, write_ahead, &further_destinations(destinations))?
             }
             Stand::Plain => start_other(None, port)?,
             Stand::Rival(rival) => start_other(Some(rival), port)?,
@@ -134,22 +135,8 @@ fn refuse_debug_build(accepted: &str) -> Result<()> {
 }
 
 /// Destinations besides the three that the policy has.
-fn further_destinations(all: u32) -> Result<String> {
-    let mut text = "{\"destinations\": {".to_owned();
-    for n in 0..all.saturating_sub(3) {
-        let comma = if n == 0 { "" } else { ",\n" };
-        let host = match n % 4 {
-            0 => format!("*.tenant-{n}.service.example"),
-            _ => format!("api-{n}.region-{}.cloud-{}.example.com", n % 31, n % 977),
-        };
-        write!(
-            text,
-            r#"{comma}"d-{n}": {{"hosts": ["{host}"], "kind": "saas", "category": "crm", "accepts": "restricted", "owner": "team-{}@acme.example", "purpose": "orders of customers", "change": "CHG-{n}"}}"#,
-            n % 977
-        )?;
-    }
-    text.push_str("}}\n");
-    Ok(text)
+fn further_destinations(all: u32) -> String {
+    many::destinations(all.saturating_sub(3))
 }
 
 /// Signers besides those that the policy has, each with a key of its own.
@@ -199,7 +186,7 @@ mod tests {
     #[test]
     fn policies_have_as_many_destinations_as_they_should() {
         let count = |all| {
-            let document: Value = serde_json::from_str(&further_destinations(all).unwrap()).unwrap();
+            let document: Value = serde_json::from_str(&further_destinations(all)).unwrap();
             document["destinations"].as_object().unwrap().len()
         };
         assert_eq!((count(3), count(10), count(1000)), (0, 7, 997));
