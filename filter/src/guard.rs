@@ -1,15 +1,15 @@
 //! A request where it leaves, as upstream HTTP filter: the address is chosen, no byte of the request is on its way.
 //!
-//! What may leave is what the filter of this VM let go, once, by the way out that was chosen, to an address that is open
+//! What may leave is what the filter of this process let go, once, by the way out that was chosen, to an address that is open
 //! to it. Everything else is refused here, whatever led it here.
 
 use crate::vm::{self, Plugin};
-use crate::{host, wasi};
+use crate::{elsewhere, host, wasi};
 use exeat_engine::decision::Reason;
 use exeat_engine::decision::answer::{Answer, answer};
 use exeat_engine::destination::{Leaving, Objection};
 use exeat_engine::evidence::record::GuardVerdict;
-use exeat_engine::exchange::{Verdict, guard};
+use exeat_engine::exchange::{Clearance, Verdict, guard};
 use exeat_engine::policy::GuardConfiguration;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
@@ -47,29 +47,40 @@ impl Guard {
             upstream: upstream.as_deref(),
         };
         let decision = host::text_property(&[DECISION]).unwrap_or_default();
-        let taken = vm::with(|vm| vm.passes.take(&decision));
-        let (objection, clearance) = match taken {
+        let mut taken = Taken { decision: &decision, clearance: None, handed_over: false };
+        let mut clearance = vm::with(|vm| vm.passes.take(&decision));
+        if matches!(clearance, Err(Objection::Undecided)) && !decision.is_empty() {
+            clearance = elsewhere::take(&decision);
+            taken.handed_over = true;
+        }
+        let objection = match clearance {
+            Err(objection) => objection,
             Ok(clearance) => match clearance.admit(&leaving) {
                 Ok(class) => {
-                    let address = upstream.unwrap_or_default();
-                    vm::with(|vm| vm.passes.judged(&decision, GuardVerdict::Passed { address, class }));
-                    return Ok(());
+                    let address = upstream.clone().unwrap_or_default();
+                    // A filter that is not told would not pass the answer on.
+                    if taken.judged(GuardVerdict::Passed { address, class }) {
+                        return Ok(());
+                    }
+                    Objection::Undecided
                 }
-                Err(objection) => (objection, Some(clearance)),
+                Err(objection) => {
+                    taken.clearance = Some(clearance);
+                    objection
+                }
             },
-            Err(objection) => (objection, None),
         };
-        Err(self.refuse(&configuration, &decision, clearance.as_deref(), &leaving, objection))
+        Err(self.refuse(&configuration, &taken, &leaving, objection))
     }
 
     fn refuse(
         &self,
         configuration: &Arc<GuardConfiguration>,
-        decision: &str,
-        clearance: Option<&exeat_engine::exchange::Clearance>,
+        taken: &Taken<'_>,
         leaving: &Leaving<'_>,
         objection: Objection,
     ) -> Answer {
+        let clearance = taken.clearance.as_deref();
         // Without a clock or randomness, or a log, it is refused all the same; nothing then vouches for it.
         let facts = host::now().zip(wasi::random());
         let refusal = facts.and_then(|(now, random)| {
@@ -79,13 +90,13 @@ impl Guard {
                 let refusal = guard::refuse(gateway, &mut log.journal, now, &random, clearance, leaving, objection);
                 log.publish();
                 vm.counts.guard_refusals = vm.counts.guard_refusals.saturating_add(1);
-                // A second use takes nothing from the first one, which may be on its way.
-                if clearance.is_some() {
-                    vm.passes.judged(decision, GuardVerdict::Refused { decision: refusal.id.clone() });
-                }
                 Some(refusal)
             })
         });
+        // A second use takes nothing from the first one, which may be on its way.
+        if let (Some(refusal), true) = (&refusal, clearance.is_some()) {
+            taken.judged(GuardVerdict::Refused { decision: refusal.id.clone() });
+        }
         if clearance.is_none() {
             host::log(LogLevel::Error, &format!("exeat: a request was kept from leaving: {objection}"));
         }
@@ -93,6 +104,29 @@ impl Guard {
             Some(Verdict::Refuse(answer)) => answer,
             _ => answer(Reason::DestinationResolvedForbidden, crate::http::NO_ID, None, None),
         }
+    }
+}
+
+/// A decision that was taken, from where it was.
+struct Taken<'a> {
+    decision: &'a str,
+    /// Where the request must not leave.
+    clearance: Option<Box<Clearance>>,
+    handed_over: bool,
+}
+
+impl Taken<'_> {
+    /// Tells the filter; whether it can know.
+    fn judged(&self, verdict: GuardVerdict) -> bool {
+        if !self.handed_over {
+            vm::with(|vm| vm.passes.judged(self.decision, verdict));
+            return true;
+        }
+        let told = elsewhere::judged(self.decision, &verdict);
+        if let Err(why) = &told {
+            host::log(LogLevel::Error, &format!("exeat: what the guard decided cannot be told: {why}"));
+        }
+        told.is_ok()
     }
 }
 

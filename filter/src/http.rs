@@ -4,6 +4,7 @@
 //! true` in the host's configuration; without it the host never hands over a body, and the request is refused after a while
 //! (`starving.rs`). With `hold: false` the head goes first, and only the body is kept back.
 
+use crate::elsewhere::{self, Standing};
 use crate::guard::DECISION;
 use crate::nonces::SharedLedger;
 use crate::vm::{self, Plugin};
@@ -40,6 +41,8 @@ pub(crate) struct Http {
     handed: bool,
     /// Whether a decision was made and recorded.
     decided: bool,
+    /// Whether it was handed over to a guard of another VM.
+    handed_over: bool,
     /// Whether the response is our own.
     answered: bool,
     /// Whether bytes without a known end follow the head.
@@ -64,6 +67,7 @@ impl Http {
             held: true,
             handed: false,
             decided: false,
+            handed_over: false,
             answered: false,
             stream: false,
             response_ended: false,
@@ -246,8 +250,9 @@ impl Http {
                 match decision.verdict {
                     Verdict::Refuse(answer) => self.refuse(&answer),
                     Verdict::Forward(map) => match release(&decision.id, map, decision.body, decision.clearance) {
-                        Ok(()) => {
+                        Ok(standing) => {
                             self.held = false;
+                            self.handed_over = standing == Standing::Elsewhere;
                             let until = self.exchange.as_ref().and_then(Exchange::stream_until);
                             self.stream = until.is_some();
                             if let Some(until) = until {
@@ -289,7 +294,10 @@ impl Http {
     /// What the guard decided of the request; where it never saw an answer's, that went out by a way that has none.
     fn guarded(&self) -> Option<GuardVerdict> {
         let exchange = self.exchange.as_ref().filter(|_| self.decided)?;
-        vm::with(|vm| vm.passes.verdict(exchange.id()).cloned())
+        match self.handed_over {
+            true => elsewhere::verdict(exchange.id()),
+            false => vm::with(|vm| vm.passes.verdict(exchange.id()).cloned()),
+        }
     }
 
     /// The bytes of the body that the exchange has not seen.
@@ -307,10 +315,11 @@ impl Http {
     /// Takes what was let go out of the VM's memory; what the guard had decided of it.
     fn forget(&self) -> Option<GuardVerdict> {
         let exchange = self.exchange.as_ref()?;
-        vm::with(|vm| {
+        let verdict = vm::with(|vm| {
             vm.streams.remove(&self.context);
             vm.passes.close(exchange.id())
-        })
+        });
+        if self.handed_over { elsewhere::verdict(exchange.id()) } else { verdict }
     }
 
     fn end(&mut self, now: Timestamp) {
@@ -350,19 +359,18 @@ fn release(
     map: Vec<(String, Vec<u8>)>,
     body: Option<Vec<u8>>,
     clearance: Option<Box<Clearance>>,
-) -> Result<(), String> {
+) -> Result<Standing, String> {
     let clearance = clearance.ok_or("there is no pass for it")?;
     let exit = clearance.pass.exit;
     let spelling = clearance.host().map(|host| (host, clearance.pass.port));
     let credentials = clearance.credentials().map(str::to_owned);
     let now = host::now().ok_or("the host has no clock")?;
-    vm::with(|vm| {
-        if !vm.is_guarded(exit, now) {
-            return Err(format!("no guard of this vm_id stands in the way out {:?}", exit.word()));
-        }
-        vm.passes.issue(clearance);
-        Ok(())
-    })?;
+    let standing = vm::with(|vm| vm.guard_of(exit, now));
+    match standing {
+        Standing::Here => vm::with(|vm| vm.passes.issue(clearance)),
+        Standing::Elsewhere => elsewhere::hand_over(&clearance)?,
+        Standing::Nowhere => return Err(format!("no guard of this vm_id stands in the way out {:?}", exit.word())),
+    }
     let released = || {
         // Names are dialled in another spelling where the host would mix up two ways to one of them.
         if let Some((host, port)) = &spelling {
@@ -384,7 +392,7 @@ fn release(
         hostcalls::set_map_bytes(MapType::HttpRequestHeaders, map)
             .map_err(|status| format!("the headers cannot be set: {status:?}"))
     };
-    released().inspect_err(|_| vm::with(|vm| drop(vm.passes.close(decision))))
+    released().map(|()| standing).inspect_err(|_| vm::with(|vm| drop(vm.passes.close(decision))))
 }
 
 /// Answers in the upstream's place.

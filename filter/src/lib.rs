@@ -12,6 +12,7 @@
 //! - [`shared`]: what the VMs of one gateway process share
 //! - [`stamp`]: what the module says of itself
 //! - [`passes`]: what the filter let go and the guard lets out
+//! - [`elsewhere`]: the same where the guard stands in another VM
 //! - [`nonces`]: which of it remembers spent nonces
 //! - [`sessions`]: and what sessions did
 //! - [`budgets`]: and what was spent
@@ -22,6 +23,7 @@
 
 mod budgets;
 mod delivery;
+mod elsewhere;
 mod guard;
 mod host;
 mod http;

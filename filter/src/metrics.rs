@@ -15,9 +15,6 @@ const EVERY: u64 = 1_000;
 /// Milliseconds after which a VM that says nothing no longer counts.
 const FORGOTTEN: u64 = 10_000;
 
-/// Milliseconds of silence after which a VM is taken for dead, for it says something every second.
-const DEAD: u64 = 3_000;
-
 const COUNTERS: [&str; 8] = [
     "exeat.decisions_allow",
     "exeat.decisions_deny",
@@ -136,6 +133,7 @@ pub(crate) fn update(vm: &mut Vm, now: Timestamp) {
         return;
     }
     vm.metrics.at = now;
+    vm.tell_guards(now);
     let (counts, sent, waiting) = (vm.counts, vm.delivery.sent, vm.waiting.len());
     let stats = vm.begun_log().map(|log| log.journal.stats(now)).unwrap_or_default();
     let values = [
@@ -172,12 +170,6 @@ fn exchange(log: &crate::vm::Log, own: Status, now: Timestamp) -> (Status, u64) 
     let heard = |status: &Status| now.millis().abs_diff(status.at) <= FORGOTTEN;
     let together = |(all, largest): (Status, u64), other: Status| (all.and(other), largest.max(other.memory));
     others(log).filter(heard).fold((own, own.memory), together)
-}
-
-/// Whether some other VM of this process died before this one began: then this one may stand in its place.
-pub(crate) fn has_dead(log: &crate::vm::Log, now: Timestamp) -> bool {
-    let before = |last: u64| last <= log.begun.millis() && now.millis().saturating_sub(last) > DEAD;
-    others(log).any(|status| before(status.at))
 }
 
 /// How the other VMs said that they stand.

@@ -53,8 +53,12 @@ impl Root {
         };
         hostcalls::set_tick_period(TICK).map_err(|status| format!("the host gives no ticks: {status:?}"))?;
         let plugin = (host::text_property(&["plugin_name"]).unwrap_or_default(), role);
-        self.plugin = Some(plugin.clone());
-        vm::with(|vm| vm.offer(plugin, part, secrets));
+        let before = self.plugin.replace(plugin.clone());
+        vm::with(|vm| {
+            vm.plugin_came(&plugin);
+            before.iter().for_each(|before| vm.plugin_went(before));
+            vm.offer(plugin, part, secrets);
+        });
         if let Some(now) = host::now() {
             vm::with(|vm| vm.settle(now));
         }
@@ -104,6 +108,9 @@ impl Context for Root {
     }
 
     fn on_done(&mut self) -> bool {
+        if let Some(plugin) = &self.plugin {
+            vm::with(|vm| vm.plugin_went(plugin));
+        }
         let Some(now) = host::now() else { return true };
         let waiting = vm::with(|vm| {
             if !vm.root_done() {
@@ -147,6 +154,7 @@ impl RootContext for Root {
             }
             delivery::give_up_lost(vm, now);
             metrics::update(vm, now);
+            vm.listen(now);
         });
         if !self.draining {
             self.deliver(now);

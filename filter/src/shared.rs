@@ -7,7 +7,9 @@
 //! The host never forgets a key, so the set of keys is bounded: one for the boot, one counter, one a way out, a few a VM, and
 //! the shards of `nonces.rs`, `sessions.rs` and `budgets.rs`.
 
+use crate::elsewhere::Word;
 use crate::together::Values;
+use exeat_engine::exchange::handover::LAYOUT;
 use exeat_engine::facts::Timestamp;
 use hmac::{Hmac, KeyInit, Mac};
 use proxy_wasm::hostcalls;
@@ -76,6 +78,19 @@ impl SharedData {
         tag
     }
 
+    /// A value of this content that [`SharedData::open`] takes under the same name, wherever it is kept.
+    pub(crate) fn seal(&self, name: &str, content: &[u8]) -> Vec<u8> {
+        let mut value = Vec::with_capacity(TAG.saturating_add(content.len()));
+        value.extend_from_slice(&self.tag(name, content));
+        value.extend_from_slice(content);
+        value
+    }
+
+    /// The content of a value; `None` where it does not authenticate.
+    pub(crate) fn open<'a>(&self, name: &str, value: &'a [u8]) -> Option<&'a [u8]> {
+        value.split_at_checked(TAG).filter(|(tag, content)| *tag == self.tag(name, content)).map(|(_, content)| content)
+    }
+
     /// The content under `name` and its compare-and-swap number; `None` where nothing stands.
     fn read(&self, name: &str) -> Result<Option<(Vec<u8>, u32)>, SharedError> {
         let (value, cas) = match hostcalls::get_shared_data(name) {
@@ -85,10 +100,8 @@ impl SharedData {
             Ok((None, Some(_))) => return Err(SharedError::NotAuthentic),
             Err(status) => return Err(SharedError::Host(status)),
         };
-        match value.split_at_checked(TAG) {
-            Some((tag, content)) if tag == self.tag(name, content) => Ok(Some((content.to_vec(), cas))),
-            _ => Err(SharedError::NotAuthentic),
-        }
+        let content = self.open(name, &value).ok_or(SharedError::NotAuthentic)?;
+        Ok(Some((content.to_vec(), cas)))
     }
 
     /// The content under `name`.
@@ -98,10 +111,7 @@ impl SharedData {
 
     /// Writes; with a number, only unless somebody else wrote in between: `Ok(false)` then.
     fn write(&self, name: &str, content: &[u8], cas: Option<u32>) -> Result<bool, SharedError> {
-        let mut value = Vec::with_capacity(TAG + content.len());
-        value.extend_from_slice(&self.tag(name, content));
-        value.extend_from_slice(content);
-        match hostcalls::set_shared_data(name, Some(&value), cas) {
+        match hostcalls::set_shared_data(name, Some(&self.seal(name, content)), cas) {
             Ok(()) => Ok(true),
             Err(Status::CasMismatch) => Ok(false),
             Err(status) => Err(SharedError::Host(status)),
@@ -181,14 +191,23 @@ impl SharedData {
         parsed.map(Some).ok_or(SharedError::NotAuthentic)
     }
 
-    /// Says that a guard stands in a way out.
-    pub(crate) fn publish_guarded(&self, exit: &str) -> Result<(), SharedError> {
-        self.write(&format!("{}guarded/{exit}", self.prefix), b"1", None).map(|_| ())
+    /// Where guards say that they stand in a way out, who can read what is handed over in this layout.
+    fn guards_name(&self, exit: &str) -> String {
+        format!("{}guards/{LAYOUT}/{exit}", self.prefix)
     }
 
-    /// Whether some VM said that a guard stands in a way out.
-    pub(crate) fn guarded(&self, exit: &str) -> Result<bool, SharedError> {
-        Ok(self.value(&format!("{}guarded/{exit}", self.prefix))?.is_some())
+    /// Says that a guard stands in a way out.
+    pub(crate) fn publish_guard(&self, exit: &str, own: Word) -> Result<(), SharedError> {
+        self.update(&self.guards_name(exit), |content| {
+            let word = content.and_then(read_word).map_or(own, |word| word.and(own));
+            let times = [word.said, word.newest].map(|time| time.millis().to_le_bytes());
+            Ok((Some(times.as_flattened().to_vec()), ()))
+        })
+    }
+
+    /// What guards say of a way out.
+    pub(crate) fn guards(&self, exit: &str) -> Result<Option<Word>, SharedError> {
+        Ok(self.value(&self.guards_name(exit))?.as_deref().and_then(read_word))
     }
 
     /// Publishes how a VM stands.
@@ -224,6 +243,13 @@ impl Values for SharedData {
     fn prefix(&self) -> &str {
         Self::prefix(self)
     }
+}
+
+fn read_word(content: &[u8]) -> Option<Word> {
+    let (times, []) = content.as_chunks::<8>() else { return None };
+    let [said, newest] = times else { return None };
+    let time = |bytes: &[u8; 8]| Timestamp(u64::from_le_bytes(*bytes));
+    Some(Word { said: time(said), newest: time(newest) })
 }
 
 /// One life of the gateway process.

@@ -4,6 +4,7 @@
 //! by the newest configuration accepted for its plugin, whichever root context its connection arrived on.
 
 use crate::delivery::Delivery;
+use crate::elsewhere::{self, Heard, Standing, Word};
 use crate::metrics::{Counts, Metrics};
 use crate::passes::Passes;
 use crate::previous::Previous;
@@ -48,7 +49,7 @@ pub(crate) type Plugin = (String, Role);
 #[derive(Default)]
 pub(crate) struct Vm {
     configurations: HashMap<Plugin, Arc<Configuration>>,
-    guards: HashMap<Plugin, Arc<GuardConfiguration>>,
+    guards: HashMap<Plugin, (Arc<GuardConfiguration>, Timestamp)>,
     /// That of the configuration that came last of them all.
     newest: Option<Arc<Gateway>>,
     /// When each filter's configuration was taken into use.
@@ -56,6 +57,8 @@ pub(crate) struct Vm {
     pub(crate) passes: Passes,
     /// Whether a request left that no guard saw.
     pub(crate) unguarded: bool,
+    /// What guards of other VMs say.
+    pub(crate) heard: Heard,
     /// Bytes of bodies whose heads have gone and that are kept back.
     pub(crate) kept: usize,
     /// Tunnels and WebSockets by their context, and when each must end.
@@ -69,6 +72,8 @@ pub(crate) struct Vm {
     /// Whether the operator was told why there is no log.
     told: bool,
     roots: u32,
+    /// Root contexts of each plugin.
+    plugins: HashMap<Plugin, u32>,
     /// The host's counter of first meetings, once there was one.
     first_seen: Option<u32>,
     pub(crate) delivery: Delivery,
@@ -144,8 +149,6 @@ pub(crate) struct Log {
     /// What this worker need not ask the others.
     pub(crate) known: Known,
     pub(crate) number: u32,
-    /// When this VM began it.
-    pub(crate) begun: Timestamp,
     /// Leaves when the head was last published.
     published: u64,
     /// Whether the newest checkpoint was put beside a request.
@@ -213,12 +216,7 @@ impl Vm {
                 self.accepted.insert(plugin.clone(), now);
             }
             Part::Guard(configuration) => {
-                for exit in configuration.exits() {
-                    if let Some(identity) = &self.identity {
-                        let _ = identity.shared.publish_guarded(exit.word());
-                    }
-                }
-                self.guards.insert(plugin.clone(), Arc::clone(configuration));
+                self.guards.insert(plugin.clone(), (Arc::clone(configuration), now));
             }
         }
         Ok(())
@@ -262,22 +260,41 @@ impl Vm {
 
     /// The newest configuration of a guard.
     pub(crate) fn guard(&self, plugin: &Plugin) -> Option<Arc<GuardConfiguration>> {
-        self.guards.get(plugin).map(Arc::clone)
+        self.guards.get(plugin).map(|(configuration, _)| Arc::clone(configuration))
     }
 
-    /// Whether a guard of this VM stands in a way out. One that Envoy left out, or could not configure, is not here.
-    ///
-    /// Envoy builds a VM that died anew for the plugin whose request finds it dead, and brings each other plugin into it with the
-    /// next request that meets that one: for the guard, where the request leaves. So in a VM that took a dead one's place, the
-    /// guard that the dead one had is as good as its own: it comes with the request, or Envoy answers in its stead. Should a
-    /// request leave without one all the same, it is the last.
-    pub(crate) fn is_guarded(&mut self, exit: Exit, now: Timestamp) -> bool {
-        if self.guards.values().any(|guard| guard.exits().contains(&exit)) {
-            return true;
+    /// Where the guard of a way out stands. One that Envoy left out, or could not configure, is not here.
+    pub(crate) fn guard_of(&mut self, exit: Exit, now: Timestamp) -> Standing {
+        let own = self.guarded_since(exit);
+        elsewhere::standing(self, exit, own, now)
+    }
+
+    /// When the newest guard of this VM in a way out was taken into use.
+    fn guarded_since(&self, exit: Exit) -> Option<Timestamp> {
+        let of = self.guards.values().filter(|(guard, _)| guard.exits().contains(&exit));
+        of.map(|(_, since)| *since).max()
+    }
+
+    /// Tells filters of other VMs where guards of this one stand.
+    pub(crate) fn tell_guards(&self, now: Timestamp) {
+        let Some(identity) = &self.identity else { return };
+        for exit in Exit::ALL {
+            if let Some(newest) = self.guarded_since(exit) {
+                let _ = identity.shared.publish_guard(exit.word(), Word { said: now, newest });
+            }
         }
-        let unguarded = self.unguarded;
-        let Some(log) = self.begun_log().filter(|_| !unguarded) else { return false };
-        log.shared.guarded(exit.word()).unwrap_or(false) && crate::metrics::has_dead(log, now)
+    }
+
+    /// Hears what guards of other VMs say, where that may be asked.
+    pub(crate) fn listen(&mut self, now: Timestamp) {
+        if !self.configurations.is_empty() {
+            elsewhere::listen(self, now);
+        }
+    }
+
+    /// What the VMs of this process share.
+    pub(crate) fn shared(&self) -> Option<SharedData> {
+        self.identity.as_ref().map(|identity| identity.shared.clone())
     }
 
     /// The gateway as the newest configuration of any plugin says it, for what concerns the VM as a whole.
@@ -336,7 +353,6 @@ impl Vm {
             started,
             known: Known::new(number),
             number,
-            begun: now,
             published: 0,
             witnessed: true,
         };
@@ -377,6 +393,27 @@ impl Vm {
 
     pub(crate) fn root_created(&mut self) {
         self.roots = self.roots.saturating_add(1);
+    }
+
+    /// A root context was configured as this plugin.
+    pub(crate) fn plugin_came(&mut self, plugin: &Plugin) {
+        let roots = self.plugins.entry(plugin.clone()).or_default();
+        *roots = roots.saturating_add(1);
+    }
+
+    /// A root context is to go that was configured as this plugin. With the last one what it was configured with goes, and the VM
+    /// says of itself no longer that it judges by it, or that a guard stands there.
+    pub(crate) fn plugin_went(&mut self, plugin: &Plugin) {
+        let left = self.plugins.get(plugin).map_or(0, |roots| roots.saturating_sub(1));
+        if left > 0 {
+            self.plugins.insert(plugin.clone(), left);
+            return;
+        }
+        self.plugins.remove(plugin);
+        self.offers.remove(plugin);
+        self.configurations.remove(plugin);
+        self.accepted.remove(plugin);
+        self.guards.remove(plugin);
     }
 
     /// Whether no root context is left but those that are to go.

@@ -48,7 +48,7 @@ pub enum Binding {
 }
 
 /// The policy a decision was made by.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PolicyReference {
     /// `revision` of the policy document.
     pub revision: String,

@@ -11,7 +11,7 @@ use crate::evidence::record::{
     Binding, DecisionRecord, DestinationReference, Outcome, PayloadReference, PolicyReference, Released,
 };
 use crate::facts::Timestamp;
-use crate::policy::{Configuration, Destination, Feedback, Gateway, Mode};
+use crate::policy::{Configuration, Destination, Feedback, Gateway, Mode, ValueMask};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,12 +23,51 @@ pub struct Clearance {
     pub(super) decision: String,
     pub(super) host: Option<String>,
     pub(super) credentials: Option<String>,
-    pub(super) configuration: Arc<Configuration>,
-    pub(super) destination: Option<Arc<Destination>>,
+    pub(super) terms: Terms,
     pub(super) binding: Binding,
     pub(super) agent: String,
     pub(super) session: String,
     pub(super) tenant: Option<String>,
+}
+
+/// By what it was let go.
+#[derive(Clone, Debug)]
+pub(super) enum Terms {
+    /// As the VM has it that decided.
+    Own {
+        configuration: Arc<Configuration>,
+        destination: Option<Arc<Destination>>,
+    },
+    /// As that VM told another.
+    Told(Box<Told>),
+}
+
+/// What a record of the guard says of the decision before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) policy: PolicyReference,
+    pub(super) destination: Option<String>,
+    pub(super) kind: Option<String>,
+    pub(super) category: Option<String>,
+    pub(super) mask: ValueMask,
+}
+
+impl Terms {
+    pub(super) fn told(&self) -> Told {
+        match self {
+            Self::Told(told) => Told::clone(told),
+            Self::Own { configuration, destination } => {
+                let destination = destination.as_deref();
+                Told {
+                    policy: PolicyReference::of(configuration.policy()),
+                    destination: destination.map(|named| named.id().to_owned()),
+                    kind: destination.and_then(Destination::kind).map(str::to_owned),
+                    category: destination.and_then(Destination::category).map(str::to_owned),
+                    mask: configuration.gateway().mask().clone(),
+                }
+            }
+        }
+    }
 }
 
 impl Clearance {
@@ -65,7 +104,7 @@ pub fn refuse(
 ) -> Decision {
     let (id, reason) = (derive_id(random, "guard"), Reason::DestinationResolvedForbidden);
     let text = |bytes: Option<&[u8]>| bytes.map(escaped);
-    let destination = clearance.and_then(|clearance| clearance.destination.as_deref());
+    let told = clearance.map(|clearance| clearance.terms.told());
     // As it leaves: that is what is refused. The query may hold anything, and the decision before has its hash.
     let path = leaving.path.map(|path| path.split(|b| *b == b'?').next().unwrap_or_default());
     let record = DecisionRecord {
@@ -75,7 +114,7 @@ pub fn refuse(
         gateway: gateway.id().to_owned(),
         environment: gateway.environment().map(str::to_owned),
         deployment: gateway.deployment().map(str::to_owned),
-        policy: clearance.map(|clearance| PolicyReference::of(clearance.configuration.policy())),
+        policy: told.as_ref().map(|told| told.policy.clone()),
         mode: Mode::Enforce,
         outcome: Outcome::Deny,
         reason,
@@ -104,9 +143,9 @@ pub fn refuse(
         stated_reason: None,
         attributes: BTreeMap::new(),
         destination: DestinationReference {
-            id: destination.map(|named| named.id().to_owned()),
-            kind: destination.and_then(Destination::kind).map(str::to_owned),
-            category: destination.and_then(Destination::category).map(str::to_owned),
+            id: told.as_ref().and_then(|told| told.destination.clone()),
+            kind: told.as_ref().and_then(|told| told.kind.clone()),
+            category: told.as_ref().and_then(|told| told.category.clone()),
             host: text(leaving.authority),
             port: clearance.map(|clearance| clearance.pass.port),
             method: text(leaving.method),
@@ -122,8 +161,7 @@ pub fn refuse(
         signature_base: None,
     };
     // Both: what the decision before did not tell, this one must not, whichever of them has the newer configuration.
-    let before = clearance.map(|clearance| clearance.configuration.gateway().mask());
-    let mask = before.map_or_else(|| gateway.mask().clone(), |before| gateway.mask().with(before));
+    let mask = told.map_or_else(|| gateway.mask().clone(), |told| gateway.mask().with(&told.mask));
     // A refusal needs no room: what cannot be recorded one by one is folded.
     let _ = journal.append_decision(&record, Vec::new(), &mask);
     let condition = record.condition.filter(|_| clearance.is_some() && gateway.feedback() == Feedback::Full);

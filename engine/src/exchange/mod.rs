@@ -9,6 +9,7 @@ mod content;
 mod examine;
 mod flight;
 pub mod guard;
+pub mod handover;
 mod names;
 #[cfg(test)]
 mod properties;
@@ -524,8 +525,7 @@ impl Exchange {
             decision: self.id.clone(),
             host: request.exit.dialled_as(&request.destination.host),
             credentials: credentials.map(str::to_owned),
-            configuration: Arc::clone(&self.configuration),
-            destination,
+            terms: guard::Terms::Own { configuration: Arc::clone(&self.configuration), destination },
             binding: request.verified.binding(),
             agent: context.agent.clone(),
             session: context.session.clone(),

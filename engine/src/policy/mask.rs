@@ -49,6 +49,12 @@ impl ValueMask {
         Self { drop, hash }
     }
 
+    /// The mask of these members; `None` where no gateway has one: each list is in order, and none is in both.
+    pub fn of(drop: Vec<MaskMember>, hash: Vec<MaskMember>) -> Option<Self> {
+        let ordered = [&drop, &hash].iter().all(|list| list.is_sorted_by(|a, b| a < b));
+        (ordered && !hash.iter().any(|member| drop.contains(member))).then_some(Self { drop, hash })
+    }
+
     pub(super) fn compile(document: MaskDocument, place: &Place<'_>) -> Result<Self, PolicyError> {
         let MaskDocument { mut drop, mut hash } = document;
         let mut seen = Vec::new();
@@ -77,6 +83,23 @@ impl ValueMask {
 }
 
 impl MaskMember {
+    /// Every one there is.
+    pub const ALL: [Self; 13] = [
+        Self::Peer,
+        Self::Source,
+        Self::Agent,
+        Self::Session,
+        Self::Tenant,
+        Self::Roles,
+        Self::Region,
+        Self::DelegatedBy,
+        Self::Tool,
+        Self::Attributes,
+        Self::Path,
+        Self::RequestId,
+        Self::Traceparent,
+    ];
+
     /// As it stands in records and in `gateway.yaml`.
     pub const fn word(self) -> &'static str {
         match self {
