@@ -197,12 +197,16 @@ impl Http {
         let plugin = self.plugin.as_ref().ok_or(Reason::PolicyUnavailable)?;
         vm::with(|vm| {
             let configuration = vm.configuration(plugin).ok_or(Reason::PolicyUnavailable)?;
+            let outdated = vm.is_outdated(plugin);
             let log = vm.log(now).ok_or(Reason::AuditUnavailable)?;
             let facts = Facts { now, started: log.started, random, peer, source, request_id };
             let mut exchange = Exchange::new(configuration, facts);
             let mut ledger = SharedLedger(&log.shared, &mut log.known);
             let mut around = Surroundings { now, ledger: &mut ledger, journal: &mut log.journal };
-            let step = exchange.head(&mut around, head, end);
+            let step = match outdated {
+                true => exchange.outdated(&mut around, &head),
+                false => exchange.head(&mut around, head, end),
+            };
             log.publish();
             self.exchange = Some(exchange);
             Ok(step)

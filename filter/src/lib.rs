@@ -17,6 +17,7 @@
 //! - [`sessions`]: and what sessions did
 //! - [`budgets`]: and what was spent
 //! - [`together`]: several shared values changed at once
+//! - [`newest`]: configurations that Envoy brings to other VMs
 //! - [`host`]: host calls that never panic
 //! - [`verify`]: signatures that the host verifies
 //! - [`wasi`]: randomness and environment variables
@@ -28,6 +29,7 @@ mod guard;
 mod host;
 mod http;
 mod metrics;
+mod newest;
 mod nonces;
 mod passes;
 mod previous;

@@ -15,6 +15,9 @@ const EVERY: u64 = 1_000;
 /// Milliseconds after which a VM that says nothing no longer counts.
 const FORGOTTEN: u64 = 10_000;
 
+/// Milliseconds of silence after which a VM is taken for dead, for it says something every second.
+const DEAD: u64 = 3_000;
+
 const COUNTERS: [&str; 8] = [
     "exeat.decisions_allow",
     "exeat.decisions_deny",
@@ -172,7 +175,13 @@ fn exchange(log: &crate::vm::Log, own: Status, now: Timestamp) -> (Status, u64) 
     others(log).filter(heard).fold((own, own.memory), together)
 }
 
-/// How the other VMs said that they stand.
+/// Whether some other VM of this process died before this one began: then this one may stand in its place.
+pub(crate) fn has_dead(log: &crate::vm::Log, now: Timestamp) -> bool {
+    let before = |last: u64| last <= log.begun.millis() && now.millis().saturating_sub(last) > DEAD;
+    others(log).any(|status| before(status.at))
+}
+
+/// How the other VMs said that they stand; one that ended says nothing.
 fn others(log: &crate::vm::Log) -> impl Iterator<Item = Status> {
     let said = |number| Status::from_bytes(&log.shared.status(number).ok().flatten()?);
     let count = log.shared.vms().unwrap_or(0);

@@ -8,7 +8,7 @@ use crate::http::Http;
 use crate::verify::ForeignVerifier;
 use crate::vm::{self, Part, Plugin, Secrets, Vm};
 use crate::waiting::{self, Held};
-use crate::{delivery, host, metrics, previous, starving};
+use crate::{delivery, host, metrics, newest, previous, starving};
 use exeat_engine::facts::Timestamp;
 use exeat_engine::policy::{PluginConfiguration, Role};
 use proxy_wasm::hostcalls;
@@ -42,22 +42,14 @@ impl Root {
         let bytes = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX)
             .map_err(|status| format!("the host does not hand it over: {status:?}"))?
             .unwrap_or_default();
-        let accepted = PluginConfiguration::accept(&bytes).map_err(|error| error.to_string())?;
-        let (role, secrets) = (accepted.role(), Secrets::load(accepted.gateway())?);
-        let part = match accepted {
-            PluginConfiguration::Filter(configuration) => {
-                let verified = configuration.with_host(Arc::new(ForeignVerifier)).map_err(|error| error.to_string())?;
-                Part::Filter(Arc::new(verified))
-            }
-            PluginConfiguration::Guard(configuration) => Part::Guard(Arc::from(configuration)),
-        };
+        let (role, part, secrets) = read(&bytes)?;
         hostcalls::set_tick_period(TICK).map_err(|status| format!("the host gives no ticks: {status:?}"))?;
         let plugin = (host::text_property(&["plugin_name"]).unwrap_or_default(), role);
         let before = self.plugin.replace(plugin.clone());
         vm::with(|vm| {
             vm.plugin_came(&plugin);
             before.iter().for_each(|before| vm.plugin_went(before));
-            vm.offer(plugin, part, secrets);
+            vm.offer(plugin, bytes, part, secrets);
         });
         if let Some(now) = host::now() {
             vm::with(|vm| vm.settle(now));
@@ -76,6 +68,20 @@ impl Root {
             let _ = hostcalls::done();
         }
     }
+}
+
+/// What a plugin is configured with; an error that is the same in every VM of this module.
+pub(crate) fn read(bytes: &[u8]) -> Result<(Role, Part, Secrets), String> {
+    let accepted = PluginConfiguration::accept(bytes).map_err(|error| error.to_string())?;
+    let (role, secrets) = (accepted.role(), Secrets::load(accepted.gateway())?);
+    let part = match accepted {
+        PluginConfiguration::Filter(configuration) => {
+            let verified = configuration.with_host(Arc::new(ForeignVerifier)).map_err(|error| error.to_string())?;
+            Part::Filter(Arc::new(verified))
+        }
+        PluginConfiguration::Guard(configuration) => Part::Guard(Arc::from(configuration)),
+    };
+    Ok((role, part, secrets))
 }
 
 impl Context for Root {
@@ -118,6 +124,7 @@ impl Context for Root {
                 return vm.delivery.is_of(self.context);
             }
             let Some(log) = vm.begun_log() else { return false };
+            log.leave();
             // Refused only when the log was closed before. The others are not told: when the process ends, workers cannot
             // deliver any more, and a leaf that others cite would be missed for ever.
             let _ = log.journal.close(now, "shutdown");
@@ -155,6 +162,7 @@ impl RootContext for Root {
             delivery::give_up_lost(vm, now);
             metrics::update(vm, now);
             vm.listen(now);
+            newest::exchange(vm, now);
         });
         if !self.draining {
             self.deliver(now);

@@ -5,7 +5,8 @@
 
 use crate::delivery::Delivery;
 use crate::elsewhere::{self, Heard, Standing, Word};
-use crate::metrics::{Counts, Metrics};
+use crate::metrics::{self, Counts, Metrics};
+use crate::newest::Newest;
 use crate::passes::Passes;
 use crate::previous::Previous;
 use crate::sessions::Known;
@@ -63,6 +64,8 @@ pub(crate) struct Vm {
     pub(crate) kept: usize,
     /// Tunnels and WebSockets by their context, and when each must end.
     pub(crate) streams: HashMap<u32, Timestamp>,
+    /// What filters of all VMs are configured with.
+    pub(crate) newest_known: Newest,
     /// Valid in themselves, and not in use yet.
     offers: HashMap<Plugin, Offer>,
     identity: Option<Identity>,
@@ -119,13 +122,15 @@ impl Part {
 /// A configuration that is valid in itself.
 struct Offer {
     part: Part,
+    /// As it came.
+    bytes: Vec<u8>,
     secrets: Secrets,
     /// Whether the operator was told that it is not in use.
     told: bool,
 }
 
 /// Why a configuration is not taken into use.
-enum NotInUse {
+pub(crate) enum NotInUse {
     /// It never will be in this VM.
     Never(String),
     /// It will be once the state of the VM or the process allows it.
@@ -149,6 +154,8 @@ pub(crate) struct Log {
     /// What this worker need not ask the others.
     pub(crate) known: Known,
     pub(crate) number: u32,
+    /// When this VM began it.
+    pub(crate) begun: Timestamp,
     /// Leaves when the head was last published.
     published: u64,
     /// Whether the newest checkpoint was put beside a request.
@@ -158,15 +165,18 @@ pub(crate) struct Log {
 impl Vm {
     /// Brings a configuration that is valid in itself. Whether it is in use afterwards depends on the state of this VM:
     /// where it is not, the one before stays, and the next [`Vm::settle`] tries again.
-    pub(crate) fn offer(&mut self, plugin: Plugin, part: Part, secrets: Secrets) {
-        self.offers.insert(plugin, Offer { part, secrets, told: false });
+    pub(crate) fn offer(&mut self, plugin: Plugin, bytes: Vec<u8>, part: Part, secrets: Secrets) {
+        self.offers.insert(plugin, Offer { part, bytes, secrets, told: false });
     }
 
     /// Takes into use what was offered.
     pub(crate) fn settle(&mut self, now: Timestamp) {
         for (plugin, mut offer) in std::mem::take(&mut self.offers) {
-            let why = match self.accept(&plugin, &offer, now) {
+            let why = match self.accept(&plugin, &offer.part, &offer.secrets, now) {
                 Ok(()) => {
+                    if offer.part.role() == Role::Filter {
+                        self.newest_known.came(&plugin, now, offer.bytes);
+                    }
                     // Guards say nothing that the rendered configuration does not, and there is one for each way out.
                     let level = if offer.part.role() == Role::Guard { LogLevel::Debug } else { LogLevel::Info };
                     host::log(level, &accepted(&offer.part));
@@ -188,13 +198,26 @@ impl Vm {
         }
     }
 
-    fn accept(&mut self, plugin: &Plugin, offer: &Offer, now: Timestamp) -> Result<(), NotInUse> {
-        let (gateway, policy) = (offer.part.gateway(), offer.part.policy());
-        self.identify(gateway, &offer.secrets.key, now)?;
+    /// Takes into use what another VM of this process was configured with.
+    pub(crate) fn take_over(
+        &mut self,
+        plugin: &Plugin,
+        part: Part,
+        secrets: &Secrets,
+        now: Timestamp,
+    ) -> Result<(), NotInUse> {
+        self.accept(plugin, &part, secrets, now)?;
+        host::log(LogLevel::Info, &format!("{}, from another VM", accepted(&part)));
+        Ok(())
+    }
+
+    fn accept(&mut self, plugin: &Plugin, part: &Part, secrets: &Secrets, now: Timestamp) -> Result<(), NotInUse> {
+        let (gateway, policy) = (part.gateway(), part.policy());
+        self.identify(gateway, &secrets.key, now)?;
         let record = ConfigRecord {
             time: now,
             plugin: plugin.0.clone(),
-            role: offer.part.role().as_str().to_owned(),
+            role: part.role().as_str().to_owned(),
             mode: gateway.mode(),
             delivery: gateway.delivery(),
             when_full: gateway.when_full(),
@@ -209,8 +232,8 @@ impl Vm {
             None => self.unrecorded.push(record),
         }
         self.newest = Some(Arc::new(gateway.clone()));
-        self.token.clone_from(&offer.secrets.token);
-        match &offer.part {
+        self.token.clone_from(&secrets.token);
+        match part {
             Part::Filter(configuration) => {
                 self.configurations.insert(plugin.clone(), Arc::clone(configuration));
                 self.accepted.insert(plugin.clone(), now);
@@ -353,6 +376,7 @@ impl Vm {
             started,
             known: Known::new(number),
             number,
+            begun: now,
             published: 0,
             witnessed: true,
         };
@@ -414,6 +438,17 @@ impl Vm {
         self.configurations.remove(plugin);
         self.accepted.remove(plugin);
         self.guards.remove(plugin);
+        self.newest_known.went(plugin);
+    }
+
+    /// Whether this VM may stand in the place of one that died.
+    pub(crate) fn is_rebuilt(&self, now: Timestamp) -> bool {
+        self.log.as_ref().is_some_and(|log| metrics::has_dead(log, now))
+    }
+
+    /// Whether another VM has a newer configuration of a filter, which this one cannot judge by.
+    pub(crate) fn is_outdated(&self, plugin: &Plugin) -> bool {
+        self.newest_known.is_outdated(plugin)
     }
 
     /// Whether no root context is left but those that are to go.
@@ -486,6 +521,11 @@ fn accepted(part: &Part) -> String {
 impl Log {
     fn record_config(&mut self, record: &ConfigRecord) -> Result<(), String> {
         self.journal.append_config(record).map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// Tells the other VMs that this one ends, and did not die.
+    pub(crate) fn leave(&self) {
+        let _ = self.shared.publish_status(self.number, &[]);
     }
 
     /// Tells the other VMs how far this log has come, for their checkpoints to cite. What cannot be published is not

@@ -34,10 +34,7 @@ pub struct Clearance {
 #[derive(Clone, Debug)]
 pub(super) enum Terms {
     /// As the VM has it that decided.
-    Own {
-        configuration: Arc<Configuration>,
-        destination: Option<Arc<Destination>>,
-    },
+    Own { configuration: Arc<Configuration>, destination: Option<Arc<Destination>> },
     /// As that VM told another.
     Told(Box<Told>),
 }

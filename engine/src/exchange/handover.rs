@@ -76,11 +76,8 @@ impl Clearance {
         let code = from.byte()?;
         let (_, binding) = BINDINGS.into_iter().find(|(known, _)| *known == code)?;
         let (agent, session, tenant) = (from.string()?, from.string()?, from.option(Reader::string)?);
-        let policy = PolicyReference {
-            revision: from.string()?,
-            digest: from.string()?,
-            change: from.option(Reader::string)?,
-        };
+        let policy =
+            PolicyReference { revision: from.string()?, digest: from.string()?, change: from.option(Reader::string)? };
         let told = Told {
             policy,
             destination: from.option(Reader::string)?,
@@ -89,8 +86,7 @@ impl Clearance {
             mask: ValueMask::of(from.list(Reader::member)?, from.list(Reader::member)?)?,
         };
         let terms = Terms::Told(Box::new(told));
-        let clearance =
-            Self { pass, decision, host: None, credentials: None, terms, binding, agent, session, tenant };
+        let clearance = Self { pass, decision, host: None, credentials: None, terms, binding, agent, session, tenant };
         from.0.is_empty().then_some(clearance)
     }
 }

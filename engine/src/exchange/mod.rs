@@ -162,6 +162,17 @@ impl Exchange {
         }
     }
 
+    /// In the place of [`Exchange::head`], where there is a newer configuration than that of this exchange, and it cannot be had: what
+    /// it would say nobody knows.
+    pub fn outdated(&mut self, around: &mut Surroundings<'_>, head: &Result<RequestHead, MalformedHead>) -> Step {
+        if !matches!(self.stage, Stage::New) {
+            return Step::Abort;
+        }
+        self.stage = Stage::Over;
+        let why = "there is a newer configuration, which this module cannot use".to_owned();
+        self.refuse(around, Denial::unverified(Reason::PolicyUnavailable, why, head.as_ref().ok()))
+    }
+
     /// The next piece of the body. `end` says that nothing follows it.
     pub fn body(&mut self, around: &mut Surroundings<'_>, chunk: &[u8], end: bool) -> Step {
         match std::mem::replace(&mut self.stage, Stage::Over) {

@@ -4,29 +4,87 @@ use exeat_cli::sign::UnsignedRequest;
 use exeat_e2e::scenario::gateway::Gateway;
 use exeat_e2e::scenario::real::RealEnvoy;
 use exeat_e2e::scenario::subject::{Reply, Subject};
+use exeat_e2e::scenario::updating::rebuilt_from;
 use exeat_e2e::scenario::wire::WireRequest;
 use exeat_e2e::stage::silent::Silent;
 use exeat_e2e::stage::upstream::Upstream;
 use exeat_engine::context::sign::ContextFields;
 use exeat_engine::context::{DataClass, Provenance};
 use serde_json::Value;
+use std::path::Path;
 use std::time::Duration;
 
 pub(crate) const WORKER: &str = "support/summarizer";
 pub(crate) const WATCHED: &str = "support/observer";
 
+const OPTIONS: &str = "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/// Where the guards are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guards {
+    /// In the filter's VM.
+    Here,
+    /// In one of their own, for their module has other bytes.
+    Elsewhere,
+}
+
+impl Guards {
+    pub(crate) const BOTH: [Self; 2] = [Self::Here, Self::Elsewhere];
+
+    /// Sets the bootstrap up so, with a module in this file.
+    fn place(self, module: &Path, bootstrap: &mut Value) {
+        if self == Self::Here {
+            return;
+        }
+        rebuilt_from("2", module).unwrap();
+        for cluster in clusters(bootstrap) {
+            *at_guard(cluster, "vm_config/code/local/filename") = module.display().to_string().into();
+        }
+    }
+}
+
+/// Clusters that lead out.
+pub(crate) fn clusters(bootstrap: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let clusters = bootstrap.pointer_mut("/static_resources/clusters").unwrap().as_array_mut().unwrap();
+    clusters.iter_mut().filter(|cluster| cluster["name"].as_str().unwrap().starts_with("egress-"))
+}
+
+/// What a cluster says of its upstreams.
+pub(crate) fn options(cluster: &mut Value) -> &mut Value {
+    cluster.pointer_mut(OPTIONS).unwrap()
+}
+
+/// Something in the configuration of a cluster's guard.
+pub(crate) fn at_guard<'a>(cluster: &'a mut Value, place: &str) -> &'a mut Value {
+    options(cluster).pointer_mut(&format!("/http_filters/0/typed_config/config/{place}")).unwrap()
+}
+
 /// A gateway whose policy names the port of a silent listener on 127.0.0.1: what reaches that listener, leaks.
 pub(crate) fn silent_gateway(edit: impl FnOnce(&mut Value)) -> (RealEnvoy, Silent) {
     let silent = Silent::start().unwrap();
-    let gateway = Gateway::prepare("guard", silent.address().port()).unwrap();
-    let real = RealEnvoy::start_edited(gateway, Upstream::start().unwrap(), 1, &[], edit).unwrap();
+    let real = start(Guards::Here, silent.address().port(), Upstream::start().unwrap(), edit);
     (real, silent)
 }
 
 /// A gateway whose policy names the port of the upstream.
 pub(crate) fn gateway(edit: impl FnOnce(&mut Value)) -> RealEnvoy {
+    gateway_with(Guards::Here, edit)
+}
+
+/// The same with guards there.
+pub(crate) fn gateway_with(guards: Guards, edit: impl FnOnce(&mut Value)) -> RealEnvoy {
     let upstream = Upstream::start().unwrap();
-    let gateway = Gateway::prepare("guard", upstream.address().port()).unwrap();
+    start(guards, upstream.address().port(), upstream, edit)
+}
+
+/// A gateway whose policy names this port.
+pub(crate) fn start(guards: Guards, port: u16, upstream: Upstream, edit: impl FnOnce(&mut Value)) -> RealEnvoy {
+    let gateway = Gateway::prepare("guard", port).unwrap();
+    let module = gateway.file("guards.wasm");
+    let edit = |bootstrap: &mut Value| {
+        guards.place(&module, bootstrap);
+        edit(bootstrap);
+    };
     RealEnvoy::start_edited(gateway, upstream, 1, &[], edit).unwrap()
 }
 

@@ -1,13 +1,16 @@
 //! Gateways that are not set up as `exeat render` does it: the guard, or the filter for want of one, lets nothing go.
 
-use crate::agent::{WORKER, gateway, get, let_leak, records_of, refused, signed, silent_gateway, told};
+use crate::agent::{
+    Guards, WORKER, at_guard, clusters, gateway, gateway_with, get, let_leak, options, records_of, refused, signed,
+    silent_gateway, start, told,
+};
+use exeat_cli::key::PrivateKey;
 use exeat_e2e::scenario::real::RealEnvoy;
 use exeat_e2e::scenario::subject::Subject;
 use exeat_e2e::stage::silent::Silent;
 use serde_json::{Value, json};
 
 const MANAGER: &str = "/resources/0/filter_chains/0/filters/0/typed_config";
-const OPTIONS: &str = "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// Hands a changed listener over.
 fn relisten(real: &RealEnvoy, edit: impl FnOnce(&mut Value)) {
@@ -20,22 +23,19 @@ fn routes(listener: &mut Value) -> &mut Value {
     listener.pointer_mut(&format!("{MANAGER}/route_config/virtual_hosts/0/routes")).unwrap()
 }
 
-fn clusters(bootstrap: &mut Value) -> impl Iterator<Item = &mut Value> {
-    let clusters = bootstrap.pointer_mut("/static_resources/clusters").unwrap().as_array_mut().unwrap();
-    clusters.iter_mut().filter(|cluster| cluster["name"].as_str().unwrap().starts_with("egress-"))
-}
-
 #[test]
 fn a_decision_is_good_for_one_request() {
+    Guards::BOTH.into_iter().for_each(good_for_one_request);
+}
+
+fn good_for_one_request(guards: Guards) {
     // What is rendered allows no retries; here it does, and the upstream fails each time.
     let upstream =
         exeat_e2e::stage::upstream::Upstream::start_with(|_| exeat_e2e::stage::upstream::Reply::new(503)).unwrap();
     let port = upstream.address().port();
-    let prepared = exeat_e2e::scenario::gateway::Gateway::prepare("guard", port).unwrap();
-    let mut real = RealEnvoy::start_edited(prepared, upstream, 1, &[], |bootstrap| {
+    let mut real = start(guards, port, upstream, |bootstrap| {
         clusters(bootstrap).for_each(|cluster| cluster["circuit_breakers"] = json!({}));
-    })
-    .unwrap();
+    });
     relisten(&real, |listener| {
         for route in routes(listener).as_array_mut().unwrap() {
             route["route"]["retry_policy"] = json!({"retry_on": "5xx", "num_retries": 3});
@@ -52,7 +52,11 @@ fn a_decision_is_good_for_one_request() {
 
 #[test]
 fn a_copy_of_a_request_does_not_leave() {
-    let mut real = gateway(|_| ());
+    Guards::BOTH.into_iter().for_each(copy_does_not_leave);
+}
+
+fn copy_does_not_leave(guards: Guards) {
+    let mut real = gateway_with(guards, |_| ());
     let port = real.upstream_port();
     relisten(&real, |listener| {
         for route in routes(listener).as_array_mut().unwrap() {
@@ -98,7 +102,11 @@ fn what_no_filter_let_go_does_not_leave() {
 /// Between the filter and the router somebody else says where to dial.
 #[test]
 fn another_port_is_not_dialled() {
-    let mut real = gateway(|_| ());
+    Guards::BOTH.into_iter().for_each(other_port_is_not_dialled);
+}
+
+fn other_port_is_not_dialled(guards: Guards) {
+    let mut real = gateway_with(guards, |_| ());
     let silent = Silent::start().unwrap();
     let port = real.upstream_port();
     relisten(&real, |listener| {
@@ -121,7 +129,11 @@ fn another_port_is_not_dialled() {
 
 #[test]
 fn what_is_changed_after_the_decision_does_not_leave() {
-    let mut real = gateway(|_| ());
+    Guards::BOTH.into_iter().for_each(changed_does_not_leave);
+}
+
+fn changed_does_not_leave(guards: Guards) {
+    let mut real = gateway_with(guards, |_| ());
     let port = real.upstream_port();
     relisten(&real, |listener| {
         for route in routes(listener).as_array_mut().unwrap() {
@@ -159,8 +171,7 @@ fn a_request_leaves_by_the_way_that_was_chosen() {
 fn without_guards_nothing_is_let_go() {
     let (mut real, silent) = silent_gateway(|bootstrap| {
         for cluster in clusters(bootstrap) {
-            let options = cluster.pointer_mut(OPTIONS).unwrap().as_object_mut().unwrap();
-            assert!(options.remove("http_filters").is_some());
+            assert!(options(cluster).as_object_mut().unwrap().remove("http_filters").is_some());
         }
     });
     let port = silent.address().port();
@@ -171,13 +182,12 @@ fn without_guards_nothing_is_let_go() {
     assert_eq!(silent.bytes(), 0);
 }
 
-/// A guard in a VM of its own knows nothing of the filter's decisions, and the filter nothing of it.
+/// A guard with another `vm_id` knows nothing of the filter's decisions, and the filter nothing of it.
 #[test]
-fn a_guard_of_another_vm_is_none() {
+fn a_guard_of_another_vm_id_is_none() {
     let mut real = gateway(|bootstrap| {
         for cluster in clusters(bootstrap) {
-            let vm = format!("{OPTIONS}/http_filters/0/typed_config/config/vm_config/vm_id");
-            *cluster.pointer_mut(&vm).unwrap() = json!("other");
+            *at_guard(cluster, "vm_config/vm_id") = json!("other");
         }
     });
     let port = real.upstream_port();
@@ -185,14 +195,34 @@ fn a_guard_of_another_vm_is_none() {
     assert_eq!(real.arrived().unwrap().len(), 0);
 }
 
+/// Another key is another gateway's: what one seals the other does not open.
+#[test]
+fn a_guard_with_another_key_is_none() {
+    let mut real = gateway_with(Guards::Elsewhere, |bootstrap| {
+        for cluster in clusters(bootstrap) {
+            *at_guard(cluster, "vm_config/environment_variables") = json!({
+                "key_values": {"EXEAT_GATEWAY_KEY": PrivateKey::generate().unwrap().to_base64()},
+            });
+        }
+    });
+    let port = real.upstream_port();
+    let (status, _) = get(&mut real, WORKER, &format!("127.0.0.1:{port}"));
+    assert!(status == 503, "{status}");
+    assert_eq!(real.arrived().unwrap().len(), 0);
+}
+
 /// One worker's guard is there, the cluster that a route leads to has none: it shows at the answer, which is not passed on.
 #[test]
 fn an_answer_to_what_left_unguarded_is_not_passed_on() {
-    let mut real = gateway(|bootstrap| {
+    Guards::BOTH.into_iter().for_each(unguarded_is_not_passed_on);
+}
+
+fn unguarded_is_not_passed_on(guards: Guards) {
+    let mut real = gateway_with(guards, |bootstrap| {
         let unguarded = clusters(bootstrap).find(|cluster| cluster["name"] == "egress-http").unwrap();
         let mut copy = unguarded.clone();
         copy["name"] = json!("unguarded");
-        copy.pointer_mut(OPTIONS).unwrap().as_object_mut().unwrap().remove("http_filters");
+        options(&mut copy).as_object_mut().unwrap().remove("http_filters");
         bootstrap.pointer_mut("/static_resources/clusters").unwrap().as_array_mut().unwrap().push(copy);
     });
     let port = real.upstream_port();
@@ -203,4 +233,10 @@ fn an_answer_to_what_left_unguarded_is_not_passed_on() {
     });
     assert_eq!(get(&mut real, WORKER, &format!("127.0.0.1:{port}")), (503, "internal-error".to_owned()));
     assert!(real.envoy.log().contains("a request left unguarded"), "{}", real.envoy.log());
+    // What guards of other VMs say is believed no longer.
+    if guards == Guards::Elsewhere {
+        real.arrived().unwrap();
+        assert_eq!(get(&mut real, WORKER, &format!("127.0.0.1:{port}")), (503, "internal-error".to_owned()));
+        assert_eq!(real.arrived().unwrap().len(), 0);
+    }
 }

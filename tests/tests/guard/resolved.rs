@@ -1,10 +1,15 @@
 //! Names that resolve to what is closed.
 
-use crate::agent::{WATCHED, WORKER, gateway, get, let_leak, records_of, refused, signed, silent_gateway, told};
+use crate::agent::{
+    Guards, WATCHED, WORKER, gateway, get, let_leak, records_of, refused, signed, silent_gateway, start, told,
+};
+use exeat_e2e::scenario::real::RealEnvoy;
 use exeat_e2e::scenario::subject::Subject;
 use exeat_e2e::stage::client::Connection;
 use exeat_e2e::stage::dns::Answer;
+use exeat_e2e::stage::silent::Silent;
 use exeat_e2e::stage::upstream::{Reply, Upstream};
+use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 fn loopback(last: u8) -> IpAddr {
@@ -13,8 +18,13 @@ fn loopback(last: u8) -> IpAddr {
 
 #[test]
 fn no_byte_of_a_request_reaches_a_name_that_resolves_to_loopback() {
-    let (mut real, silent) = silent_gateway(|_| ());
+    Guards::BOTH.into_iter().for_each(no_byte_reaches_loopback);
+}
+
+fn no_byte_reaches_loopback(guards: Guards) {
+    let silent = Silent::start().unwrap();
     let port = silent.address().port();
+    let mut real = start(guards, port, Upstream::start().unwrap(), |_| ());
     real.dns.set("a.world.example", [loopback(1)]);
     real.dns.set("b.house.example", [loopback(1)]);
     real.dns.set("c.world.example", [IpAddr::from(Ipv6Addr::LOCALHOST)]);
@@ -30,6 +40,19 @@ fn no_byte_of_a_request_reaches_a_name_that_resolves_to_loopback() {
             assert_eq!(refusal["outcome"], "deny");
             assert_eq!(refusal["condition"], "guard: the name resolved to an address of class loopback");
             assert_eq!((&refusal["agent"], &refusal["destination"]["port"]), (&WORKER.into(), &port.into()));
+            let before = decision(&real, &refusal["follows"]);
+            for member in ["agent", "session", "tenant", "policy", "binding", "gateway", "environment"] {
+                assert_eq!(refusal[member], before[member], "{member}");
+                assert!(!refusal[member].is_null(), "{member}: {refusal}");
+            }
+            for member in ["id", "kind", "category", "host", "port", "method"] {
+                let known = if member == "host" {
+                    format!("{name}:{port}").into()
+                } else {
+                    before["destination"][member].clone()
+                };
+                assert_eq!(refusal["destination"][member], known, "{member}");
+            }
             assert_eq!((&completion["ending"], &completion["forwarded_bytes"]), (&"refused".into(), &0.into()));
             assert!(completion.get("forwarded_digest").is_none());
             assert_eq!(completion["guard"], serde_json::json!({"verdict": "refused", "decision": refusal["id"]}));
@@ -41,6 +64,12 @@ fn no_byte_of_a_request_reaches_a_name_that_resolves_to_loopback() {
     assert_eq!(silent.bytes(), 0, "{:?}", silent.received());
     let verdict = real.verify_settled(std::time::Duration::from_secs(30)).unwrap();
     assert!(verdict.starts_with("ok: "), "{verdict}");
+}
+
+fn decision(real: &RealEnvoy, id: &Value) -> Value {
+    let of =
+        |records: &[Value]| records.iter().find(|record| record["kind"] == "decision" && record["id"] == *id).cloned();
+    of(&real.wait_for_records("the decision before", |records| of(records).is_some()).unwrap()).unwrap()
 }
 
 /// The first address is open and nobody listens there; a client that then tries the next would be at the second.

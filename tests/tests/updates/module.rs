@@ -1,55 +1,111 @@
-//! A new module. Envoy makes VMs of their own for other code, and the guards in the clusters stay in those they are in: so a
-//! listener with a new module lets nothing out, and a new module takes a restart.
+//! A new module by listener update. Envoy makes VMs of their own for other code, and the guards in the clusters stay in those they are
+//! in; connections from before stay with the filter from before.
 
+use crate::{WORKERS, decisions, start};
 use exeat_e2e::scenario::gateway::Gateway;
 use exeat_e2e::scenario::plain;
 use exeat_e2e::scenario::real::{Around, RealEnvoy};
+use exeat_e2e::scenario::steady::{Agents, steadily};
+use exeat_e2e::scenario::updating::{Updating, rebuilt_from, recorded, resident};
 use exeat_e2e::stage::artefacts;
 use exeat_e2e::stage::client::Connection;
 use exeat_e2e::stage::upstream::Upstream;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// The module with another custom section: other bytes that do the same.
-fn another() -> Vec<u8> {
-    let mut module = std::fs::read(artefacts::module().unwrap()).unwrap();
-    module.extend([0, 6, 5, b'o', b't', b'h', b'e', b'r']);
-    module
-}
 
 fn status(real: &RealEnvoy, connection: &mut Connection, path: &str) -> u16 {
     connection.send(&plain::get(real, path).unwrap()).unwrap().status
 }
 
+fn of<'a>(records: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    records.iter().filter(move |record| record["kind"] == kind)
+}
+
+/// The modules that logs were begun by.
+fn modules(records: &[Value]) -> BTreeSet<&str> {
+    of(records, "genesis").map(|genesis| genesis["module"]["digest"].as_str().unwrap()).collect()
+}
+
+/// Each request left by a guard that judged its address.
+fn all_guarded(records: &[Value], count: usize) {
+    let passed = |record: &&Value| {
+        let guard = &record["guard"];
+        guard["verdict"] == "passed" && guard["class"] == "loopback" && guard["address"] == record["upstream"]
+    };
+    assert_eq!(of(records, "completion").filter(passed).count(), count);
+}
+
+/// Old connections stay open as long as they like, and the newest policy judges on them, whichever module has them.
 #[test]
-fn a_new_module_by_listener_update_lets_nothing_out() {
-    let upstream = Upstream::start().unwrap();
-    let gateway = Gateway::prepare("configuration", upstream.address().port()).unwrap();
-    let real = RealEnvoy::start_with(gateway, upstream, 1).unwrap();
-    let mut old = Connection::open(real.listener).unwrap();
-    assert_eq!(status(&real, &mut old, "/v1/orders/1"), 200);
-    let rendered: Value = serde_saphyr::from_str(&real.rendered_listener().unwrap()).unwrap();
-    let file = real.gateway_file("another.wasm");
-    std::fs::write(&file, another()).unwrap();
-    let mut listener = rendered.clone();
-    let code = "/resources/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/vm_config/code";
-    listener.pointer_mut(code).unwrap()["local"]["filename"] = file.to_str().unwrap().into();
-    real.envoy.update_listeners(&listener.to_string()).unwrap();
-    // Its workers begin in their own time; until then the one before serves.
-    let refuses = || (status(&real, &mut Connection::open(real.listener).ok()?, "/v1/orders/2") == 503).then_some(());
-    real.envoy.process().wait_until("a listener with the new module", LIMIT, refuses).unwrap();
-    real.envoy.wait_for_log("no guard of this vm_id stands in the way out", LIMIT).unwrap();
-    let arrived = real.upstream.count();
-    assert_eq!(status(&real, &mut Connection::open(real.listener).unwrap(), "/v1/orders/3"), 503);
-    assert_eq!(real.upstream.count(), arrived);
-    // A connection from before is served by the module from before, and the way back is the file from before.
-    assert_eq!(status(&real, &mut old, "/v1/orders/4"), 200);
-    real.envoy.update_listeners(&rendered.to_string()).unwrap();
-    let serves = || (status(&real, &mut Connection::open(real.listener).ok()?, "/v1/orders/5") == 200).then_some(());
-    real.envoy.process().wait_until("the listener from before", LIMIT, serves).unwrap();
+fn a_new_module_takes_over_while_agents_send() {
+    let real = start(&[]);
+    let (second, third) = (real.gateway_file("second.wasm"), real.gateway_file("third.wasm"));
+    let digests = [rebuilt_from("2", &second).unwrap(), rebuilt_from("3", &third).unwrap()];
+    let agents = Agents { http1: 3, http2: 2, pause: Duration::from_millis(5) };
+    let (newest, answered) = steadily(&real, agents, |floor| {
+        let mut updating = Updating::new(&real, WORKERS as usize)?;
+        let mut update = |module: Option<Option<&std::path::Path>>| -> anyhow::Result<()> {
+            let update = match module {
+                Some(module) => updating.replace_module(module, true)?,
+                None => updating.improve()?,
+            };
+            println!("revision {}: {:?}", updating.revision(), update.accepted);
+            floor.rise(updating.revision());
+            // By the new one, too.
+            let mut fresh = Connection::open(real.listener)?;
+            anyhow::ensure!(status(&real, &mut fresh, "/v1/orders/fresh") == 200, "refused");
+            std::thread::sleep(Duration::from_millis(100));
+            Ok(())
+        };
+        for module in [Some(&*second), Some(&*third), None] {
+            update(Some(module))?;
+            update(None)?;
+        }
+        Ok(updating.revision())
+    })
+    .unwrap();
+    assert!(answered.iter().any(|each| each.revision == newest));
+    // Nobody had to connect again for a policy.
+    let connections: BTreeSet<_> = answered.iter().map(|each| (each.agent, each.connection)).collect();
+    println!("{} requests on {} connections", answered.len(), connections.len());
+    let fresh = |records: &[Value]| of(records, "completion").count() == answered.len() + 6;
+    let records = real.wait_for_records_within(LIMIT, "all completions", fresh).unwrap();
+    all_guarded(&records, answered.len() + 6);
+    let begun = modules(&records);
+    assert!(begun.len() == 3 && digests.iter().all(|digest| begun.contains(digest.as_str())), "{begun:?}");
     assert!(real.verify_settled(LIMIT).unwrap().starts_with("ok: "));
+}
+
+/// To and fro, with connections that are drained at once: what was replaced is gone.
+#[test]
+fn many_new_modules_leave_nothing_behind() {
+    let real = start(&["--drain-time-s", "1", "--drain-strategy", "immediate"]);
+    let pid = real.envoy.process().pid();
+    let other = real.gateway_file("other.wasm");
+    rebuilt_from("2", &other).unwrap();
+    let agents = Agents { http1: 2, http2: 2, pause: Duration::from_millis(10) };
+    let (memory, answered) = steadily(&real, agents, |floor| {
+        let mut updating = Updating::new(&real, WORKERS as usize)?;
+        let mut memory = Vec::new();
+        for n in 0..20 {
+            updating.replace_module((n % 2 == 0).then_some(&other), false)?;
+            floor.rise(updating.revision());
+            memory.push(resident(pid)? >> 10);
+            real.upstream.take();
+            std::thread::sleep(Duration::from_millis(1_100));
+        }
+        Ok(memory)
+    })
+    .unwrap();
+    println!("{} requests; KiB of the process: {memory:?}", answered.len());
+    assert!(memory[19] <= memory[9] + (24 << 10), "the process grows: {memory:?}");
+    recorded(&real, &decisions(&answered)).unwrap();
+    // The VMs of the other module have ended each time, and said so in their logs.
+    let records = real.all_records().unwrap();
+    println!("{} logs, {} closed", of(&records, "genesis").count(), of(&records, "closed").count());
 }
 
 #[test]
@@ -61,15 +117,12 @@ fn a_new_module_is_taken_by_a_restart_and_the_logs_go_on() {
     let around = Around { module: Some(module.clone()), ..Around::default() };
     let mut real = RealEnvoy::start_amid(gateway, upstream, 1, around, |_| ()).unwrap();
     assert_eq!(status(&real, &mut Connection::open(real.listener).unwrap(), "/v1/orders/1"), 200);
-    let completions = |count: usize| {
-        move |records: &[Value]| records.iter().filter(|record| record["kind"] == "completion").count() == count
-    };
+    let completions = |count: usize| move |records: &[Value]| of(records, "completion").count() == count;
     real.wait_for_records("the first", completions(1)).unwrap();
-    std::fs::write(&module, another()).unwrap();
+    rebuilt_from("2", &module).unwrap();
     real.restart_envoy().unwrap();
     assert_eq!(status(&real, &mut Connection::open(real.listener).unwrap(), "/v1/orders/2"), 200);
     let records = real.wait_for_records("the second", completions(2)).unwrap();
-    let boots = records.iter().filter(|record| record["kind"] == "genesis").count();
-    assert!(boots >= 2, "{boots}");
+    assert!(of(&records, "genesis").count() >= 2 && modules(&records).len() == 2);
     assert!(real.verify_settled(LIMIT).unwrap().starts_with("ok: "));
 }
