@@ -221,7 +221,7 @@ impl Envoy {
     }
 
     /// What concerns listeners alone: all statistics together are hundreds of kilobytes.
-    fn listener_stats(&self) -> Result<Stats> {
+    pub fn listener_stats(&self) -> Result<Stats> {
         Stats::parse(&self.admin("GET", "/stats?format=json&filter=^listener_manager")?.json()?)
     }
 
