@@ -10,14 +10,14 @@ use proxy_wasm::types::{BufferType, LogLevel, MapType};
 use std::time::Duration;
 
 /// Records in a batch, and bytes.
-const BATCH: (usize, usize) = (1024, 1024 * 1024);
+pub(crate) const BATCH: (usize, usize) = (1024, 1024 * 1024);
 
 /// Bytes of an acknowledgement that are read; one has some 150. Memory that an answer once took is never given back.
-const ACKNOWLEDGEMENT: usize = 4096;
+pub(crate) const ACKNOWLEDGEMENT: usize = 4096;
 
 /// Milliseconds beyond the callout's own timeout after which its answer is given up: it was lost with the root context
 /// that had dispatched it.
-const GRACE: u64 = 2_000;
+pub(crate) const GRACE: u64 = 2_000;
 
 /// What is known of the batch that is on its way.
 #[derive(Default)]

@@ -2,6 +2,7 @@
 //!
 //! - [`root`]: configuration and ticks
 //! - [`delivery`]: the way of evidence to the collector
+//! - [`left`]: and of that of VMs that ended
 //! - [`waiting`]: requests that wait for it (write-ahead)
 //! - [`previous`]: where the boot before ended
 //! - [`metrics`]: what the host's statistics say
@@ -28,6 +29,7 @@ mod elsewhere;
 mod guard;
 mod host;
 mod http;
+mod left;
 mod metrics;
 mod newest;
 mod nonces;

@@ -8,7 +8,7 @@ use crate::http::Http;
 use crate::verify::ForeignVerifier;
 use crate::vm::{self, Part, Plugin, Secrets, Vm};
 use crate::waiting::{self, Held};
-use crate::{delivery, host, metrics, newest, previous, starving};
+use crate::{delivery, host, left, metrics, newest, previous, starving};
 use exeat_engine::facts::Timestamp;
 use exeat_engine::policy::{PluginConfiguration, Role};
 use proxy_wasm::hostcalls;
@@ -93,6 +93,10 @@ impl Context for Root {
                 vm.log(now);
                 return None;
             }
+            if vm.left.is(token) {
+                left::answered(vm, num_headers, body_size);
+                return None;
+            }
             let stored = delivery::answered(vm, now, num_headers, body_size);
             if stored.is_some() {
                 previous::ask_again(vm, now);
@@ -128,7 +132,9 @@ impl Context for Root {
             // Refused only when the log was closed before. The others are not told: when the process ends, workers cannot
             // deliver any more, and a leaf that others cite would be missed for ever.
             let _ = log.journal.close(now, "shutdown");
-            !log.journal.is_drained()
+            // Where the process goes on, this VM may be gone before the collector answers it.
+            left::leave(vm, now);
+            vm.begun_log().is_some_and(|log| !log.journal.is_drained())
         });
         self.draining = waiting && self.deliver(now);
         !self.draining
@@ -166,6 +172,7 @@ impl RootContext for Root {
         });
         if !self.draining {
             self.deliver(now);
+            vm::with(|vm| left::deliver(vm, now));
         }
         // What is done here is done to other contexts than this one.
         waiting::resume_overdue();

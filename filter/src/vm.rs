@@ -5,6 +5,7 @@
 
 use crate::delivery::Delivery;
 use crate::elsewhere::{self, Heard, Standing, Word};
+use crate::left::Left;
 use crate::metrics::{self, Counts, Metrics};
 use crate::newest::Newest;
 use crate::passes::Passes;
@@ -80,6 +81,7 @@ pub(crate) struct Vm {
     /// The host's counter of first meetings, once there was one.
     first_seen: Option<u32>,
     pub(crate) delivery: Delivery,
+    pub(crate) left: Left,
     pub(crate) waiting: Waiting,
     pub(crate) starving: Starving,
     pub(crate) previous: Previous,

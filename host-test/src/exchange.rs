@@ -202,6 +202,17 @@ impl Exchange {
         self.look(|vm, id| vm.outcome(id)).filter_state.remove(name)
     }
 
+    /// Sets a value of the stream's filter state by its full name, as another filter of the stream does.
+    pub fn set_filter_state(&self, name: &str, value: impl AsRef<[u8]>) {
+        if let Ok(id) = self.id {
+            self.cell.with(|vm| {
+                if let Some(stream) = vm.state_mut().stream_mut(id) {
+                    stream.filter_state.insert(name.to_owned(), value.as_ref().to_vec());
+                }
+            });
+        }
+    }
+
     /// Why the exchange does not move, if it does not: the filter holds it, or somebody else's turn is due.
     pub fn waiting(&self) -> Option<String> {
         self.look(|vm, id| vm.hang(id))

@@ -69,7 +69,7 @@ impl Harness {
 
     /// As [`Harness::start_with`], at that time: seconds since the Unix epoch.
     pub fn start_at(gateway: Gateway, start: u64) -> Result<Self> {
-        let harness = Self::start_fresh(gateway, start, None)?;
+        let harness = Self::start_fresh(gateway, start, None, guarded_worker)?;
         // What was signed before the process started, or in that very second, is refused.
         harness.worker.advance(Duration::from_secs(2))?;
         Ok(harness)
@@ -77,10 +77,39 @@ impl Harness {
 
     /// As [`Harness::start_with`], in the first moment, with this answer of the collector to who asks for the boot before.
     pub fn start_first_moment(gateway: Gateway, previous: Option<Response>) -> Result<Self> {
-        Self::start_fresh(gateway, START, previous)
+        Self::start_fresh(gateway, START, previous, guarded_worker)
     }
 
-    fn start_fresh(gateway: Gateway, start: u64, previous: Option<Response>) -> Result<Self> {
+    /// A filter without a guard in its VM, and in the same process a worker of another module that is all guards. Its callouts
+    /// are nobody's to answer.
+    pub fn start_with_guards_elsewhere(gateway: Gateway) -> Result<(Self, Worker)> {
+        let harness = Self::start_fresh(gateway, START, None, |host| Ok(host.worker()?))?;
+        let mut module = std::fs::read(artefacts::module()?)?;
+        // A custom section more.
+        module.extend([0, 6, 5, b'o', b't', b'h', b'e', b'r']);
+        let guards = Host::builder()
+            .module(module)
+            .process(harness.host.process())
+            .clock(harness.host.clock())
+            .vm_id(harness.host.vm_id())
+            .env("EXEAT_GATEWAY_KEY", &harness.gateway.evidence_key)
+            .env(COLLECTOR_TOKEN.0, COLLECTOR_TOKEN.1)
+            .cluster("exeat-collector")
+            .plugin(guard_plugin(harness.host.plugin())?)
+            .build()?
+            .worker()?;
+        // A guard says where it stands with its ticks.
+        guards.advance(Duration::from_secs(2))?;
+        harness.worker.poll()?;
+        Ok((harness, guards))
+    }
+
+    fn start_fresh(
+        gateway: Gateway,
+        start: u64,
+        previous: Option<Response>,
+        worker: impl FnOnce(&Host) -> Result<Worker>,
+    ) -> Result<Self> {
         // A clock that moves only when it is told to.
         let clock = Clock::at(start);
         let host = Host::builder()
@@ -98,7 +127,7 @@ impl Harness {
             // Envoy takes it for its own use; nothing of the filter reads it back.
             .foreign("set_envoy_filter_state", |_| Ok(Vec::new()))
             .build()?;
-        let worker = guarded_worker(&host).with_context(|| format!("the module said {:?}", host.process().log()))?;
+        let worker = worker(&host).with_context(|| format!("the module said {:?}", host.process().log()))?;
         let keys = vec![CheckpointKey::parse(&gateway.id, &gateway.evidence_public).map_err(anyhow::Error::msg)?];
         let collector = Arc::new(Mutex::new(Collector { keys, previous, ..Collector::default() }));
         let taking = Arc::clone(&collector);
@@ -262,11 +291,15 @@ pub fn guarded_worker(host: &Host) -> Result<Worker> {
 
 /// The guard of a worker, for all ways out at once; its configuration is otherwise as `exeat render` writes it.
 fn guard(worker: &Worker) -> Result<RootId> {
-    let filter: Value = serde_json::from_slice(&worker.host().plugin().configuration)?;
+    // Installed once: the same plugin keeps its root context.
+    Ok(worker.install(guard_plugin(worker.host().plugin())?)?)
+}
+
+fn guard_plugin(filter: &Plugin) -> Result<Plugin> {
+    let filter: Value = serde_json::from_slice(&filter.configuration)?;
     let exits = Exit::ALL.map(Exit::word);
     let configuration = serde_json::json!({"role": "guard", "gateway": filter.get("gateway"), "exits": exits});
-    // Installed once: the same plugin keeps its root context.
-    Ok(worker.install(Plugin::new("exeat-guard", configuration.to_string()))?)
+    Ok(Plugin::new("exeat-guard", configuration.to_string()))
 }
 
 /// Takes what the filter forwarded past the guard, as Envoy does once an address is chosen: the one in `names`, or else
@@ -288,7 +321,8 @@ pub fn leave(
     }))
 }
 
-fn upstream(names: &HashMap<String, IpAddr>, forwarded: &ForwardedRequest) -> Result<String> {
+/// The address that is chosen for what the filter forwarded.
+pub fn upstream(names: &HashMap<String, IpAddr>, forwarded: &ForwardedRequest) -> Result<String> {
     let authority = Authority::parse(forwarded.text(":authority").unwrap_or_default().as_bytes())?;
     let usual = if forwarded.text("x-forwarded-proto").as_deref() == Some("https") { 443 } else { 80 };
     let address = match (authority.host.address(), names.get(&authority.host.to_string())) {

@@ -4,7 +4,9 @@
 use crate::scene::{ask, documents, judges, module, objects, start};
 use exeat_e2e::scenario::gateway::Gateway;
 use exeat_e2e::scenario::real::Places;
+use exeat_e2e::stage::upstream::{Reply, Upstream};
 use serde_json::{Value, json};
+use std::sync::OnceLock;
 
 const IMAGE: &str = "registry.example/exeat@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -40,6 +42,36 @@ fn filter(policy: &Value) -> Value {
             },
         },
     })
+}
+
+/// Where Envoy Gateway serves modules (internal/wasm/httpserver.go).
+fn served() -> &'static Upstream {
+    static SERVED: OnceLock<Upstream> = OnceLock::new();
+    SERVED.get_or_init(|| {
+        let module = std::fs::read(module()).unwrap();
+        Upstream::start_with(move |_| Reply::new(200).body(&module)).unwrap()
+    })
+}
+
+/// The code as Envoy Gateway says it: Envoy itself fetches the module, from this cluster.
+fn fetched() -> (Value, Value) {
+    let stamp = exeat_stamp::read(&std::fs::read(module()).unwrap()).unwrap();
+    let address = served().address();
+    let code = json!({"remote": {
+        "http_uri": {"uri": format!("http://{address}/exeat.wasm"), "cluster": "wasm_cluster", "timeout": "10s"},
+        "sha256": stamp.file.trim_start_matches("sha256:"),
+    }});
+    let endpoint =
+        json!({"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": address.port()}}}});
+    let assignment = json!({"cluster_name": "wasm_cluster", "endpoints": [{"lb_endpoints": [endpoint]}]});
+    (code, json!({"name": "wasm_cluster", "type": "STATIC", "load_assignment": assignment}))
+}
+
+/// The configuration of the filter's VM.
+fn vm(listener: &mut Value) -> &mut Value {
+    let manager = &mut listener["default_filter_chain"]["filters"][0]["typed_config"];
+    let filters = manager["http_filters"].as_array_mut().unwrap();
+    filters.iter_mut().find_map(|filter| filter.pointer_mut("/typed_config/config/vm_config")).unwrap()
 }
 
 fn listener(all: &[Value], places: &Places) -> Value {
@@ -115,6 +147,29 @@ fn around_policy(gateway: &Gateway, places: &Places) -> anyhow::Result<(String, 
     Ok(documents(&clusters, listener))
 }
 
+/// As it is there: the filter's module comes over the network, the guards' with the pod.
+fn fetched_filter(gateway: &Gateway, places: &Places) -> anyhow::Result<(String, String)> {
+    let all = objects("envoy-gateway", gateway, places, &["--image", IMAGE])?;
+    let mut listener = listener(&all, places);
+    let mut clusters = apply(&all, &mut listener);
+    mount(&mut clusters);
+    let (code, cluster) = fetched();
+    vm(&mut listener)["code"] = code;
+    clusters.push(cluster);
+    Ok(documents(&clusters, listener))
+}
+
+/// The filter's VM has a configuration of its own, which makes it another one.
+fn configured_filter(gateway: &Gateway, places: &Places) -> anyhow::Result<(String, String)> {
+    let all = objects("envoy-gateway", gateway, places, &["--image", IMAGE])?;
+    let mut listener = listener(&all, places);
+    let mut clusters = apply(&all, &mut listener);
+    mount(&mut clusters);
+    vm(&mut listener)["configuration"] =
+        json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "other"});
+    Ok(documents(&clusters, listener))
+}
+
 fn whole(gateway: &Gateway, places: &Places) -> anyhow::Result<(String, String)> {
     let all = objects("envoy-gateway", gateway, places, &["--plugin", "patch-policy", "--module", &module()])?;
     assert!(of_kind(&all, "EnvoyExtensionPolicy").is_none());
@@ -132,6 +187,18 @@ fn holds_judges_and_guards(platform: exeat_e2e::scenario::real::Platform) {
 #[test]
 fn an_extension_policy_with_patches_around_it_holds_judges_and_guards() {
     holds_judges_and_guards(around_policy);
+}
+
+/// Filter and guards are in two VMs, then: what is let go is handed over.
+#[test]
+fn a_filter_that_envoy_fetches_finds_its_guards() {
+    holds_judges_and_guards(fetched_filter);
+    assert!(!served().take().is_empty());
+}
+
+#[test]
+fn a_filter_whose_vm_is_configured_otherwise_finds_its_guards() {
+    holds_judges_and_guards(configured_filter);
 }
 
 #[test]

@@ -347,6 +347,15 @@ impl Journal {
         self.outbox.next(now)
     }
 
+    /// Everything that is not acknowledged, sealed, in the order in which it is to be delivered. For the end of a log whose writer goes
+    /// before it could deliver; what is on its way stays so.
+    pub fn rest(&mut self, now: Timestamp, (max_lines, max_bytes): (usize, usize), others: &[LogHead]) -> Vec<Batch> {
+        while !self.queue.is_empty() {
+            self.seal(now, max_lines, max_bytes, others);
+        }
+        self.outbox.all()
+    }
+
     /// The collector acknowledged the batch that is on its way. When this fails, call [`failed`](Self::failed).
     pub fn acknowledged(&mut self, head: &LogHead) -> Result<(), AcknowledgeError> {
         let usage = self.outbox.acknowledged(head)?;

@@ -102,6 +102,11 @@ impl Outbox {
         self.sealed.push_back(Sealed { batch, usage, oldest });
     }
 
+    /// All of them, in order.
+    pub(super) fn all(&self) -> Vec<Batch> {
+        self.sealed.iter().map(|sealed| sealed.batch.clone()).collect()
+    }
+
     /// When the oldest record in it was made.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         self.sealed.iter().find_map(|sealed| sealed.oldest)

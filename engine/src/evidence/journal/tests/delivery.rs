@@ -33,6 +33,7 @@ proptest! {
     fn every_record_arrives_exactly_once_whatever_happens_on_the_way(
         steps in prop::collection::vec(step(), 0..150),
         records in 4..60_u64,
+        left: bool,
     ) {
         let mut journal = journal(Capacity { records, bytes: 1 << 20 });
         let mut collector = Collector::default();
@@ -91,6 +92,12 @@ proptest! {
             prop_assert!(stats.queued_records <= records + 64);
             prop_assert_eq!(stats.open, open.len() as u64);
             prop_assert!(stats.sealed_batches <= 256);
+        }
+        // Somebody else delivers all of it, and the writer all the same.
+        if left {
+            let rest = journal.rest(now, (3, 2_000), &[]);
+            rest.iter().for_each(|batch| _ = collector.take(batch.bytes()));
+            prop_assert_eq!(collector.leaves.len() as u64, journal.head().size);
         }
         if let Some(batch) = on_the_way.take() {
             let head = collector.take(batch.bytes());
