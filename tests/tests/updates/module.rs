@@ -140,7 +140,7 @@ fn what_the_old_module_cannot_use_is_not_undercut_by_it() {
         (answer.status == 503).then_some(answer)
     };
     let refused = real.envoy.process().wait_until("a refusal by the old module", LIMIT, answer).unwrap();
-    assert_eq!(refused.json::<Value>().unwrap()["reason"], "policy-unavailable");
+    assert_eq!(refused.json().unwrap()["reason"], "policy-unavailable");
     let id = refused.header("exeat-decision").unwrap().to_owned();
     let is = |record: &Value| record["kind"] == "decision" && record["id"] == id.as_str();
     let records = real.wait_for_records("the refusal", |records| records.iter().any(is)).unwrap();
