@@ -42,11 +42,6 @@ pub(crate) struct Word {
 }
 
 impl Word {
-    /// Both together.
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self { said: self.said.max(other.said), newest: self.newest.max(other.newest) }
-    }
-
     fn counts(self, now: Timestamp) -> bool {
         now.millis().abs_diff(self.said.millis()) <= HEARD
     }
@@ -112,8 +107,9 @@ pub(crate) fn listen(vm: &mut Vm, now: Timestamp) {
 /// What the MAC of a value holds for: boot, stream and decision, which is the last as any text may stand there. Streams of one
 /// connection begin at different nanoseconds.
 fn name(kind: &str, boot: &str, decision: &str) -> Option<String> {
-    let number = |path: &[&str]| host::number_property(path).filter(|number| *number > 0);
-    let (connection, began) = (number(&["connection", "id"])?, number(&["request", "time"])?);
+    // The first connection of a process has the number 0.
+    let connection = host::number_property(&["connection", "id"])?;
+    let began = host::number_property(&["request", "time"]).filter(|nanoseconds| *nanoseconds > 0)?;
     Some(format!("{kind}/{boot}/{connection}/{began}/{decision}"))
 }
 

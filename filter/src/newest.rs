@@ -10,8 +10,8 @@
 //! | `configuration/<plugin>` | when it was taken into use (8), digests of those before (8 each, the last first, 64 at most; their number is one byte), the configuration |
 //! | `newest/<plugin>` | the same time (8), digest of the configuration (32): all that is looked at again and again |
 //!
-//! What is kept is what came last, by the clock of the process. Envoy brings the same one to each worker at about the same time, and that it came
-//! first is nowhere said; so a VM keeps only what it has had for a moment. In a VM that was built anew after it died Envoy may
+//! What is kept is what came last. Its time is later than that of what was kept when it came, whatever the clock does. Envoy brings the same one to
+//! each worker at about the same time, and a worker may be late; so a VM keeps only what it has had for a moment. In a VM that was built anew after it died Envoy may
 //! bring what an old listener had: what was replaced before is not kept by such a one.
 
 use crate::shared::{SharedData, SharedError};
@@ -40,27 +40,26 @@ type Short = [u8; 8];
 pub(crate) struct Newest(HashMap<Plugin, Own>);
 
 struct Own {
-    /// When it was taken into use where it came from Envoy.
+    /// Its place in the order of all: when it came from Envoy, or later than what was kept then.
     at: Timestamp,
+    /// When this VM took it into use.
+    since: Timestamp,
     digest: Digest,
     /// As long as it may have to be kept for others.
     bytes: Option<Vec<u8>>,
     /// A newer one that cannot be taken.
     untakable: Option<Digest>,
-    /// When a newer one is looked for again that cannot be taken yet.
-    again: Timestamp,
+    /// When a newer one was found that cannot be taken yet.
+    put_off: Timestamp,
 }
 
 impl Newest {
     /// This one came from Envoy and is in use.
-    pub(crate) fn came(&mut self, plugin: &Plugin, at: Timestamp, bytes: Vec<u8>) {
-        let own = Own {
-            at,
-            digest: Sha256::digest(&bytes).into(),
-            bytes: Some(bytes),
-            untakable: None,
-            again: Timestamp::default(),
-        };
+    pub(crate) fn came(&mut self, shared: &SharedData, plugin: &Plugin, now: Timestamp, bytes: Vec<u8>) {
+        let kept = Place::of(shared, plugin).newest().ok().flatten();
+        let at = kept.map_or(now, |(at, _)| now.max(at.plus_millis(1)));
+        let digest = Sha256::digest(&bytes).into();
+        let own = Own { at, since: now, digest, bytes: Some(bytes), untakable: None, put_off: Timestamp::default() };
         self.0.insert(plugin.clone(), own);
     }
 
@@ -84,7 +83,7 @@ pub(crate) fn exchange(vm: &mut Vm, now: Timestamp) {
         let place = Place::of(&shared, plugin);
         // Where shared data cannot be used no request is let go either.
         let _ = place.keep(own, rebuilt, now);
-        if now >= own.again
+        if now.millis().abs_diff(own.put_off.millis()) >= AGAIN
             && let Ok(Some(newer)) = place.newer(own)
         {
             take(vm, plugin, own, newer, now);
@@ -103,8 +102,8 @@ fn take(vm: &mut Vm, plugin: &Plugin, own: &mut Own, newer: Kept, now: Timestamp
         Role::Guard => Err(NotInUse::Never("it is that of a guard".to_owned())),
     });
     match taken {
-        Ok(()) => *own = Own { at: newer.at, digest, bytes: None, untakable: None, again: Timestamp::default() },
-        Err(NotInUse::Yet(_)) => own.again = now.plus_millis(AGAIN),
+        Ok(()) => *own = Own { at: newer.at, since: now, digest, bytes: None, untakable: None, ..*own },
+        Err(NotInUse::Yet(_)) => own.put_off = now,
         Err(NotInUse::Never(why)) => {
             own.untakable = Some(digest);
             let rest = "requests on connections from before are refused until those have drained";
@@ -203,7 +202,7 @@ impl<'a> Place<'a> {
     }
 
     fn keep(&self, own: &mut Own, rebuilt: bool, now: Timestamp) -> Result<(), SharedError> {
-        let Some(bytes) = own.bytes.as_ref().filter(|_| now.millis().abs_diff(own.at.millis()) >= SETTLED) else {
+        let Some(bytes) = own.bytes.as_ref().filter(|_| now.millis().abs_diff(own.since.millis()) >= SETTLED) else {
             return Ok(());
         };
         // Most often another VM was quicker.

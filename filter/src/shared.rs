@@ -199,8 +199,8 @@ impl SharedData {
     /// Says that a guard stands in a way out.
     pub(crate) fn publish_guard(&self, exit: &str, own: Word) -> Result<(), SharedError> {
         self.update(&self.guards_name(exit), |content| {
-            let word = content.and_then(read_word).map_or(own, |word| word.and(own));
-            let times = [word.said, word.newest].map(|time| time.millis().to_le_bytes());
+            let newest = content.and_then(read_word).map_or(own.newest, |word| word.newest.max(own.newest));
+            let times = [own.said, newest].map(|time| time.millis().to_le_bytes());
             Ok((Some(times.as_flattened().to_vec()), ()))
         })
     }

@@ -176,8 +176,8 @@ impl Vm {
         for (plugin, mut offer) in std::mem::take(&mut self.offers) {
             let why = match self.accept(&plugin, &offer.part, &offer.secrets, now) {
                 Ok(()) => {
-                    if offer.part.role() == Role::Filter {
-                        self.newest_known.came(&plugin, now, offer.bytes);
+                    if let (Role::Filter, Some(shared)) = (offer.part.role(), self.shared()) {
+                        self.newest_known.came(&shared, &plugin, now, offer.bytes);
                     }
                     // Guards say nothing that the rendered configuration does not, and there is one for each way out.
                     let level = if offer.part.role() == Role::Guard { LogLevel::Debug } else { LogLevel::Info };

@@ -49,7 +49,7 @@ fn served() -> &'static Upstream {
     static SERVED: OnceLock<Upstream> = OnceLock::new();
     SERVED.get_or_init(|| {
         let module = std::fs::read(module()).unwrap();
-        Upstream::start_with(move |_| Reply::new(200).body(&module)).unwrap()
+        Upstream::start_with(move |_| Reply::new(200).body(module.clone())).unwrap()
     })
 }
 
