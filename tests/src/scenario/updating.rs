@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 /// How long an update may take on a busy machine, a large policy included.
 const LIMIT: Duration = Duration::from_secs(120);
 
-const CODE: &str = "/resources/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/vm_config/code/local/filename";
+/// Where the listener says which file its module is in.
+pub const CODE: &str = "/resources/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/vm_config/code/local/filename";
 
 const CONFIGURATION: &str =
     "/resources/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value";

@@ -3,7 +3,8 @@
 
 use crate::scene::{LIMIT, Scene, count, of};
 use exeat_e2e::scenario::plain;
-use exeat_e2e::scenario::real::Around;
+use exeat_e2e::scenario::real::{Around, Edit};
+use exeat_e2e::scenario::updating::CODE;
 use exeat_e2e::stage::artefacts;
 use exeat_e2e::stage::client::{Connection, Response};
 use exeat_e2e::stage::front::Manner;
@@ -98,11 +99,26 @@ fn gate(original: u32) -> Function {
     function
 }
 
-fn start(changes: &[(&str, &str)], workers: u32) -> (Scene, tempfile::TempDir) {
+/// Which of them is fragile.
+#[derive(Clone, Copy, Debug)]
+enum Fragile {
+    /// The one module of filter and guards, who share a VM.
+    Both,
+    /// The filter's; guards have another, and VMs of their own.
+    Filter,
+}
+
+fn start(which: Fragile, changes: &[(&str, &str)], workers: u32) -> (Scene, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join("fragile.wasm");
     std::fs::write(&path, fragile(&std::fs::read(artefacts::module().unwrap()).unwrap())).unwrap();
-    let around = Around { module: Some(path), ..Around::default() };
+    let around = match which {
+        Fragile::Both => Around { module: Some(path), ..Around::default() },
+        Fragile::Filter => {
+            let edit = Edit::new(move |listener| *listener.pointer_mut(CODE).unwrap() = path.to_str().unwrap().into());
+            Around { listener: Some(edit), ..Around::default() }
+        }
+    };
     (Scene::start_amid(changes, workers, around), folder)
 }
 
@@ -135,7 +151,11 @@ fn until_it_is_well(scene: &Scene) -> Vec<Response> {
 
 #[test]
 fn with_write_ahead_a_dead_vm_has_let_nothing_go_unrecorded() {
-    let (scene, _folder) = start(&[("delivery: async", "delivery: write-ahead")], 1);
+    [Fragile::Both, Fragile::Filter].into_iter().for_each(nothing_goes_unrecorded);
+}
+
+fn nothing_goes_unrecorded(which: Fragile) {
+    let (scene, _folder) = start(which, &[("delivery: async", "delivery: write-ahead")], 1);
     let mut answers = scene.send_at_once(6);
     assert_eq!(count(&answers, 200), 6);
     for _ in 0..2 {
@@ -155,7 +175,7 @@ fn with_write_ahead_a_dead_vm_has_let_nothing_go_unrecorded() {
 
 #[test]
 fn what_dies_with_a_vm_is_missed_by_the_others() {
-    let (scene, _folder) = start(&[], 2);
+    let (scene, _folder) = start(Fragile::Both, &[], 2);
     let answers = scene.send_at_once(12);
     scene.settled(&answers);
     scene.real.verify_settled(LIMIT).unwrap();

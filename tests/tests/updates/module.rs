@@ -9,7 +9,7 @@ use exeat_e2e::scenario::steady::{Agents, steadily};
 use exeat_e2e::scenario::updating::{Updating, rebuilt_from, recorded, resident};
 use exeat_e2e::stage::artefacts;
 use exeat_e2e::stage::client::Connection;
-use exeat_e2e::stage::upstream::Upstream;
+use exeat_e2e::stage::upstream::{Reply, Upstream};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -112,6 +112,33 @@ fn many_new_modules_leave_nothing_behind() {
     // The VMs of the other module have ended. What they had not delivered by then others did: the ends of their logs.
     let closed = |records: &[Value]| of(records, "closed").count() > WORKERS as usize;
     real.wait_for_records_within(LIMIT, "the ends of logs", closed).unwrap();
+    assert!(real.verify_settled(LIMIT).unwrap().starts_with("ok: "));
+}
+
+/// What is under way when the drain time is over is cut, and its VM ends in the same moment.
+#[test]
+fn what_a_vm_had_in_hand_when_it_ended_is_recorded() {
+    let upstream = Upstream::start_with(|request| match request.path.contains("silent") {
+        true => Reply::hang(),
+        false => Reply::echo(request),
+    });
+    let upstream = upstream.unwrap();
+    let gateway = Gateway::prepare("configuration", upstream.address().port()).unwrap();
+    let envoy = ["--drain-time-s", "6", "--drain-strategy", "immediate"].map(str::to_owned).to_vec();
+    let real = RealEnvoy::start_amid(gateway, upstream, 1, Around { envoy, ..Around::default() }, |_| ()).unwrap();
+    let other = real.gateway_file("other.wasm");
+    let digest = rebuilt_from("2", &other).unwrap();
+    let mut updating = Updating::new(&real, 1).unwrap();
+    updating.replace_module(Some(&other), true).unwrap();
+    let mut held = Connection::open(real.listener).unwrap();
+    held.write(&plain::get(&real, "/v1/orders/silent").unwrap().head_bytes()).unwrap();
+    real.envoy.process().wait_until("the request", LIMIT, || (real.upstream.count() == 1).then_some(())).unwrap();
+    updating.replace_module(None, true).unwrap();
+    let closed = |records: &[Value]| of(records, "closed").next().is_some();
+    let records = real.wait_for_records_within(LIMIT, "the end of a log", closed).unwrap();
+    let completion = of(&records, "completion").next().unwrap();
+    assert_eq!((&completion["ending"], &completion["guard"]["verdict"]), (&"reset".into(), &"passed".into()));
+    assert!(modules(&records).contains(digest.as_str()));
     assert!(real.verify_settled(LIMIT).unwrap().starts_with("ok: "));
 }
 
