@@ -2,6 +2,7 @@
 
 use super::load::Expected;
 use super::upstream::ANSWER;
+use anyhow::{Context as _, Result};
 
 /// A gateway that arms are measured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +168,17 @@ pub(crate) const ARMS: [Arm; 20] = [
         ..SIGNED
     },
 ];
+
+/// Those with these ids, after the ones without a filter that they are held against.
+pub(crate) fn chosen(ids: &[&str]) -> Result<Vec<Arm>> {
+    let all = || ARMS.iter().map(|arm| arm.id).collect::<Vec<_>>().join(", ");
+    let named = |id: &&str| {
+        ARMS.iter().find(|arm| arm.id == *id).with_context(|| format!("no arm {id:?}; there are {}", all()))
+    };
+    let named = ids.iter().map(named).collect::<Result<Vec<_>>>()?;
+    let needed = |arm: &&Arm| named.iter().any(|named| named.id == arm.id || named.baseline() == arm.id);
+    Ok(ARMS.iter().filter(needed).copied().collect())
+}
 
 impl Arm {
     /// The arm without a filter whose requests have the same body.

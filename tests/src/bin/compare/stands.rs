@@ -15,7 +15,6 @@ use exeat_e2e::stage::process::{Process, Signal};
 use exeat_e2e::stage::upstream::Upstream as Recorder;
 use exeat_e2e::stage::{artefacts, ports};
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tempfile::TempDir;
 
