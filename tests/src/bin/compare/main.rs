@@ -43,7 +43,8 @@ const USAGE: &str = "usage: compare [--check] [--quick] | --arms ID,... | --memo
   (nothing)  measures, and writes docs/bench/results.json, its pictures, and the tables of docs/performance.md
   --check    measures, writes nothing, and fails where a ratio is missed
   --quick    measures less, writes nothing, and does not mind noise
-  --arms     measures these beside those without a filter, writes nothing, and minds no noise
+  --arms     measures these beside those without a filter, writes nothing, and minds no noise; with EXEAT_WASM_BESIDE=FILE,
+             each of Exeat's with that module as well
   --memory   measures memory instead, and writes docs/bench/memory.json and what belongs to it; with --quick less, writing nothing
   --render   writes pictures and tables anew from what docs/bench has";
 
@@ -80,6 +81,7 @@ fn ended(done: Result<()>) -> ExitCode {
 /// A few arms, for whoever changes what one of them does.
 fn try_arms(ids: &str) -> Result<()> {
     let arms = arms::chosen(&ids.split(',').collect::<Vec<_>>())?;
+    let arms = if std::env::var_os(stands::BESIDE).is_some() { arms::doubled(arms) } else { arms };
     let settings = Settings { open: 600, ..Settings::WHOLE };
     let results = alone(|cores| run::run(settings, cores, &arms))?;
     println!("{}\nnoise: {}", report::arms_for_terminal(&results), results.noise.told());
