@@ -2,6 +2,7 @@
 
 use super::load::Expected;
 use super::upstream::ANSWER;
+use anyhow::{Context as _, Result};
 
 /// A gateway that arms are measured on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub(crate) enum Stand {
         destinations: u32,
         /// Whether a record must be stored before a request goes on.
         write_ahead: bool,
+        /// Whether its module is the other one, of two that are held against each other.
+        beside: bool,
     },
 }
 
@@ -72,7 +75,7 @@ pub(crate) struct Arm {
 
 const ORDER: &str = "/v1/orders/7?full=1";
 const SERVED: Expected = Expected::Served(ANSWER);
-const EXEAT: Stand = Stand::Exeat { destinations: 10, write_ahead: false };
+const EXEAT: Stand = Stand::Exeat { destinations: 10, write_ahead: false, beside: false };
 const SUMMARIZER: Made = Made::Signed { agent: "support/summarizer" };
 
 const BASE: Arm =
@@ -143,30 +146,54 @@ pub(crate) const ARMS: [Arm; 20] = [
     Arm {
         id: "exeat-1k-destinations",
         name: "Exeat, 1,000 destinations",
-        stand: Stand::Exeat { destinations: 1_000, write_ahead: false },
+        stand: Stand::Exeat { destinations: 1_000, write_ahead: false, beside: false },
         ..SIGNED
     },
     Arm {
         id: "exeat-100k-destinations",
         name: "Exeat, 100,000 destinations",
-        stand: Stand::Exeat { destinations: 100_000, write_ahead: false },
+        stand: Stand::Exeat { destinations: 100_000, write_ahead: false, beside: false },
         ..SIGNED
     },
     Arm {
         id: "exeat-write-ahead",
         name: "Exeat, write-ahead",
-        stand: Stand::Exeat { destinations: 10, write_ahead: true },
+        stand: Stand::Exeat { destinations: 10, write_ahead: true, beside: false },
         ..SIGNED
     },
     Arm {
         id: "exeat-write-ahead-denied",
         name: "Exeat, write-ahead, refused by the policy",
-        stand: Stand::Exeat { destinations: 10, write_ahead: true },
+        stand: Stand::Exeat { destinations: 10, write_ahead: true, beside: false },
         path: "/v1/exports/7?full=1",
         expected: Expected::Refused(403, "path-denied"),
         ..SIGNED
     },
 ];
+
+/// Those with these ids, after the ones without a filter that they are held against.
+pub(crate) fn chosen(ids: &[&str]) -> Result<Vec<Arm>> {
+    let all = || ARMS.iter().map(|arm| arm.id).collect::<Vec<_>>().join(", ");
+    let named = |id: &&str| {
+        ARMS.iter().find(|arm| arm.id == *id).with_context(|| format!("no arm {id:?}; there are {}", all()))
+    };
+    let named = ids.iter().map(named).collect::<Result<Vec<_>>>()?;
+    let needed = |arm: &&Arm| named.iter().any(|named| named.id == arm.id || named.baseline() == arm.id);
+    Ok(ARMS.iter().filter(needed).copied().collect())
+}
+
+/// With each of Exeat's once more, for the other module.
+pub(crate) fn doubled(arms: Vec<Arm>) -> Vec<Arm> {
+    let other = |text: &str| -> &'static str { Box::leak(format!("{text}, other module").into_boxed_str()) };
+    let twice = |arm: Arm| match arm.stand {
+        Stand::Exeat { destinations, write_ahead, .. } => {
+            let stand = Stand::Exeat { destinations, write_ahead, beside: true };
+            vec![arm, Arm { id: other(arm.id), name: other(arm.name), stand, ..arm }]
+        }
+        Stand::Plain | Stand::Rival(_) => vec![arm],
+    };
+    arms.into_iter().flat_map(twice).collect()
+}
 
 impl Arm {
     /// The arm without a filter whose requests have the same body.

@@ -39,26 +39,36 @@ use std::process::ExitCode;
 /// Sections of docs/performance.md that are written here.
 const SECTIONS: [&str; 2] = ["side by side", "memory"];
 
-const USAGE: &str = "usage: compare [--check] [--quick] | --memory | --render
+const USAGE: &str = "usage: compare [--check] [--quick] | --arms ID,... | --memory | --render
   (nothing)  measures, and writes docs/bench/results.json, its pictures, and the tables of docs/performance.md
   --check    measures, writes nothing, and fails where a ratio is missed
   --quick    measures less, writes nothing, and does not mind noise
+  --arms     measures these beside those without a filter, writes nothing, and minds no noise; with EXEAT_WASM_BESIDE=FILE,
+             each of Exeat's with that module as well
   --memory   measures memory instead, and writes docs/bench/memory.json and what belongs to it; with --quick less, writing nothing
   --render   writes pictures and tables anew from what docs/bench has";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, ids] = arguments.as_slice()
+        && flag == "--arms"
+    {
+        return ended(try_arms(ids));
+    }
     let known = ["--check", "--quick", "--memory", "--render"];
     if arguments.iter().any(|argument| !known.contains(&argument.as_str())) {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     }
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let done = match (has("--render"), has("--memory")) {
+    ended(match (has("--render"), has("--memory")) {
         (true, _) => render(),
         (false, true) => measure_memory(has("--quick")),
         (false, false) => compare(has("--check"), has("--quick")),
-    };
+    })
+}
+
+fn ended(done: Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -68,9 +78,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// A few arms, for whoever changes what one of them does.
+fn try_arms(ids: &str) -> Result<()> {
+    let arms = arms::chosen(&ids.split(',').collect::<Vec<_>>())?;
+    let arms = if std::env::var_os(stands::BESIDE).is_some() { arms::doubled(arms) } else { arms };
+    let settings = Settings { open: 600, ..Settings::WHOLE };
+    let results = alone(|cores| run::run(settings, cores, &arms))?;
+    println!("{}\nnoise: {}", report::arms_for_terminal(&results), results.noise.told());
+    Ok(())
+}
+
 fn compare(check: bool, quick: bool) -> Result<()> {
     let settings = if quick { Settings::QUICK } else { Settings::WHOLE };
-    let results = alone(|cores| run::run(settings, cores))?;
+    let mut results = alone(|cores| run::run(settings, cores, &arms::ARMS))?;
+    results.verdicts = verdict::judge(&results.arms)?;
     let complaints = results.noise.complaints();
     if !quick && !complaints.is_empty() {
         bail!("the machine was too noisy for a verdict: {}", complaints.join("; "));

@@ -113,7 +113,7 @@ pub(crate) async fn run(requests: u64, cores: Cores) -> Result<Memory> {
     let mut policies = Vec::new();
     for destinations in [10, 1_000, 100_000] {
         eprintln!("{destinations} destinations");
-        let running = Running::start(Stand::Exeat { destinations, write_ahead: false }, port, cores)?;
+        let running = Running::start(Stand::Exeat { destinations, write_ahead: false, beside: false }, port, cores)?;
         serve(&running, arm("exeat")?, WARM, port).await?;
         policies.push(Policy { destinations, vm: vm(&running).await?, process: resident(running.pid())? });
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use exeat_cli::key::PrivateKey;
 use exeat_e2e::scenario::gateway::{Gateway, exeat};
 use exeat_e2e::scenario::many;
-use exeat_e2e::scenario::real::RealEnvoy;
+use exeat_e2e::scenario::real::{Around as Surroundings, RealEnvoy};
 use exeat_e2e::scenario::subject::Subject as _;
 use exeat_e2e::stage::dns::Dns;
 use exeat_e2e::stage::envoy::{Envoy, Setup};
@@ -15,7 +15,6 @@ use exeat_e2e::stage::process::{Process, Signal};
 use exeat_e2e::stage::upstream::Upstream as Recorder;
 use exeat_e2e::stage::{artefacts, ports};
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tempfile::TempDir;
 
@@ -46,8 +45,8 @@ impl Running {
     /// Starts it, before an upstream on this port.
     pub(crate) fn start(stand: Stand, port: u16, cores: Cores) -> Result<Self> {
         let (listener, around) = match stand {
-            Stand::Exeat { destinations, write_ahead } => {
-                start_exeat(port, write_ahead, &further_destinations(destinations))?
+            Stand::Exeat { destinations, write_ahead, beside } => {
+                start_exeat(port, write_ahead, &further_destinations(destinations), beside)?
             }
             Stand::Plain => start_other(None, port)?,
             Stand::Rival(rival) => start_other(Some(rival), port)?,
@@ -57,8 +56,8 @@ impl Running {
 
     /// Exeat among 10 destinations, with so many signers more.
     pub(crate) fn start_with_signers(count: usize, port: u16, cores: Cores) -> Result<Self> {
-        let (listener, around) = start_exeat(port, false, &further_signers(count)?)?;
-        Self::paused(Stand::Exeat { destinations: 10, write_ahead: false }, listener, around, cores)
+        let (listener, around) = start_exeat(port, false, &further_signers(count)?, false)?;
+        Self::paused(Stand::Exeat { destinations: 10, write_ahead: false, beside: false }, listener, around, cores)
     }
 
     fn paused(stand: Stand, listener: SocketAddr, around: Around, cores: Cores) -> Result<Self> {
@@ -114,13 +113,18 @@ impl Running {
     }
 }
 
+/// Where the other of two modules is.
+pub(crate) const BESIDE: &str = "EXEAT_WASM_BESIDE";
+
 /// `further` is one more document of the policy.
-fn start_exeat(port: u16, write_ahead: bool, further: &str) -> Result<(SocketAddr, Around)> {
+fn start_exeat(port: u16, write_ahead: bool, further: &str, beside: bool) -> Result<(SocketAddr, Around)> {
     let delivery = if write_ahead { "delivery: write-ahead" } else { "delivery: async" };
     let gateway = Gateway::prepare_with("compare", port, &[("delivery: async", delivery)])?;
     std::fs::write(gateway.policy().join("further.json"), further)?;
     // The upstream of these tests remembers every byte, which takes time: it is not used.
-    let real = RealEnvoy::start_with(gateway, Recorder::start()?, 1)?;
+    let module = if beside { Some(std::env::var_os(BESIDE).context("no other module")?.into()) } else { None };
+    let around = Surroundings { module, ..Surroundings::default() };
+    let real = RealEnvoy::start_amid(gateway, Recorder::start()?, 1, around, |_| ())?;
     let accepted = real.envoy.wait_for_log("configuration accepted", std::time::Duration::from_secs(60))?;
     refuse_debug_build(&accepted)?;
     Ok((real.listener, Around::Exeat(Box::new(real))))
