@@ -9,6 +9,7 @@ use exeat_e2e::stage::process::Process;
 use exeat_e2e::stage::tls::Authority;
 use exeat_e2e::stage::upstream::Upstream;
 use exeat_e2e::stage::{artefacts, ports};
+use exeat_engine::context::{DataClass, Provenance};
 use exeat_signer::client::{ControlClient, OpenSession};
 use exeat_signer::keeper::SessionRequest;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
