@@ -247,7 +247,7 @@ impl Http {
                 if decision.first_seen {
                     vm::with(vm::Vm::count_first_seen);
                 }
-                let checkpoint = vm::with(|vm| vm.begun_log().and_then(vm::Log::unwitnessed_checkpoint));
+                let checkpoint = vm::with(|vm| vm.begun_log().and_then(crate::log::Log::unwitnessed_checkpoint));
                 if let Some(checkpoint) = checkpoint {
                     let _ = hostcalls::set_property(vec!["exeat.checkpoint"], Some(checkpoint.as_bytes()));
                 }

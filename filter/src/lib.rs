@@ -10,6 +10,8 @@
 //! - [`http`]: one request, driven through the engine's exchange
 //! - [`starving`]: requests whose bodies never come
 //! - [`vm`]: what the contexts of one worker VM share
+//! - [`log`]: its log
+//! - [`secrets`]: what comes from its environment
 //! - [`shared`]: what the VMs of one gateway process share
 //! - [`stamp`]: what the module says of itself
 //! - [`passes`]: what the filter let go and the guard lets out
@@ -30,12 +32,14 @@ mod guard;
 mod host;
 mod http;
 mod left;
+mod log;
 mod metrics;
 mod newest;
 mod nonces;
 mod passes;
 mod previous;
 mod root;
+mod secrets;
 mod sessions;
 mod shared;
 mod stamp;

@@ -168,7 +168,7 @@ pub(crate) fn update(vm: &mut Vm, now: Timestamp) {
 }
 
 /// Publishes how this VM stands, and adds up how all do; and the memory of the largest.
-fn exchange(log: &crate::vm::Log, own: Status, now: Timestamp) -> (Status, u64) {
+fn exchange(log: &crate::log::Log, own: Status, now: Timestamp) -> (Status, u64) {
     let _ = log.shared.publish_status(log.number, &own.to_bytes());
     let heard = |status: &Status| now.millis().abs_diff(status.at) <= FORGOTTEN;
     let together = |(all, largest): (Status, u64), other: Status| (all.and(other), largest.max(other.memory));
@@ -176,13 +176,13 @@ fn exchange(log: &crate::vm::Log, own: Status, now: Timestamp) -> (Status, u64) 
 }
 
 /// Whether some other VM of this process died before this one began: then this one may stand in its place.
-pub(crate) fn has_dead(log: &crate::vm::Log, now: Timestamp) -> bool {
+pub(crate) fn has_dead(log: &crate::log::Log, now: Timestamp) -> bool {
     let before = |last: u64| last <= log.begun.millis() && now.millis().saturating_sub(last) > DEAD;
     others(log).any(|status| before(status.at))
 }
 
 /// How the other VMs said that they stand; one that ended says nothing.
-fn others(log: &crate::vm::Log) -> impl Iterator<Item = Status> {
+fn others(log: &crate::log::Log) -> impl Iterator<Item = Status> {
     let said = |number| Status::from_bytes(&log.shared.status(number).ok().flatten()?);
     let count = log.shared.vms().unwrap_or(0);
     (1..=count).filter(|number| *number != log.number).filter_map(said)

@@ -5,8 +5,9 @@
 
 use crate::guard::Guard;
 use crate::http::Http;
+use crate::secrets::Secrets;
 use crate::verify::ForeignVerifier;
-use crate::vm::{self, Part, Plugin, Secrets, Vm};
+use crate::vm::{self, Part, Plugin, Vm};
 use crate::waiting::{self, Held};
 use crate::{delivery, host, left, metrics, newest, previous, starving};
 use exeat_engine::facts::Timestamp;

@@ -6,10 +6,12 @@
 use crate::delivery::Delivery;
 use crate::elsewhere::{self, Heard, Standing, Word};
 use crate::left::Left;
+use crate::log::Log;
 use crate::metrics::{self, Counts, Metrics};
 use crate::newest::Newest;
 use crate::passes::Passes;
 use crate::previous::Previous;
+use crate::secrets::Secrets;
 use crate::sessions::Known;
 use crate::shared::{Boot, SharedData};
 use crate::starving::Starving;
@@ -17,7 +19,7 @@ use crate::waiting::Waiting;
 use crate::{host, stamp, wasi};
 use exeat_engine::destination::Exit;
 use exeat_engine::evidence::key::{GatewayKey, SHARED_STATE};
-use exeat_engine::evidence::{Capacity, ConfigRecord, GenesisRecord, Hash, Journal, LogHead, Origin};
+use exeat_engine::evidence::{Capacity, ConfigRecord, GenesisRecord, Journal, Origin};
 use exeat_engine::facts::Timestamp;
 use exeat_engine::policy::{CompiledPolicy, Configuration, Gateway, GuardConfiguration, Role};
 use proxy_wasm::hostcalls;
@@ -146,22 +148,6 @@ struct Identity {
     key: GatewayKey,
     shared: SharedData,
     boot: Boot,
-}
-
-/// The log of this VM.
-pub(crate) struct Log {
-    pub(crate) journal: Journal,
-    pub(crate) shared: SharedData,
-    pub(crate) started: Timestamp,
-    /// What this worker need not ask the others.
-    pub(crate) known: Known,
-    pub(crate) number: u32,
-    /// When this VM began it.
-    pub(crate) begun: Timestamp,
-    /// Leaves when the head was last published.
-    published: u64,
-    /// Whether the newest checkpoint was put beside a request.
-    witnessed: bool,
 }
 
 impl Vm {
@@ -465,46 +451,6 @@ impl Vm {
     }
 }
 
-/// What the configuration names and does not hold. It comes from the environment, which is the same for every VM of the plugin.
-pub(crate) struct Secrets {
-    key: GatewayKey,
-    token: Option<String>,
-}
-
-impl Secrets {
-    pub(crate) fn load(gateway: &Gateway) -> Result<Self, String> {
-        let key = gateway.key_env();
-        let text = variable("/gateway/key/env", key)?;
-        let key = GatewayKey::parse(&text).map_err(|error| {
-            format!(
-                "gateway: /gateway/key/env: {key} does not hold a key: {error}; `exeat key new` makes one, its base64 \
-                 goes into the variable"
-            )
-        })?;
-        let token = gateway.collector().token_env.as_deref().map(|name| token("/gateway/collector/token/env", name));
-        Ok(Self { key, token: token.transpose()? })
-    }
-}
-
-fn variable(place: &str, name: &str) -> Result<String, String> {
-    wasi::variable(name).ok_or_else(|| {
-        format!(
-            "gateway: {place}: the environment variable {name} is not set in the VM; set it for the gateway process and \
-             name it under vm_config.environment_variables.host_env_keys, which a VM reads when it starts"
-        )
-    })
-}
-
-/// As `exeat collect --token` reads it.
-fn token(place: &str, name: &str) -> Result<String, String> {
-    let text = variable(place, name)?;
-    let token = text.trim();
-    if token.len() < 16 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("gateway: {place}: {name} does not hold 16 or more visible ASCII characters"));
-    }
-    Ok(token.to_owned())
-}
-
 fn accepted(part: &Part) -> String {
     let gateway = part.gateway();
     let what = match part {
@@ -518,49 +464,4 @@ fn accepted(part: &Part) -> String {
         }
     };
     format!("{}: configuration accepted: gateway {}, {what}", stamp::line(), gateway.id())
-}
-
-impl Log {
-    fn record_config(&mut self, record: &ConfigRecord) -> Result<(), String> {
-        self.journal.append_config(record).map(|_| ()).map_err(|error| error.to_string())
-    }
-
-    /// Tells the other VMs that this one ends, and did not die.
-    pub(crate) fn leave(&self) {
-        let _ = self.shared.publish_status(self.number, &[]);
-    }
-
-    /// Tells the other VMs how far this log has come, for their checkpoints to cite. What cannot be published is not
-    /// cited; the log itself is none the worse.
-    pub(crate) fn publish(&mut self) {
-        if self.journal.size() != self.published {
-            let head = self.journal.head();
-            self.published = head.size;
-            let _ = self.shared.publish_head(self.number, head.size, &head.root.0);
-        }
-    }
-
-    /// A batch was sealed with a checkpoint that nobody but the collector has seen.
-    pub(crate) fn sealed(&mut self) {
-        self.witnessed = false;
-    }
-
-    /// The newest checkpoint, once: it goes beside a request into the host's access log, a second place that the
-    /// collector cannot take it back from.
-    pub(crate) fn unwitnessed_checkpoint(&mut self) -> Option<String> {
-        let checkpoint = self.journal.last_checkpoint();
-        (!std::mem::replace(&mut self.witnessed, true) && !checkpoint.is_empty()).then(|| checkpoint.to_owned())
-    }
-
-    /// The heads of the other VMs' logs.
-    pub(crate) fn others(&self) -> Vec<LogHead> {
-        let own = self.journal.origin();
-        let heard = |number| {
-            let (size, root) = self.shared.head(number).ok().flatten()?;
-            let origin = Origin::new(own.gateway(), own.boot(), &number.to_string()).ok()?;
-            Some(LogHead { origin, size, root: Hash(root) })
-        };
-        let count = self.shared.vms().unwrap_or(0);
-        (1..=count).filter(|number| *number != self.number).filter_map(heard).collect()
-    }
 }
