@@ -43,6 +43,8 @@ pub(crate) struct Http {
     decided: bool,
     /// Whether it was handed over to a guard of another VM.
     handed_over: bool,
+    /// What that guard decided, once it was asked for.
+    told: Option<GuardVerdict>,
     /// Whether the response is our own.
     answered: bool,
     /// Whether bytes without a known end follow the head.
@@ -68,6 +70,7 @@ impl Http {
             handed: false,
             decided: false,
             handed_over: false,
+            told: None,
             answered: false,
             stream: false,
             response_ended: false,
@@ -296,10 +299,13 @@ impl Http {
     }
 
     /// What the guard decided of the request; where it never saw an answer's, that went out by a way that has none.
-    fn guarded(&self) -> Option<GuardVerdict> {
+    fn guarded(&mut self) -> Option<GuardVerdict> {
         let exchange = self.exchange.as_ref().filter(|_| self.decided)?;
         match self.handed_over {
-            true => elsewhere::verdict(exchange.id()),
+            true => {
+                self.told = elsewhere::verdict(exchange.id());
+                self.told.clone()
+            }
             false => vm::with(|vm| vm.passes.verdict(exchange.id()).cloned()),
         }
     }
@@ -317,13 +323,16 @@ impl Http {
     }
 
     /// Takes what was let go out of the VM's memory; what the guard had decided of it.
-    fn forget(&self) -> Option<GuardVerdict> {
+    fn forget(&mut self) -> Option<GuardVerdict> {
         let exchange = self.exchange.as_ref()?;
         let verdict = vm::with(|vm| {
             vm.streams.remove(&self.context);
             vm.passes.close(exchange.id())
         });
-        if self.handed_over { elsewhere::verdict(exchange.id()) } else { verdict }
+        match self.handed_over {
+            true => self.told.take().or_else(|| elsewhere::verdict(exchange.id())),
+            false => verdict,
+        }
     }
 
     fn end(&mut self, now: Timestamp) {
@@ -456,9 +465,10 @@ impl HttpContext for Http {
             let status = status.and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok());
             exchange.response_head(status.unwrap_or(0));
         }
+        let verdict = self.guarded();
         // The host's own answer to a request that was still being received has no record to point to.
         let Some(exchange) = self.exchange.as_ref().filter(|_| self.decided) else { return Action::Continue };
-        let (decision, refused) = match self.guarded() {
+        let (decision, refused) = match verdict {
             // The guard's own answer. Nothing of an upstream can be in it.
             Some(GuardVerdict::Refused { decision }) => (decision, true),
             None if host::property(&["response", "code_details"]).is_some_and(|d| d == b"via_upstream") => {
