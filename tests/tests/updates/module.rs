@@ -83,7 +83,7 @@ fn a_new_module_takes_over_while_agents_send() {
 #[test]
 fn many_new_modules_leave_nothing_behind() {
     // Longer than Envoy's main thread takes to compile a module: that counts as drain time.
-    let real = start(&["--drain-time-s", "10", "--drain-strategy", "immediate"]);
+    let real = start(&["--drain-time-s", "15", "--drain-strategy", "immediate"]);
     let pid = real.envoy.process().pid();
     let other = real.gateway_file("other.wasm");
     rebuilt_from("2", &other).unwrap();
@@ -124,7 +124,7 @@ fn what_a_vm_had_in_hand_when_it_ended_is_recorded() {
     });
     let upstream = upstream.unwrap();
     let gateway = Gateway::prepare("configuration", upstream.address().port()).unwrap();
-    let envoy = ["--drain-time-s", "6", "--drain-strategy", "immediate"].map(str::to_owned).to_vec();
+    let envoy = ["--drain-time-s", "15", "--drain-strategy", "immediate"].map(str::to_owned).to_vec();
     let real = RealEnvoy::start_amid(gateway, upstream, 1, Around { envoy, ..Around::default() }, |_| ()).unwrap();
     let other = real.gateway_file("other.wasm");
     let digest = rebuilt_from("2", &other).unwrap();
@@ -134,8 +134,9 @@ fn what_a_vm_had_in_hand_when_it_ended_is_recorded() {
     held.write(&plain::get(&real, "/v1/orders/silent").unwrap().head_bytes()).unwrap();
     real.envoy.process().wait_until("the request", LIMIT, || (real.upstream.count() == 1).then_some(())).unwrap();
     updating.replace_module(None, true).unwrap();
-    let closed = |records: &[Value]| of(records, "closed").next().is_some();
-    let records = real.wait_for_records_within(LIMIT, "the end of a log", closed).unwrap();
+    // That of the worker, and that of the main thread.
+    let closed = |records: &[Value]| of(records, "closed").count() == 2;
+    let records = real.wait_for_records_within(LIMIT, "the ends of two logs", closed).unwrap();
     let completion = of(&records, "completion").next().unwrap();
     assert_eq!((&completion["ending"], &completion["guard"]["verdict"]), (&"reset".into(), &"passed".into()));
     assert!(modules(&records).contains(digest.as_str()));
