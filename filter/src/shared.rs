@@ -10,6 +10,7 @@
 use crate::together::Values;
 use exeat_engine::evidence::{CompactRange, Hash};
 use exeat_engine::facts::Timestamp;
+use exeat_engine::hex::hex;
 use hmac::{Hmac, KeyInit, Mac};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::Status;
@@ -242,7 +243,7 @@ pub(crate) struct Boot {
 impl Boot {
     /// As origins of logs name it.
     pub(crate) fn name(&self) -> String {
-        self.id.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.id)
     }
 
     fn encode(self, gateway: &str) -> Vec<u8> {
