@@ -16,6 +16,7 @@ pub mod destination;
 pub mod evidence;
 pub mod exchange;
 pub mod facts;
+pub mod hex;
 pub mod ledger;
 mod order;
 pub mod payload;

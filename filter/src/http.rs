@@ -50,6 +50,9 @@ pub(crate) struct Http {
     /// Whether bytes without a known end follow the head.
     stream: bool,
     response_ended: bool,
+    /// Its status, and the bytes of its body that went by.
+    status: Option<u16>,
+    response_bytes: u64,
     /// The size of the log that must be stored before it goes on.
     waits_for: Option<u64>,
     /// What came after the head had gone and may not go yet. It is kept here, for what the host keeps goes with the head as soon
@@ -74,6 +77,8 @@ impl Http {
             answered: false,
             stream: false,
             response_ended: false,
+            status: None,
+            response_bytes: 0,
             waits_for: None,
             kept: Vec::new(),
             behind: None,
@@ -345,11 +350,17 @@ impl Http {
             (true, false) => Ending::Gateway,
             (false, _) => Ending::Reset,
         };
+        // What was seen on the way need not be asked for: each question to the host costs as much as a hash.
+        let upstream = match &guard {
+            Some(GuardVerdict::Passed { address, .. }) => Some(address.clone()),
+            Some(GuardVerdict::Refused { .. }) | None => host::text_property(&["upstream", "address"]),
+        };
+        let code = || host::number_property(&["response", "code"]).and_then(|code| u16::try_from(code).ok());
         let end = End {
-            status: host::number_property(&["response", "code"]).and_then(|code| u16::try_from(code).ok()),
-            response_bytes: host::number_property(&["response", "size"]).unwrap_or(0),
+            status: self.status.or_else(code),
+            response_bytes: self.response_bytes,
             attempts: host::number_property(&["upstream", "request_attempt_count"]),
-            upstream: host::text_property(&["upstream", "address"]),
+            upstream,
             // An address is chosen before there is a connection to it; our end of one tells that there was.
             sent: via_upstream || host::property(&["upstream", "local_address"]).is_some(),
             guard,
@@ -416,13 +427,15 @@ pub(crate) fn send(answer: &Answer) {
     }
 }
 
-fn remove_own_fields(map: MapType) {
+/// Removes what only the gateway may say. The fields that there were.
+fn remove_own_fields(map: MapType) -> Vec<(String, Vec<u8>)> {
     let fields = hostcalls::get_map_bytes(map).unwrap_or_default();
     let unseen: &[&str] = if fields.is_empty() { &SENT_FIELDS } else { &[] };
     let named = fields.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with(OWN_FIELDS));
     for name in named.chain(unseen.iter().copied()) {
         let _ = hostcalls::remove_map_value(map, name);
     }
+    fields
 }
 
 impl Context for Http {}
@@ -459,11 +472,11 @@ impl HttpContext for Http {
         if self.answered {
             return Action::Continue;
         }
-        remove_own_fields(MapType::HttpResponseHeaders);
+        let fields = remove_own_fields(MapType::HttpResponseHeaders);
+        let status = fields.iter().find(|(name, _)| name == ":status");
+        self.status = status.and_then(|(_, status)| std::str::from_utf8(status).ok()?.parse().ok());
         if let Some(exchange) = self.exchange.as_mut().filter(|_| self.stream) {
-            let status = hostcalls::get_map_value_bytes(MapType::HttpResponseHeaders, ":status").ok().flatten();
-            let status = status.and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok());
-            exchange.response_head(status.unwrap_or(0));
+            exchange.response_head(self.status.unwrap_or(0));
         }
         let verdict = self.guarded();
         // The host's own answer to a request that was still being received has no record to point to.
@@ -488,8 +501,9 @@ impl HttpContext for Http {
         Action::Continue
     }
 
-    fn on_http_response_body(&mut self, _body_size: usize, end_of_stream: bool) -> Action {
+    fn on_http_response_body(&mut self, body_size: usize, end_of_stream: bool) -> Action {
         self.response_ended |= end_of_stream;
+        self.response_bytes = self.response_bytes.saturating_add(body_size as u64);
         if self.stream {
             let step = self.advance(|exchange, around| exchange.response_piece(around));
             if !matches!(step, Ok(Step::Pass)) {

@@ -2,7 +2,7 @@
 
 use crate::sessions::Known;
 use crate::shared::SharedData;
-use exeat_engine::evidence::{ConfigRecord, Hash, Journal, LogHead, Origin};
+use exeat_engine::evidence::{ConfigRecord, Journal, LogHead, Origin};
 use exeat_engine::facts::Timestamp;
 
 /// The log of this VM.
@@ -34,10 +34,10 @@ impl Log {
     /// Tells the other VMs how far this log has come, for their checkpoints to cite. What cannot be published is not
     /// cited; the log itself is none the worse.
     pub(crate) fn publish(&mut self) {
-        if self.journal.size() != self.published {
-            let head = self.journal.head();
-            self.published = head.size;
-            let _ = self.shared.publish_head(self.number, head.size, &head.root.0);
+        let tree = self.journal.tree();
+        if tree.size() != self.published {
+            self.published = tree.size();
+            let _ = self.shared.publish_log(self.number, tree);
         }
     }
 
@@ -57,9 +57,9 @@ impl Log {
     pub(crate) fn others(&self) -> Vec<LogHead> {
         let own = self.journal.origin();
         let heard = |number| {
-            let (size, root) = self.shared.head(number).ok().flatten()?;
+            let tree = self.shared.log(number).ok().flatten()?;
             let origin = Origin::new(own.gateway(), own.boot(), &number.to_string()).ok()?;
-            Some(LogHead { origin, size, root: Hash(root) })
+            Some(LogHead { origin, size: tree.size(), root: tree.root() })
         };
         let count = self.shared.vms().unwrap_or(0);
         (1..=count).filter(|number| *number != self.number).filter_map(heard).collect()

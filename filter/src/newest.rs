@@ -18,6 +18,7 @@ use crate::shared::{SharedData, SharedError};
 use crate::vm::{NotInUse, Plugin, Vm};
 use crate::{host, root};
 use exeat_engine::facts::Timestamp;
+use exeat_engine::hex::hex;
 use exeat_engine::policy::Role;
 use proxy_wasm::types::LogLevel;
 use sha2::{Digest as _, Sha256};
@@ -183,7 +184,7 @@ struct Place<'a> {
 impl<'a> Place<'a> {
     fn of(shared: &'a SharedData, (plugin, _): &Plugin) -> Self {
         let digest: Digest = Sha256::digest(plugin).into();
-        let name: String = short(&digest).iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = hex(&short(&digest));
         let prefix = shared.prefix();
         Self {
             shared,

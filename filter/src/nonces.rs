@@ -28,6 +28,7 @@ use crate::budgets;
 use crate::sessions::{self, Known};
 use crate::shared::SharedData;
 use exeat_engine::facts::Timestamp;
+use exeat_engine::hex::hex;
 use exeat_engine::ledger::budgets as spending;
 use exeat_engine::ledger::names::{Charge, Charged, Mark};
 use exeat_engine::ledger::{Ledger, NonceFingerprint, SessionName, Share, Spend, Unavailable};
@@ -84,7 +85,7 @@ fn name(prefix: &str, key: &str, nonce: NonceFingerprint) -> String {
     let digest: [u8; 32] = Sha256::digest(key).into();
     let [a, b, ..] = nonce.0;
     let shard = u16::from_le_bytes([a, b]) % SHARDS;
-    let key: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let key = hex(digest.split_at(8).0);
     format!("{prefix}nonce/{key}/{shard}")
 }
 

@@ -9,8 +9,10 @@
 
 use crate::elsewhere::Word;
 use crate::together::Values;
+use exeat_engine::evidence::{CompactRange, Hash};
 use exeat_engine::exchange::handover::LAYOUT;
 use exeat_engine::facts::Timestamp;
+use exeat_engine::hex::hex;
 use hmac::{Hmac, KeyInit, Mac};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::Status;
@@ -175,19 +177,22 @@ impl SharedData {
         })
     }
 
-    /// Publishes the head of a VM's log for the others to cite. Only that VM writes there.
-    pub(crate) fn publish_head(&self, vm: u32, size: u64, root: &[u8; 32]) -> Result<(), SharedError> {
-        let mut content = size.to_le_bytes().to_vec();
-        content.extend_from_slice(root);
-        self.write(&format!("{}head/{vm}", self.prefix), &content, None).map(|_| ())
+    /// Publishes how far a VM's log has come, for the others to cite. Only that VM writes there. The root is left to those who
+    /// read it: they do so once a batch, and this is done with every record.
+    pub(crate) fn publish_log(&self, vm: u32, log: &CompactRange) -> Result<(), SharedError> {
+        let mut content = Vec::with_capacity(log.nodes().len().saturating_mul(32).saturating_add(8));
+        content.extend_from_slice(&log.size().to_le_bytes());
+        log.nodes().iter().for_each(|node| content.extend_from_slice(&node.0));
+        self.write(&format!("{}log/{vm}", self.prefix), &content, None).map(|_| ())
     }
 
-    /// The published head of a VM's log.
-    pub(crate) fn head(&self, vm: u32) -> Result<Option<(u64, [u8; 32])>, SharedError> {
-        let Some((content, _)) = self.read(&format!("{}head/{vm}", self.prefix))? else { return Ok(None) };
-        let parsed = content
-            .split_first_chunk::<8>()
-            .and_then(|(size, root)| Some((u64::from_le_bytes(*size), <[u8; 32]>::try_from(root).ok()?)));
+    /// How far a VM's log has come.
+    pub(crate) fn log(&self, vm: u32) -> Result<Option<CompactRange>, SharedError> {
+        let Some((content, _)) = self.read(&format!("{}log/{vm}", self.prefix))? else { return Ok(None) };
+        let parsed = content.split_first_chunk::<8>().and_then(|(size, nodes)| {
+            let (nodes, []) = nodes.as_chunks::<32>() else { return None };
+            CompactRange::from_nodes(u64::from_le_bytes(*size), nodes.iter().copied().map(Hash).collect())
+        });
         parsed.map(Some).ok_or(SharedError::NotAuthentic)
     }
 
@@ -264,7 +269,7 @@ pub(crate) struct Boot {
 impl Boot {
     /// As origins of logs name it.
     pub(crate) fn name(&self) -> String {
-        self.id.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.id)
     }
 
     fn encode(self, gateway: &str) -> Vec<u8> {

@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 use crate::{setup, wasm};
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
     /// Only side by side, writing nothing, failing where a ratio is missed.
     pub(crate) check: bool,
@@ -21,6 +21,8 @@ pub(crate) struct Options {
     pub(crate) memory: bool,
     /// Only the parts of a decision in V8.
     pub(crate) stages: bool,
+    /// Only these arms of side by side, writing nothing.
+    pub(crate) arms: Option<String>,
 }
 
 /// Builds what is measured as it is shipped, and what measures it optimised.
@@ -43,6 +45,9 @@ pub(crate) fn measure(workspace: &Workspace, options: Options) -> Result<()> {
         command.env("EXEAT_CLI", workspace.release_cli()).args(arguments);
         run(&format!("{what}; anything else that runs now blurs it"), &mut command)
     };
+    if let Some(arms) = &options.arms {
+        return benchmark("some arms side by side (about 1 min)", "compare", &["--arms", arms]);
+    }
     if options.memory {
         return match options.quick {
             true => benchmark("memory (about 3 min)", "compare", &["--memory", "--quick"]),

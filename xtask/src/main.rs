@@ -39,6 +39,8 @@ cargo xtask <command>
   bench --check [--quick]          only that Exeat beside other filters costs what it may; writes nothing
   bench --memory [--quick]         memory of worker VMs and of Envoy, over 1,000,000 requests; writes likewise
   bench --stages                   only the parts of a decision in V8; writes nothing
+  bench --arms=ID,...              only these of those side by side; with EXEAT_WASM_BESIDE=<file>, with another
+                                   module as well; writes nothing
   load                             1,000 requests a second by signer and Envoy, and what they cost
   updates                          1,000 new policies in a row under load, and how long each takes
   ci-checks [--advisories]         only the checks: format, lints, licences and sources of dependencies
@@ -125,7 +127,9 @@ fn parse(args: &[String]) -> Result<Command, String> {
         "wasm" => &["--note-size", "--check-reproducible"],
         _ => &[],
     };
-    if let Some(unknown) = flags.iter().find(|flag| !allowed.contains(&flag.as_str())) {
+    let arms = flags.iter().filter(|_| name == "bench").find_map(|flag| flag.strip_prefix("--arms="));
+    let is_known = |flag: &str| allowed.contains(&flag) || (arms.is_some() && flag.starts_with("--arms="));
+    if let Some(unknown) = flags.iter().find(|flag| !is_known(flag)) {
         return Err(format!("`{name}` does not know `{unknown}`"));
     }
     if !runner_args.is_empty() && name != "test" {
@@ -147,12 +151,15 @@ fn parse(args: &[String]) -> Result<Command, String> {
         }),
         "demo" => Ok(Command::Demo { keep: given("--keep") }),
         "bench" if given("--memory") && given("--check") => Err("`--check` is not of memory".to_owned()),
-        "bench" if given("--stages") && flags.len() > 1 => Err("`--stages` stands alone".to_owned()),
+        "bench" if (given("--stages") || arms.is_some()) && flags.len() > 1 => {
+            Err("`--stages` and `--arms=` stand alone".to_owned())
+        }
         "bench" => Ok(Command::Bench(bench::Options {
             check: given("--check"),
             quick: given("--quick"),
             memory: given("--memory"),
             stages: given("--stages"),
+            arms: arms.map(str::to_owned),
         })),
         "load" => Ok(Command::Load),
         "updates" => Ok(Command::Updates),
@@ -175,6 +182,8 @@ mod tests {
         assert_eq!(parsed("bench"), Ok(Command::Bench(bench::Options::default())));
         let check = bench::Options { check: true, quick: true, ..bench::Options::default() };
         assert_eq!(parsed("bench --quick --check"), Ok(Command::Bench(check)));
+        let arms = bench::Options { arms: Some("exeat,jwt".to_owned()), ..bench::Options::default() };
+        assert_eq!(parsed("bench --arms=exeat,jwt"), Ok(Command::Bench(arms)));
         assert_eq!(parsed("wasm"), Ok(Command::Wasm(WasmTask::Build)));
         assert_eq!(parsed("wasm --check-reproducible"), Ok(Command::Wasm(WasmTask::CheckReproducible)));
         assert_eq!(parsed("load"), Ok(Command::Load));
@@ -199,6 +208,8 @@ mod tests {
             "setup -- x",
             "bench --memory --check",
             "bench --stages --quick",
+            "bench --arms=exeat --quick",
+            "load --arms=exeat",
             "test -p exeat-engine",
         ] {
             assert!(parsed(line).is_err(), "`{line}` was accepted");

@@ -30,6 +30,7 @@ use crate::destination::Exit;
 use crate::evidence::record::{Binding, CompletionRecord, Ending, GuardVerdict, Outcome, Released};
 use crate::evidence::{AppendError, Appended};
 use crate::facts::{Facts, Timestamp};
+use crate::hex::hex;
 use crate::payload::digest::{BodyDigest, BodyHasher, ContentDigests};
 use crate::payload::{Content, Reading, Unreadable};
 use crate::policy::{
@@ -570,10 +571,6 @@ fn enforced(refusal: &Refusal) -> bool {
 
 /// An id nobody can guess or choose; salts come from the same bytes under other labels and cannot be told from it.
 fn derive_id(random: &[u8; 32], which: &str) -> String {
-    use std::fmt::Write as _;
     let hash = Sha256::new().chain_update(b"exeat/v1 decision id").chain_update(which).chain_update(random).finalize();
-    hash.iter().take(16).fold(String::with_capacity(32), |mut id, byte| {
-        let _ = write!(id, "{byte:02x}");
-        id
-    })
+    hex(hash.split_at(16).0)
 }

@@ -1,9 +1,9 @@
 //! The canonical form of JSON (RFC 8785), hashed as it is written: a large policy is never there a second time.
 
 use super::node::Node;
+use crate::hex::hex;
 use sha2::{Digest, Sha256};
 use std::cmp::Ordering;
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 /// The order of keys: by UTF-16 code units (RFC 8785 section 3.2.3).
@@ -72,12 +72,7 @@ impl Canonical {
     /// `sha256:<hex>`.
     pub(super) fn finish(mut self) -> String {
         self.hasher.update(&self.gathered);
-        let mut text = "sha256:".to_owned();
-        for byte in self.hasher.finalize() {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        format!("sha256:{}", hex(&self.hasher.finalize()))
     }
 
     pub(super) fn node(&mut self, node: &Node) -> Result<(), NotCanonical> {

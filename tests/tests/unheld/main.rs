@@ -5,6 +5,7 @@
 
 mod platform;
 mod requests;
+mod room;
 
 use exeat_e2e::scenario::gateway::Gateway;
 use exeat_e2e::scenario::real::RealEnvoy;

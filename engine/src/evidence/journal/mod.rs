@@ -186,7 +186,12 @@ impl Journal {
         self.tree.size()
     }
 
-    /// Size and root over all leaves, sealed or not: what the other VMs are told. Cost: up to 63 node hashes, on average half
+    /// All leaves, sealed or not: what the other VMs are told.
+    pub fn tree(&self) -> &CompactRange {
+        &self.tree
+    }
+
+    /// Size and root over all leaves, sealed or not. Cost: up to 63 node hashes, on average half
     /// as many as the size has binary digits.
     pub fn head(&self) -> LogHead {
         LogHead { origin: self.origin.clone(), size: self.tree.size(), root: self.tree.root() }
