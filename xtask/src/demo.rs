@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::process::{run, say};
+use crate::process::say;
 use crate::test::{StageEnvironment, build_cli};
 use crate::workspace::Workspace;
 use crate::{setup, wasm};
@@ -14,14 +14,9 @@ pub(crate) fn play(workspace: &Workspace, keep: bool) -> Result<()> {
     let toolchain = setup::wasm_toolchain(workspace)?;
     let envoy = setup::envoy(workspace)?;
     let module = wasm::build(workspace, &toolchain)?;
-    build_cli(workspace)?;
-    run(
-        "building the demo (first time about 1 min)",
-        workspace.cargo().args(["build", "--package", "exeat-e2e", "--bin", "demo"]),
-    )?;
+    build_cli(workspace, &["demo"])?;
     say("demo");
-    let mut demo = workspace.cargo();
-    demo.args(["run", "--quiet", "--package", "exeat-e2e", "--bin", "demo", "--"]);
+    let mut demo = workspace.command(workspace.built("demo"));
     if keep {
         demo.arg("--keep");
     }

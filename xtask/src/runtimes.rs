@@ -75,7 +75,7 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Runtimes> {
         images: registry::install(workspace)?,
         prometheus: prometheus(workspace)?,
     };
-    run("building the example in Rust", workspace.cargo().args(["build", "--package", "exeat-example"]))?;
+    run("building the example in Rust", workspace.cargo().args(["build", "--workspace", "--bin", "exeat-example"]))?;
     Ok(runtimes)
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn run_all(workspace: &Workspace, advisories: bool, runner_args: &[St
     checks::module_and_dependencies(workspace, &toolchain, advisories, &mut stages)?;
     let envoy = stages.run("envoy", || setup::envoy(workspace))?;
     let module = stages.run("wasm", || wasm::build(workspace, &toolchain))?;
-    stages.run("command line", || build_cli(workspace))?;
+    stages.run("command line", || build_cli(workspace, &[]))?;
     let runtimes = stages.run("runtimes of examples and clients", || runtimes::install(workspace))?;
     stages.run("systemd", || setup::systemd(workspace))?;
     let stage = StageEnvironment { module: &module, envoy: &envoy, runtimes: Some(&runtimes) };
@@ -50,9 +50,14 @@ fn wasm_tests(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<()> {
     run("tests in wasm32 under Node (first time about 2 min, later some 10 s)", &mut tests)
 }
 
-/// The command line, whose collector scenarios start as a process of its own.
-pub(crate) fn build_cli(workspace: &Workspace) -> Result<()> {
-    run("building the exeat command line", workspace.cargo().args(["build", "--package", "exeat"]))
+/// The command line, whose collector scenarios start as a process of its own, and more binaries. As of the whole workspace: so
+/// dependencies have the features with which the tests build them, and are built once.
+pub(crate) fn build_cli(workspace: &Workspace, also: &[&str]) -> Result<()> {
+    let mut build = workspace.cargo();
+    build.args(["build", "--workspace", "--bin", "exeat"]);
+    also.iter().for_each(|binary| _ = build.args(["--bin", binary]));
+    let what: Vec<_> = std::iter::once(&"exeat").chain(also).copied().collect();
+    run(&format!("building {} (first time some 5 min)", what.join(" and ")), &mut build)
 }
 
 /// The real parts that scenarios play with; they fail without them.

@@ -12,11 +12,8 @@ pub(crate) fn measure(workspace: &Workspace) -> Result<()> {
     let toolchain = setup::wasm_toolchain(workspace)?;
     let envoy = setup::envoy(workspace)?;
     let module = wasm::build(workspace, &toolchain)?;
-    build_cli(workspace)?;
-    let runner = ["--package", "exeat-e2e", "--bin", "updates"];
-    run("building the program that updates", workspace.cargo().arg("build").args(runner))?;
-    let mut updates = workspace.cargo();
-    updates.args(["run", "--quiet"]).args(runner);
+    build_cli(workspace, &["updates"])?;
+    let mut updates = workspace.command(workspace.built("updates"));
     StageEnvironment { module: &module, envoy: &envoy, runtimes: None }.export(workspace, &mut updates);
     run("updates under load (about 5 min; anything else that runs now blurs the times)", &mut updates)
 }

@@ -65,6 +65,11 @@ impl Workspace {
         self.binary("debug", "exeat-example")
     }
 
+    /// Another binary as `cargo build` leaves it.
+    pub(crate) fn built(&self, name: &str) -> PathBuf {
+        self.binary("debug", name)
+    }
+
     fn binary(&self, profile: &str, name: &str) -> PathBuf {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.target(), |dir| self.root.join(dir));
         target.join(profile).join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
