@@ -367,6 +367,6 @@ fn unsigned_requests_leave_nothing_in_shared_data() {
     assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
     let differing: Vec<_> =
         before.iter().filter(|(name, value)| after[*name] != **value).map(|(name, _)| name).collect();
-    // Only the published head of the worker's own log, which the denials stand in, is another one.
-    assert!(differing.iter().all(|name| name.contains("/head/")) && differing.len() <= 1, "{differing:?}");
+    // Only the published edge of the worker's own log, which the denials stand in, is another one.
+    assert!(differing.iter().all(|name| name.contains("/log/")) && differing.len() <= 1, "{differing:?}");
 }
