@@ -82,7 +82,7 @@ fn ended(done: Result<()>) -> ExitCode {
 fn try_arms(ids: &str) -> Result<()> {
     let arms = arms::chosen(&ids.split(',').collect::<Vec<_>>())?;
     let arms = if std::env::var_os(stands::BESIDE).is_some() { arms::doubled(arms) } else { arms };
-    let settings = Settings { open: 600, ..Settings::WHOLE };
+    let settings = Settings { open: 600, most_rounds: Settings::WHOLE.rounds, ..Settings::WHOLE };
     let results = alone(|cores| run::run(settings, cores, &arms))?;
     println!("{}\nnoise: {}", report::arms_for_terminal(&results), results.noise.told());
     Ok(())
@@ -94,6 +94,7 @@ fn compare(check: bool, quick: bool) -> Result<()> {
     results.verdicts = verdict::judge(&results.arms)?;
     let complaints = results.noise.complaints();
     if !quick && !complaints.is_empty() {
+        eprintln!("not to be relied on:\n{}", report::arms_for_terminal(&results));
         bail!("the machine was too noisy for a verdict: {}", complaints.join("; "));
     }
     println!("{}\n\n{}\n", report::arms_for_terminal(&results), report::verdicts_for_terminal(&results.verdicts));

@@ -13,7 +13,7 @@ const MOST_STOLEN: f64 = 0.01;
 const MOST_OTHERS: f64 = 0.05;
 
 /// How far the middle half of the rounds of the arm without a filter may reach, as a share of its median CPU time.
-const MOST_SPREAD: f64 = 0.05;
+pub(crate) const MOST_SPREAD: f64 = 0.05;
 
 /// How noisy it was, in shares.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,13 +24,20 @@ pub(crate) struct Noise {
     pub(crate) others: f64,
     /// Of the arm without a filter.
     pub(crate) spread: f64,
+    /// Rounds that do not count: what the arm without a filter took in them lies apart from the others.
+    pub(crate) left_out: usize,
 }
 
 impl Noise {
     /// Of a run that took so long, in which the core did this and Envoy used that much.
-    pub(crate) fn of(elapsed: Duration, core: CoreTime, envoy: Duration, baseline: &Summary) -> Self {
+    pub(crate) fn of(elapsed: Duration, core: CoreTime, envoy: Duration, baseline: &Summary, left_out: usize) -> Self {
         let share = |time: Duration| time.as_secs_f64() / elapsed.as_secs_f64().max(f64::EPSILON);
-        Self { stolen: share(core.stolen), others: share(core.busy.saturating_sub(envoy)), spread: baseline.spread() }
+        Self {
+            stolen: share(core.stolen),
+            others: share(core.busy.saturating_sub(envoy)),
+            spread: baseline.spread(),
+            left_out,
+        }
     }
 
     /// What is beyond its bound, in words.
@@ -49,10 +56,11 @@ impl Noise {
     /// In one line.
     pub(crate) fn told(&self) -> String {
         format!(
-            "stolen {}, others on Envoy's core {}, spread of no filter {}",
+            "stolen {}, others on Envoy's core {}, spread of no filter {}, {} rounds left out",
             percent(self.stolen),
             percent(self.others),
-            percent(self.spread)
+            percent(self.spread),
+            self.left_out
         )
     }
 }
@@ -68,7 +76,7 @@ mod tests {
     fn noise(stolen: u64, busy: u64, spread: f64) -> Noise {
         let core = CoreTime { busy: Duration::from_millis(busy), stolen: Duration::from_millis(stolen) };
         let baseline = Summary { median: 100.0, low: 100.0, high: 100.0 + spread };
-        Noise::of(Duration::from_secs(10), core, Duration::from_secs(5), &baseline)
+        Noise::of(Duration::from_secs(10), core, Duration::from_secs(5), &baseline, 0)
     }
 
     #[test]
@@ -93,9 +101,9 @@ mod tests {
 
     #[test]
     fn no_measurement_is_no_quiet() {
-        let none = Noise::of(Duration::from_secs(1), CoreTime::default(), Duration::ZERO, &Summary::default());
+        let none = Noise::of(Duration::from_secs(1), CoreTime::default(), Duration::ZERO, &Summary::default(), 0);
         assert_eq!(none.complaints().len(), 1);
-        let broken = Noise { stolen: f64::NAN, others: 0.0, spread: 0.0 };
+        let broken = Noise { stolen: f64::NAN, others: 0.0, spread: 0.0, left_out: 0 };
         assert_eq!(broken.complaints().len(), 1);
     }
 }

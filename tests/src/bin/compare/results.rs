@@ -28,6 +28,8 @@ pub(crate) struct Results {
 pub(crate) struct Settings {
     /// Rounds that count. One before them does not.
     pub(crate) rounds: usize,
+    /// Rounds that are measured at most, to have as many that count.
+    pub(crate) most_rounds: usize,
     /// Requests of an arm in a round before those that count.
     pub(crate) warm: usize,
     /// Requests of an arm in a round, as fast as answers come.
@@ -43,10 +45,11 @@ pub(crate) struct Settings {
 impl Settings {
     /// For results.
     pub(crate) const WHOLE: Self =
-        Self { rounds: 7, warm: 500, closed: 4_000, open: 4_000, rate: 2_000, connections: 32 };
+        Self { rounds: 7, most_rounds: 14, warm: 500, closed: 4_000, open: 4_000, rate: 2_000, connections: 32 };
 
     /// For whoever changes something and wants to see what came of it.
-    pub(crate) const QUICK: Self = Self { rounds: 5, warm: 100, closed: 600, open: 300, rate: 1_000, connections: 32 };
+    pub(crate) const QUICK: Self =
+        Self { rounds: 5, most_rounds: 5, warm: 100, closed: 600, open: 300, rate: 1_000, connections: 32 };
 }
 
 /// One arm. Times in microseconds.

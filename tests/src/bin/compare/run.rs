@@ -3,11 +3,11 @@
 use super::arms::{Arm, Stand};
 use super::load::{self, closed, open};
 use super::machine::{CoreTime, Cores, Machine, cpu_time};
-use super::noise::Noise;
+use super::noise::{MOST_SPREAD, Noise};
 use super::requests::{Maker, token};
 use super::results::{Measured, Results, Settings};
 use super::stands::Running;
-use super::statistics::Summary;
+use super::statistics::{Summary, closest};
 use super::upstream::{self, Received, Upstream};
 use anyhow::{Context, Result, ensure};
 use exeat_e2e::stage::artefacts;
@@ -38,7 +38,10 @@ pub(crate) async fn run(settings: Settings, cores: Cores, arms: &[Arm]) -> Resul
     let mut decided: Vec<u64> = vec![0; running.len()];
     let (mut begun, mut core, mut envoys) = (Instant::now(), CoreTime::default(), Duration::ZERO);
     // The one before the first counts for nothing: V8 compiles in it what is hot.
-    for round in 0..=settings.rounds {
+    let mut counted = Vec::new();
+    // What happens on the machine meanwhile shows in the arm without a filter: rounds in which it took another time than in the
+    // others are measured again, up to as many as there should be.
+    for round in 0..=settings.most_rounds {
         if round == 1 {
             (begun, core, envoys) = (Instant::now(), CoreTime::now(cores.gateway)?, all_cpu(&running)?);
         }
@@ -57,16 +60,28 @@ pub(crate) async fn run(settings: Settings, cores: Cores, arms: &[Arm]) -> Resul
                 segments.entry(arm.id).or_default().push(segment);
             }
         }
+        let baseline: Vec<f64> =
+            arms.first().and_then(|arm| segments.get(arm.id)).into_iter().flatten().map(|s| s.cpu).collect();
+        counted = closest(&baseline, settings.rounds).unwrap_or_default();
+        let kept: Vec<f64> = counted.iter().filter_map(|at| baseline.get(*at).copied()).collect();
+        let quiet = Summary::of(&kept).is_some_and(|kept| kept.spread() <= MOST_SPREAD);
         eprintln!("round {round} of {} after {:.0} s", settings.rounds, begun.elapsed().as_secs_f32());
+        if quiet {
+            break;
+        }
     }
     let (elapsed, core) = (begun.elapsed(), CoreTime::now(cores.gateway)?.since(core));
     let envoys = all_cpu(&running)?.saturating_sub(envoys);
     for (stand, least) in running.iter().zip(decided) {
         has_evidence(stand, least)?;
     }
+    let left_out = segments.values().map(Vec::len).max().unwrap_or(0).saturating_sub(counted.len());
+    for rounds in segments.values_mut() {
+        *rounds = counted.iter().filter_map(|at| rounds.get(*at).copied()).collect();
+    }
     let arms = arms.iter().map(|arm| measured(arm, segments.get(arm.id))).collect::<Result<Vec<_>>>()?;
     let baseline = arms.first().context("no arm")?.cpu;
-    let noise = Noise::of(elapsed, core, envoys, &baseline);
+    let noise = Noise::of(elapsed, core, envoys, &baseline, left_out);
     Ok(Results { machine, module, settings, noise, verdicts: Vec::new(), arms })
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn results() -> Results {
         },
         module: "exeat 0.1.0 (0123)".to_owned(),
         settings: Settings::WHOLE,
-        noise: Noise { stolen: 0.001, others: 0.01, spread: 0.02 },
+        noise: Noise { stolen: 0.001, others: 0.01, spread: 0.02, left_out: 0 },
         arms: vec![arm("none", 20.0), arm("lua", 25.0), arm("exeat", 80.0)],
         verdicts: vec![verdict("one", 0.6, 0.7), verdict("two", 1.6, 1.5)],
     }

@@ -28,6 +28,20 @@ impl Summary {
     }
 }
 
+/// Where the so many values stand that lie closest together; `None` of fewer values.
+pub(crate) fn closest(values: &[f64], count: usize) -> Option<Vec<usize>> {
+    let mut sorted: Vec<(usize, f64)> = values.iter().copied().enumerate().collect();
+    sorted.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+    let reach = |window: &&[(usize, f64)]| match (window.first(), window.last()) {
+        (Some((_, least)), Some((_, greatest))) => greatest - least,
+        _ => f64::INFINITY,
+    };
+    let closest = sorted.windows(count.max(1)).min_by(|a, b| reach(a).total_cmp(&reach(b)))?;
+    let mut places: Vec<usize> = closest.iter().map(|(place, _)| *place).collect();
+    places.sort_unstable();
+    Some(places)
+}
+
 /// Linear between the two values beside it, as spreadsheets have it (R's type 7).
 fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
@@ -51,6 +65,13 @@ pub(crate) fn slope(points: &[(f64, f64)]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_that_lie_together_are_found() {
+        assert_eq!(closest(&[9.0, 1.0, 5.1, 5.0, 9.5, 5.2], 3), Some(vec![2, 3, 5]));
+        assert_eq!(closest(&[2.0, 1.0], 2), Some(vec![0, 1]));
+        assert_eq!(closest(&[2.0, 1.0], 3), None);
+    }
 
     #[test]
     fn quartiles_lie_between_rounds() {
