@@ -45,7 +45,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// For results.
     pub(crate) const WHOLE: Self =
-        Self { rounds: 7, most_rounds: 14, warm: 500, closed: 4_000, open: 4_000, rate: 2_000, connections: 32 };
+        Self { rounds: 5, most_rounds: 10, warm: 500, closed: 4_000, open: 4_000, rate: 2_000, connections: 32 };
 
     /// For whoever changes something and wants to see what came of it.
     pub(crate) const QUICK: Self =

@@ -101,8 +101,8 @@ pub(crate) fn start(port: u16, cores: Cores, arms: &[Arm]) -> Result<Vec<Running
 fn module_of(running: &Running) -> Option<String> {
     let log = running.process().log();
     let line = log.lines().find(|line| line.contains("configuration accepted"))?;
-    let (_, after) = line.split_once("exeat ")?;
-    Some(format!("exeat {}", after.split_once("): ")?.0.to_owned() + ")"))
+    let (_, after) = line.split_once("exeat: ")?;
+    Some(after.split_once("): ")?.0.to_owned() + ")")
 }
 
 fn all_cpu(running: &[Running]) -> Result<Duration> {
