@@ -27,6 +27,10 @@ use std::collections::HashMap;
 /// Milliseconds after which a configuration is kept for others.
 const SETTLED: u64 = 500;
 
+/// Bytes beyond which a configuration is not kept for others: to hold it and write it would take a VM, whose memory never shrinks,
+/// three times as much again. Connections that a module before still has are then judged by what that has, until they have drained.
+const LARGEST: usize = 1024 * 1024;
+
 /// Milliseconds after which one is tried again that cannot be taken yet: there is no room for the record of it.
 const AGAIN: u64 = 5_000;
 
@@ -60,7 +64,14 @@ impl Newest {
         let kept = Place::of(shared, plugin).newest().ok().flatten();
         let at = kept.map_or(now, |(at, _)| now.max(at.plus_millis(1)));
         let digest = Sha256::digest(&bytes).into();
-        let own = Own { at, since: now, digest, bytes: Some(bytes), untakable: None, put_off: Timestamp::default() };
+        let own = Own {
+            at,
+            since: now,
+            digest,
+            bytes: Some(bytes).filter(|bytes| bytes.len() <= LARGEST),
+            untakable: None,
+            put_off: Timestamp::default(),
+        };
         self.0.insert(plugin.clone(), own);
     }
 
