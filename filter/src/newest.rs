@@ -49,6 +49,7 @@ struct Own {
     at: Timestamp,
     /// When this VM took it into use.
     since: Timestamp,
+    /// Nothing but zeros for one that is too large to be kept.
     digest: Digest,
     /// As long as it may have to be kept for others.
     bytes: Option<Vec<u8>>,
@@ -63,12 +64,12 @@ impl Newest {
     pub(crate) fn came(&mut self, shared: &SharedData, plugin: &Plugin, now: Timestamp, bytes: Vec<u8>) {
         let kept = Place::of(shared, plugin).newest().ok().flatten();
         let at = kept.map_or(now, |(at, _)| now.max(at.plus_millis(1)));
-        let digest = Sha256::digest(&bytes).into();
+        let bytes = Some(bytes).filter(|bytes| bytes.len() <= LARGEST);
         let own = Own {
             at,
             since: now,
-            digest,
-            bytes: Some(bytes).filter(|bytes| bytes.len() <= LARGEST),
+            digest: bytes.as_ref().map_or([0; 32], |bytes| Sha256::digest(bytes).into()),
+            bytes,
             untakable: None,
             put_off: Timestamp::default(),
         };

@@ -1,6 +1,7 @@
 //! Bytes under their digest, as registries and image layouts keep them.
 
 use anyhow::Context as _;
+use exeat_engine::hex::hex;
 use oci_spec::image::{Descriptor, Digest, MediaType};
 use serde::Serialize;
 use sha2::Digest as _;
@@ -17,7 +18,7 @@ pub struct Blob {
 impl Blob {
     /// Takes bytes.
     pub fn new(bytes: Vec<u8>) -> Self {
-        let hex = sha2::Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex(&sha2::Sha256::digest(&bytes));
         Self { bytes: bytes.into(), hex }
     }
 

@@ -139,20 +139,23 @@ fn mount(clusters: &mut [Value]) {
     }
 }
 
-fn around_policy(gateway: &Gateway, places: &Places) -> anyhow::Result<(String, String)> {
+/// Listener and clusters, with the patches around the policy.
+fn patched(gateway: &Gateway, places: &Places) -> anyhow::Result<(Value, Vec<Value>)> {
     let all = objects("envoy-gateway", gateway, places, &["--image", IMAGE])?;
     let mut listener = listener(&all, places);
     let mut clusters = apply(&all, &mut listener);
     mount(&mut clusters);
+    Ok((listener, clusters))
+}
+
+fn around_policy(gateway: &Gateway, places: &Places) -> anyhow::Result<(String, String)> {
+    let (listener, clusters) = patched(gateway, places)?;
     Ok(documents(&clusters, listener))
 }
 
 /// As it is there: the filter's module comes over the network, the guards' with the pod.
 fn fetched_filter(gateway: &Gateway, places: &Places) -> anyhow::Result<(String, String)> {
-    let all = objects("envoy-gateway", gateway, places, &["--image", IMAGE])?;
-    let mut listener = listener(&all, places);
-    let mut clusters = apply(&all, &mut listener);
-    mount(&mut clusters);
+    let (mut listener, mut clusters) = patched(gateway, places)?;
     let (code, cluster) = fetched();
     vm(&mut listener)["code"] = code;
     clusters.push(cluster);
@@ -161,10 +164,7 @@ fn fetched_filter(gateway: &Gateway, places: &Places) -> anyhow::Result<(String,
 
 /// The filter's VM has a configuration of its own, which makes it another one.
 fn configured_filter(gateway: &Gateway, places: &Places) -> anyhow::Result<(String, String)> {
-    let all = objects("envoy-gateway", gateway, places, &["--image", IMAGE])?;
-    let mut listener = listener(&all, places);
-    let mut clusters = apply(&all, &mut listener);
-    mount(&mut clusters);
+    let (mut listener, clusters) = patched(gateway, places)?;
     vm(&mut listener)["configuration"] =
         json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": "other"});
     Ok(documents(&clusters, listener))

@@ -3,9 +3,9 @@
 use super::KubernetesArgs;
 use super::pod::{self, Mount, User};
 use crate::render::common::Accepted;
+use exeat_engine::hex::hex;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 
 /// Where the listener is mounted, which Envoy reads again whenever it changes.
 pub(super) const LISTENER: &str = "/etc/exeat/listener";
@@ -43,10 +43,7 @@ const LEAVE: &str = r#"exec 3<>/dev/tcp/127.0.0.1/15000 && printf 'POST /drain_l
 
 /// Configuration, pods, and their address.
 pub(super) fn objects(args: &KubernetesArgs, accepted: &Accepted, bootstrap: String, listener: String) -> Vec<Value> {
-    let digest = Sha256::digest(bootstrap.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
+    let digest = hex(&Sha256::digest(bootstrap.as_bytes()));
     let map = |ending: &str, file: &str, text: String| {
         json!({
             "apiVersion": "v1",

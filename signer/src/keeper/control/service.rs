@@ -8,6 +8,7 @@ use crate::keeper::link::Link;
 use crate::keeper::session::{Ending, SessionState};
 use crate::keeper::table::{Keeper, Now, RefusedSession, random_text};
 use crate::protocol::{Opening, SessionNumber};
+use exeat_engine::hex::hex;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -203,8 +204,4 @@ fn environment(ca: &str, proxy: Option<&String>) -> BTreeMap<&'static str, Optio
     // Where it is set, OpenSSL trusts what is there besides.
     variables.insert("SSL_CERT_DIR", None);
     variables
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
