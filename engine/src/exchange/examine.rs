@@ -189,6 +189,10 @@ fn is_method(method: &str) -> bool {
 /// Forms that are refused in every mode, because what follows the head could not be judged, or servers would differ.
 fn check_form(request: &Examined) -> Result<(), (Reason, String)> {
     let (head, host) = (&request.head, &request.destination.host);
+    // RFC 9113 section 8.5. Neither signature nor policy says anything of it. An empty one is how hosts say that there is none.
+    if request.exit == Exit::Tunnel && head.path.as_ref().is_some_and(|path| !path.is_empty()) {
+        return Err((Reason::RequestMalformed, "a CONNECT has no path".to_owned()));
+    }
     match request.exit {
         Exit::Https | Exit::Http => {}
         Exit::Tunnel if request.outlet.tunnel.is_none() => {

@@ -155,6 +155,17 @@ fn a_tunnel_that_is_something_else_is_cut_and_recorded() {
 }
 
 #[test]
+fn a_tunnel_has_no_path_that_nobody_would_judge() {
+    for (path, reason) in [(Some("/v1/x?secret=1"), Reason::RequestMalformed), (None, Reason::Permitted)] {
+        let head =
+            RequestHead { path: path.map(Into::into), scheme: None, ..to("eu.crm.example:443", head("CONNECT", "")) };
+        // It is what was signed.
+        let head = sign(head, &context("team/worker", &[Provenance::User]), b"", "n");
+        assert_eq!(reason_of(&mut world(), head), reason, "{path:?}");
+    }
+}
+
+#[test]
 fn nothing_passes_after_its_life() {
     for upgrade in [false, true] {
         let mut world = world();
