@@ -13,6 +13,7 @@ pub mod sbom;
 pub mod target;
 
 use crate::collect::listen::certificates;
+use crate::terminal::Out;
 use about::About;
 use anyhow::Context as _;
 use clap::Args;
@@ -84,7 +85,7 @@ pub fn run(args: PackageArgs) -> anyhow::Result<()> {
         report.pushed = Some(push::push(package, target, credentials, authorities)?);
     }
     let text = if args.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { report.to_string() };
-    std::io::stdout().lock().write_all(text.as_bytes()).context("cannot print what was made")
+    Out::new().write_all(text.as_bytes()).context("cannot print what was made")
 }
 
 #[cfg(test)]
