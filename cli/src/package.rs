@@ -15,6 +15,7 @@ pub mod target;
 pub mod token;
 
 use crate::collect::listen::certificates;
+use crate::terminal::Out;
 use about::About;
 use anyhow::Context as _;
 use clap::Args;
@@ -86,7 +87,7 @@ pub fn run(args: PackageArgs) -> anyhow::Result<()> {
         report.pushed = Some(push::push(package, target, credentials, authorities)?);
     }
     let text = if args.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { report.to_string() };
-    std::io::stdout().lock().write_all(text.as_bytes()).context("cannot print what was made")
+    Out::new().write_all(text.as_bytes()).context("cannot print what was made")
 }
 
 #[cfg(test)]
