@@ -8,14 +8,14 @@ use exeat_engine::destination::Authority;
 use exeat_engine::evidence::record::Outcome;
 use exeat_engine::exchange::{Exchange, Step, Surroundings, Verdict};
 use exeat_engine::policy::headers::is_reserved;
-use exeat_engine::request::{MalformedHead, RequestHead};
+use exeat_engine::request::{Field, MalformedHead, RequestHead};
 use exeat_fuzz::world::{THIRD_PARTY, WORKER_BODY, World, end, sign};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-type Headers = Vec<(String, Vec<u8>)>;
+type Headers = Vec<Field>;
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Unstructured::new(data);
@@ -99,10 +99,10 @@ fn request(input: &mut Unstructured<'_>, nonce: usize) -> Result<Request> {
         return Ok(Request { head: Err(MalformedHead::Empty), body: vec![], agent, third_party: false, signed: None });
     }
     let mut head = RequestHead {
-        method: word(input, &METHODS)?,
-        scheme: if input.ratio(1, 8)? { None } else { Some(word(input, &["http", "https"])?) },
-        authority: word(input, &AUTHORITIES)?,
-        path: if input.ratio(1, 8)? { None } else { Some(word(input, &PATHS)?) },
+        method: word(input, &METHODS)?.into(),
+        scheme: if input.ratio(1, 8)? { None } else { Some(word(input, &["http", "https"])?.into()) },
+        authority: word(input, &AUTHORITIES)?.into(),
+        path: if input.ratio(1, 8)? { None } else { Some(word(input, &PATHS)?.into()) },
         fields: fields(input)?,
     };
     let mut body = word(input, &BODIES)?;
@@ -128,15 +128,15 @@ fn request(input: &mut Unstructured<'_>, nonce: usize) -> Result<Request> {
     // What a sandboxed program can do to a request that a runtime signed.
     if input.ratio(1, 6)? {
         match input.int_in_range(0..=5)? {
-            0 => head.method = word(input, &METHODS)?,
-            1 => head.authority = word(input, &AUTHORITIES)?,
-            2 => head.path = Some(word(input, &PATHS)?),
+            0 => head.method = word(input, &METHODS)?.into(),
+            1 => head.authority = word(input, &AUTHORITIES)?.into(),
+            2 => head.path = Some(word(input, &PATHS)?.into()),
             3 => head.fields.extend(fields(input)?),
             4 => body = word(input, &BODIES)?,
             _ => {
                 let at = input.choose_index(head.fields.len().max(1))?;
                 if let Some((_, value)) = head.fields.get_mut(at) {
-                    *value = word(input, &VALUES)?;
+                    *value = word(input, &VALUES)?.into();
                 }
             }
         }
@@ -150,7 +150,7 @@ fn fields(input: &mut Unstructured<'_>) -> Result<Headers> {
     let mut fields = Vec::new();
     while input.ratio(1, 2)? && fields.len() < 6 {
         let name = word(input, &FIELDS)?;
-        fields.push((String::from_utf8_lossy(&name).into_owned(), word(input, &VALUES)?));
+        fields.push((String::from_utf8_lossy(&name).into_owned().into(), word(input, &VALUES)?.into()));
     }
     Ok(fields)
 }
@@ -162,7 +162,7 @@ fn pairs(head: &RequestHead) -> Headers {
         (":authority", Some(&head.authority)),
         (":path", head.path.as_ref()),
     ];
-    let pseudo = pseudo.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.clone())));
+    let pseudo = pseudo.into_iter().filter_map(|(name, value)| Some((name.into(), value?.clone())));
     pseudo.chain(head.fields.iter().cloned()).collect()
 }
 
@@ -170,13 +170,13 @@ fn pairs(head: &RequestHead) -> Headers {
 fn check(request: &Request, headers: &Headers, outcome: Outcome) {
     let head = request.head.as_ref().expect("what has no head goes nowhere");
     let one = |name: &str| {
-        let mut values = headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_slice());
+        let mut values = headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_ref());
         let first = values.next();
         assert!(values.next().is_none(), "{name} twice");
         first
     };
-    assert_eq!(one(":method"), Some(head.method.as_slice()));
-    assert_eq!(one(":path"), head.path.as_deref().filter(|_| head.method != b"CONNECT"));
+    assert_eq!(one(":method"), Some(head.method.as_ref()));
+    assert_eq!(one(":path"), head.path.as_deref().filter(|_| head.method != "CONNECT"));
     let authority = Authority::parse(one(":authority").expect("an authority")).expect("one that can be read");
     let sent = Authority::parse(&head.authority).expect("one that could be read");
     assert_eq!(authority.host, sent.host);
@@ -188,7 +188,7 @@ fn check(request: &Request, headers: &Headers, outcome: Outcome) {
         assert!(!name.bytes().any(|byte| byte.is_ascii_uppercase() || byte <= b' '), "{name:?}");
         assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)), "{name}: {value:?}");
         // An upgrade goes on as one.
-        let upgrade = ["connection", "upgrade"].contains(&name.as_str()) && request.agent == "team/tunnel";
+        let upgrade = ["connection", "upgrade"].contains(&&**name) && request.agent == "team/tunnel";
         // The gateway's own.
         let own = name == "x-forwarded-proto" && one(name) == Some(b"https");
         assert!(name.starts_with(':') || own || upgrade || !is_reserved(name), "{name} goes on");
@@ -198,7 +198,7 @@ fn check(request: &Request, headers: &Headers, outcome: Outcome) {
         return;
     }
     let (host, path) = (authority.host.to_string(), String::from_utf8_lossy(head.path.as_deref().unwrap_or_default()));
-    let (method, crm) = (head.method.as_slice(), host.ends_with(".crm.example"));
+    let (method, crm) = (head.method.as_ref(), host.ends_with(".crm.example"));
     let read = crm && path.starts_with("/v1/") && authority.port.is_none_or(|port| port == 443);
     match request.agent {
         "team/worker" => {
@@ -206,8 +206,8 @@ fn check(request: &Request, headers: &Headers, outcome: Outcome) {
             assert!(!path.to_ascii_lowercase().contains("admin"));
             assert!(!request.third_party || path.len() <= THIRD_PARTY.1);
             for (name, value) in headers.iter().filter(|(name, _)| !name.starts_with(':')) {
-                match name.as_str() {
-                    "x-agent" => assert_eq!(value, b"team/worker"),
+                match &**name {
+                    "x-agent" => assert_eq!(value, "team/worker"),
                     "user-agent" => assert!(value.starts_with(b"exeat/")),
                     "content-length" | "content-type" | "x-kept" | "x-forwarded-proto" => {}
                     other => panic!("{other} goes on"),
@@ -310,7 +310,7 @@ enum Stream {
 }
 
 fn step_of(headers: &Headers) -> Stream {
-    let stream = |(name, value): &(String, Vec<u8>)| name == "upgrade" || (name == ":method" && value == b"CONNECT");
+    let stream = |(name, value): &Field| name == "upgrade" || (name == ":method" && value == "CONNECT");
     if headers.iter().any(stream) { Stream::Yes } else { Stream::No }
 }
 
