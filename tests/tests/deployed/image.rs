@@ -71,9 +71,9 @@ pub(crate) fn contained(root: &Path, user: &str, path: &str, words: impl IntoIte
     if !is_root {
         command.args(["--user", "--map-root-user"]);
     }
-    let user = if is_root { user } else { "0:0" };
+    let user = if is_root { user } else { "" };
     let script = "root=$1; user=$2; path=$3; shift 3; PATH=$PATH:/usr/sbin:/sbin; mount --rbind /proc \"$root/proc\" && \
-                  mount --rbind /dev \"$root/dev\" && exec env -i PATH=\"$path\" \"$(command -v chroot)\" --userspec=\"$user\" \"$root\" \"$@\"";
+                  mount --rbind /dev \"$root/dev\" && exec env -i PATH=\"$path\" \"$(command -v chroot)\" ${user:+--userspec=\"$user\"} \"$root\" \"$@\"";
     command.args(["--mount", "sh", "-c", script, "contained"]).arg(root).args([user, path]).args(words);
     command
 }
