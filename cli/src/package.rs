@@ -1,4 +1,5 @@
-//! `exeat package`: the module as gateways fetch it, an OCI image and an OCI artifact, as files or in a registry.
+//! `exeat package`: the module as gateways fetch it, an OCI image and an OCI artifact, or the command line as clusters run it,
+//! as files or in a registry.
 
 pub mod about;
 pub mod blob;
@@ -6,6 +7,7 @@ pub mod credentials;
 pub mod image;
 pub mod layout;
 pub mod module;
+pub mod program;
 pub mod push;
 pub mod refusal;
 pub mod report;
@@ -23,6 +25,7 @@ use credentials::CredentialArgs;
 use image::Package;
 use layout::Layout;
 use module::Module;
+use program::Program;
 use report::Report;
 use sbom::Sbom;
 use std::io::Write as _;
@@ -33,10 +36,14 @@ use target::Target;
 #[derive(Debug, Args)]
 pub struct PackageArgs {
     /// The filter, exeat.wasm.
-    #[arg(long, value_name = "FILE")]
-    module: PathBuf,
-    /// Its bill of materials, exeat.cdx.json (CycloneDX), which then goes along.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", required_unless_present = "cli", conflicts_with = "cli")]
+    module: Option<PathBuf>,
+    /// In place of the module, this very program: the image that `exeat render kubernetes --cli-image` names. It must stand
+    /// alone, as `cargo xtask image` builds it.
+    #[arg(long)]
+    cli: bool,
+    /// The bill of materials of the module, exeat.cdx.json (CycloneDX), which then goes along.
+    #[arg(long, value_name = "FILE", conflicts_with = "cli")]
     sbom: Option<PathBuf>,
     /// Write an OCI image layout into this folder. An image layout that is there is replaced.
     #[arg(short, long, value_name = "DIR", required_unless_present_any = ["archive", "push"])]
@@ -68,11 +75,24 @@ pub struct PackageArgs {
 /// What is no module, and what cannot be written or pushed.
 pub fn run(args: PackageArgs) -> anyhow::Result<()> {
     let target = args.push.as_deref().map(|push| Target::parse(push, args.plain_http.as_deref())).transpose()?;
-    let module = Module::read(&args.module)?;
-    let sbom = args.sbom.as_deref().map(|file| Sbom::read(file, &module)).transpose()?;
     let created = about::source_date(std::env::var_os("SOURCE_DATE_EPOCH").as_deref())?;
-    let about = About::new(&module, created)?;
-    let package = Package::new(&module, &about, sbom.as_ref())?;
+    let (package, about, mut report) = match &args.module {
+        Some(file) => {
+            let module = Module::read(file)?;
+            let sbom = args.sbom.as_deref().map(|file| Sbom::read(file, &module)).transpose()?;
+            let about = About::new(&module, created)?;
+            let package = Package::new(&module, &about, sbom.as_ref())?;
+            let report = Report::of_module(module.blob(), &about, &package, target.as_ref());
+            (package, about, report)
+        }
+        None => {
+            let program = Program::own()?;
+            let about = About::of_program(&program, created);
+            let package = Package::of_program(&program, &about)?;
+            let report = Report::of_program(program.blob(), &about, &package, target.as_ref());
+            (package, about, report)
+        }
+    };
     let layout = Layout::new(&package)?;
     if let Some(folder) = &args.output {
         layout.write_folder(folder)?;
@@ -80,7 +100,6 @@ pub fn run(args: PackageArgs) -> anyhow::Result<()> {
     if let Some(file) = &args.archive {
         layout.write_archive(file, about.seconds())?;
     }
-    let mut report = Report::new(&module, &about, &package, target.as_ref());
     if let Some(target) = target {
         let authorities = args.registry_ca.as_deref().map(certificates).transpose()?.unwrap_or_default();
         let credentials = args.credentials.find(&target)?;

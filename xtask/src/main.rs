@@ -5,6 +5,7 @@ mod bench;
 mod checks;
 mod demo;
 mod fuzz;
+mod image;
 mod load;
 mod module;
 mod process;
@@ -33,6 +34,8 @@ cargo xtask <command>
                                    what it is made of into target/exeat.cdx.json (CycloneDX)
   wasm --note-size                 note what takes how many bytes, for later builds to be compared with
   wasm --check-reproducible        build it here and from a copy elsewhere, and compare the bytes (minutes)
+  image                            build the command line so that it stands alone, and the image of it into
+                                   target/image (OCI image layout)
   test [--advisories] [-- ARGS]    checks, module, every test on the real Envoy; ARGS go to the test runner
   demo [--keep]                    run the demo on the real Envoy; --keep leaves it running to look around
   bench [--quick]                  Exeat beside other filters on the real Envoy, its parts in V8, updates; writes
@@ -56,6 +59,7 @@ enum Command {
     Help,
     Setup,
     Wasm(WasmTask),
+    Image,
     Test { advisories: bool, runner_args: Vec<String> },
     Demo { keep: bool },
     Bench(bench::Options),
@@ -108,6 +112,7 @@ fn run(command: Command) -> anyhow::Result<()> {
                 WasmTask::CheckReproducible => wasm::check_reproducible(&workspace, &toolchain),
             }
         }
+        Command::Image => image::build(&workspace).map(drop),
         Command::Test { advisories, runner_args } => test::run_all(&workspace, advisories, &runner_args),
         Command::Demo { keep } => demo::play(&workspace, keep),
         Command::Bench(options) => bench::measure(&workspace, options),
@@ -152,6 +157,7 @@ fn parse(args: &[String]) -> Result<Command, String> {
             [flag] if flag == "--check-reproducible" => Ok(Command::Wasm(WasmTask::CheckReproducible)),
             _ => Err("`wasm` takes one of its flags at a time".to_owned()),
         },
+        "image" => Ok(Command::Image),
         "test" => Ok(Command::Test {
             advisories: given("--advisories"),
             runner_args: runner_args.iter().skip(1).cloned().collect(),
@@ -193,6 +199,7 @@ mod tests {
         assert_eq!(parsed("bench --arms=exeat,jwt"), Ok(Command::Bench(arms)));
         assert_eq!(parsed("wasm"), Ok(Command::Wasm(WasmTask::Build)));
         assert_eq!(parsed("wasm --check-reproducible"), Ok(Command::Wasm(WasmTask::CheckReproducible)));
+        assert_eq!(parsed("image"), Ok(Command::Image));
         assert_eq!(parsed("load"), Ok(Command::Load));
         assert_eq!(parsed("updates"), Ok(Command::Updates));
         let fuzz = fuzz::Options { targets: vec!["token".to_owned()], seconds: 9 };
@@ -215,6 +222,7 @@ mod tests {
             "test --keep",
             "demo --keep extra",
             "setup -- x",
+            "image --push",
             "bench --memory --check",
             "bench --stages --quick",
             "bench --arms=exeat --quick",

@@ -9,7 +9,7 @@ use crate::runtimes::{self, Runtimes};
 use crate::stages::Stages;
 use crate::toolchain::WasmToolchain;
 use crate::workspace::Workspace;
-use crate::{checks, setup, wasm};
+use crate::{checks, image, setup, wasm};
 
 /// Runs everything; the first stage that fails ends it.
 pub(crate) fn run_all(workspace: &Workspace, advisories: bool, runner_args: &[String]) -> Result<()> {
@@ -20,6 +20,7 @@ pub(crate) fn run_all(workspace: &Workspace, advisories: bool, runner_args: &[St
     let envoy = stages.run("envoy", || setup::envoy(workspace))?;
     let module = stages.run("wasm", || wasm::build(workspace, &toolchain))?;
     stages.run("command line", || build_cli(workspace, &[]))?;
+    stages.run("image", || image::build(workspace))?;
     let runtimes = stages.run("runtimes of examples and clients", || runtimes::install(workspace))?;
     stages.run("systemd", || setup::systemd(workspace))?;
     let stage = StageEnvironment { module: &module, envoy: &envoy, runtimes: Some(&runtimes) };
@@ -84,7 +85,7 @@ impl StageEnvironment<'_> {
             command.env("EXEAT_CLIENTS_PYTHON", &runtimes.clients_python);
             command.env("EXEAT_CLIENTS_NODE_MODULES", &runtimes.clients_node_modules);
             command.env("EXEAT_REGISTRY", &runtimes.images.registry).env("EXEAT_SKOPEO", &runtimes.images.skopeo);
-            command.env("EXEAT_PROMETHEUS", &runtimes.prometheus);
+            command.env("EXEAT_PROMETHEUS", &runtimes.prometheus).env("EXEAT_IMAGE", workspace.image());
         }
         command.env("EXEAT_WASM", self.module).env("EXEAT_ENVOY", self.envoy).env("EXEAT_CLI", workspace.cli())
     }

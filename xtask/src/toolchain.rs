@@ -120,10 +120,15 @@ fn minor_version(version: &str) -> Option<u32> {
 
 /// `rust-lld` itself: the wrapper `gcc-ld/wasm-ld` refuses the arguments that rustc passes.
 fn wasm_linker(workspace: &Workspace) -> Option<PathBuf> {
-    let verbose = probe(workspace.command("rustc").arg("-vV"))?;
-    let host = verbose.lines().find_map(|line| line.strip_prefix("host: "))?;
+    let host = host(workspace)?;
     let rust_lld = sysroot(workspace)?.join("lib/rustlib").join(host).join("bin/rust-lld");
     if rust_lld.exists() { Some(rust_lld) } else { on_path("wasm-ld") }
+}
+
+/// The target that is this machine.
+pub(crate) fn host(workspace: &Workspace) -> Option<String> {
+    let verbose = probe(workspace.command("rustc").arg("-vV"))?;
+    verbose.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned)
 }
 
 fn sysroot(workspace: &Workspace) -> Option<PathBuf> {

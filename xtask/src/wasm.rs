@@ -161,7 +161,8 @@ fn encoded_rustflags(workspace: &Workspace, toolchain: &WasmToolchain) -> Result
     Ok(flags.join("\u{1f}"))
 }
 
-fn remap(folder: &Path, name: &str) -> String {
+/// Has the compiler call a folder by another name.
+pub(crate) fn remap(folder: &Path, name: &str) -> String {
     format!("--remap-path-prefix={}={name}", folder.display())
 }
 
@@ -179,7 +180,7 @@ fn refuse_paths_of_this_machine(workspace: &Workspace, module: &[u8]) -> Result<
 }
 
 /// The commit, with `-dirty` when tracked files differ from it; `unknown` outside git.
-fn git_hash(workspace: &Workspace) -> String {
+pub(crate) fn git_hash(workspace: &Workspace) -> String {
     // A copy without history may lie inside another repository, whose commit says nothing about it.
     if !workspace.root().join(".git").exists() {
         return "unknown".to_owned();

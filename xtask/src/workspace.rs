@@ -60,6 +60,16 @@ impl Workspace {
         self.binary("release", "exeat")
     }
 
+    /// A binary as `cargo build --release --target` leaves it.
+    pub(crate) fn of_target(&self, target: &str, name: &str) -> PathBuf {
+        self.binary(&format!("{target}/release"), name)
+    }
+
+    /// The image of the command line, as an OCI image layout.
+    pub(crate) fn image(&self) -> PathBuf {
+        self.target().join("image")
+    }
+
     /// The example of a runtime in Rust, as `cargo build` leaves it.
     pub(crate) fn rust_example(&self) -> PathBuf {
         self.binary("debug", "exeat-example")

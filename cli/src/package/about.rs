@@ -1,6 +1,7 @@
 //! What the manifests say of the module: version, source, commit, licence, and the schema of the policies it reads.
 
 use super::module::{ABI, Module};
+use super::program::Program;
 use crate::policy::schema;
 use anyhow::{Context as _, bail};
 use exeat_engine::policy::document::schema::SchemaKind;
@@ -16,6 +17,9 @@ pub const MODULE_DIGEST: &str = "io.github.exeat.module.digest";
 
 /// Annotation: the digest that the build wrote into the module, by which evidence names it.
 pub const MODULE_BUILT: &str = "io.github.exeat.module.built";
+
+/// Annotation: SHA-256 of the command line in its image.
+pub const CLI_DIGEST: &str = "io.github.exeat.cli.digest";
 
 /// Annotation: version of the proxy-wasm ABI.
 pub const MODULE_ABI: &str = "io.github.exeat.module.abi";
@@ -49,22 +53,45 @@ impl About {
     pub fn new(module: &Module, created: Option<jiff::Timestamp>) -> anyhow::Result<Self> {
         let (version, revision) = (module.stamp().version.clone(), module.stamp().git.clone());
         let schema = super::blob::Blob::new(schema(SchemaKind::Policy)?.into_bytes());
-        let mut annotations: BTreeMap<&str, String> = BTreeMap::from([
-            (ANNOTATION_TITLE, "exeat".to_owned()),
+        let own = [
             (ANNOTATION_DESCRIPTION, "proxy-wasm egress filter for AI agents".to_owned()),
-            (ANNOTATION_VERSION, version.clone()),
-            (ANNOTATION_SOURCE, env!("CARGO_PKG_REPOSITORY").to_owned()),
-            (ANNOTATION_LICENSES, env!("CARGO_PKG_LICENSE").to_owned()),
             (MODULE_DIGEST, module.blob().digest()),
             (MODULE_BUILT, module.stamp().actual.clone()),
             (MODULE_ABI, ABI.to_owned()),
             (POLICY_SCHEMA, SCHEMA.to_owned()),
             (POLICY_SCHEMA_DIGEST, schema.digest()),
+        ];
+        Ok(Self::of(version, revision, created, own))
+    }
+
+    /// What is known of the program that runs.
+    pub fn of_program(program: &Program, created: Option<jiff::Timestamp>) -> Self {
+        let own = [
+            (ANNOTATION_DESCRIPTION, "command line of an egress filter for AI agents".to_owned()),
+            (CLI_DIGEST, program.blob().digest()),
+            (POLICY_SCHEMA, SCHEMA.to_owned()),
+        ];
+        let revision = option_env!("EXEAT_GIT_HASH").filter(|hash| *hash != exeat_stamp::UNKNOWN).map(str::to_owned);
+        Self::of(env!("CARGO_PKG_VERSION").to_owned(), revision, created, own)
+    }
+
+    fn of(
+        version: String,
+        revision: Option<String>,
+        created: Option<jiff::Timestamp>,
+        own: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Self {
+        let mut annotations: BTreeMap<&str, String> = BTreeMap::from([
+            (ANNOTATION_TITLE, "exeat".to_owned()),
+            (ANNOTATION_VERSION, version.clone()),
+            (ANNOTATION_SOURCE, env!("CARGO_PKG_REPOSITORY").to_owned()),
+            (ANNOTATION_LICENSES, env!("CARGO_PKG_LICENSE").to_owned()),
         ]);
+        annotations.extend(own);
         annotations.extend(revision.clone().map(|revision| (ANNOTATION_REVISION, revision)));
         annotations.extend(created.map(|created| (ANNOTATION_CREATED, created.to_string())));
         let annotations = annotations.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Ok(Self { version, revision, created, annotations })
+        Self { version, revision, created, annotations }
     }
 
     /// As annotations.

@@ -90,7 +90,11 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    fn new(form: Form, content: ImageManifest) -> anyhow::Result<Self> {
+    /// Takes a document.
+    ///
+    /// # Errors
+    /// None that can happen.
+    pub fn new(form: Form, content: ImageManifest) -> anyhow::Result<Self> {
         let blob = Blob::json(&content)?;
         Ok(Self { form, content, blob })
     }
@@ -146,10 +150,7 @@ impl Package {
     fn image(&mut self, module: &Module, about: &About) -> anyhow::Result<Manifest> {
         let tar = layer(module, about.seconds())?;
         let uncompressed = Blob::new(tar);
-        let mut gzip =
-            GzBuilder::new().mtime(0).operating_system(UNKNOWN_SYSTEM).write(Vec::new(), Compression::best());
-        gzip.write_all(uncompressed.bytes()).context("cannot compress the layer")?;
-        let layer = Blob::new(gzip.finish().context("cannot compress the layer")?);
+        let layer = Blob::new(compressed(uncompressed.bytes())?);
         let rootfs = RootFsBuilder::default().typ("layers").diff_ids(vec![uncompressed.digest()]).build()?;
         // No processor runs a module, but tools refuse images that name none they know.
         let config = ImageConfigurationBuilder::default().architecture(Arch::Amd64).os(Os::Linux).rootfs(rootfs);
@@ -215,7 +216,18 @@ const EMPTY: &[u8] = b"{}";
 /// RFC 1952: the system on which a file was compressed, when nobody is to know.
 const UNKNOWN_SYSTEM: u8 = 255;
 
-fn manifest() -> ImageManifestBuilder {
+/// A layer as it travels: the same bytes give the same.
+///
+/// # Errors
+/// None that can happen.
+pub fn compressed(layer: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut gzip = GzBuilder::new().mtime(0).operating_system(UNKNOWN_SYSTEM).write(Vec::new(), Compression::best());
+    gzip.write_all(layer).context("cannot compress the layer")?;
+    gzip.finish().context("cannot compress the layer")
+}
+
+/// A manifest that has nothing yet.
+pub fn manifest() -> ImageManifestBuilder {
     ImageManifestBuilder::default().schema_version(2_u32).media_type(MediaType::ImageManifest)
 }
 
@@ -242,8 +254,24 @@ pub fn append<W: std::io::Write>(
     bytes: &[u8],
     seconds: u64,
 ) -> anyhow::Result<()> {
+    append_as(tar, name, bytes, seconds, tar::EntryType::Regular, 0o644)
+}
+
+/// Adds a file or folder of root.
+///
+/// # Errors
+/// What the writer says.
+pub fn append_as<W: std::io::Write>(
+    tar: &mut tar::Builder<W>,
+    name: &str,
+    bytes: &[u8],
+    seconds: u64,
+    kind: tar::EntryType,
+    mode: u32,
+) -> anyhow::Result<()> {
     let mut header = tar::Header::new_ustar();
-    header.set_mode(0o644);
+    header.set_entry_type(kind);
+    header.set_mode(mode);
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(seconds);

@@ -44,6 +44,11 @@ impl<'a> Session<'a> {
     ) -> anyhow::Result<Self> {
         // One for the process; that it is there already is no error.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        // The client of registries panics on a machine that has no authorities of its own, whatever others it is told of.
+        reqwest::Client::builder().build().context(
+            "cannot prepare to speak to the registry: this machine has no certificate authorities, which are wanted even where \
+             --registry-ca names others; install the package ca-certificates, or name a file of them by SSL_CERT_FILE",
+        )?;
         let http = http(target, authorities).context("cannot prepare to speak to the registry")?;
         let client = client(target, authorities)?;
         let mask = Mask::of(credentials);

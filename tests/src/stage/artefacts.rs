@@ -59,6 +59,11 @@ pub fn skopeo() -> Result<PathBuf> {
     path_in("EXEAT_SKOPEO")
 }
 
+/// The image of the command line, an OCI image layout (`EXEAT_IMAGE`).
+pub fn image() -> Result<PathBuf> {
+    named_by("EXEAT_IMAGE", "folder", Path::is_dir)
+}
+
 /// The bill of materials of the module, target/exeat.cdx.json: beside it.
 pub fn sbom() -> Result<PathBuf> {
     let file = module()?.with_extension("cdx.json");

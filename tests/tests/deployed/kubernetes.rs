@@ -1,5 +1,6 @@
 //! The pods of `exeat render kubernetes`.
 
+use crate::image::Image;
 use crate::place::{LIMIT, Place, at, session};
 use exeat_e2e::scenario::gateway::{KEYID, exeat};
 use exeat_e2e::scenario::plain::HOST;
@@ -24,9 +25,13 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn new() -> Self {
+    fn new(image: Option<Image>) -> Self {
         let mut place = Place::new();
-        let own = rustix::process::getuid().as_raw().to_string();
+        let own = match image {
+            Some(_) => "0".to_owned(),
+            None => rustix::process::getuid().as_raw().to_string(),
+        };
+        image.into_iter().for_each(|image| place.contain(image));
         let objects = render(&place);
         // Longer texts first: a port is part of them.
         let collector = place.free_port("0.0.0.0:9470", |port| format!("127.0.0.1:{port}"));
@@ -112,7 +117,17 @@ fn ask(proxy: &(SocketAddr, String), port: u16) -> Response {
 
 #[test]
 fn the_pods_work_together_and_take_a_policy_as_the_cluster_brings_it() {
-    let cluster = Cluster::new();
+    work_together(&Cluster::new(None));
+}
+
+/// Signer, relay, collector and their probes have the image of the command line as their only file system, and the paths that
+/// were rendered are theirs to the letter.
+#[test]
+fn the_pods_work_together_in_the_image_of_the_command_line() {
+    work_together(&Cluster::new(Some(Image::built())));
+}
+
+fn work_together(cluster: &Cluster) {
     let place = &cluster.place;
     let [gateway, admin, metrics, relay_port, _] = cluster.ports;
     // The collector.

@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod image;
 mod kubernetes;
 mod place;
 mod systemd;

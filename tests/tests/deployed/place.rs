@@ -1,5 +1,6 @@
 //! Where rendered commands run: their paths below a folder, their ports on loopback, their names those of this machine.
 
+use crate::image::{Image, contained};
 use exeat_cli::sign::{SignOptions, UnsignedRequest, sign_request};
 use exeat_e2e::scenario::gateway::{Gateway, KEYID};
 use exeat_e2e::scenario::plain::{self, HOST};
@@ -30,6 +31,8 @@ pub(crate) struct Place {
     folder: tempfile::TempDir,
     /// What is written otherwise than it was rendered.
     changes: Vec<(String, String)>,
+    /// The image in which `exeat` runs; without one it is that of this machine.
+    image: Option<Image>,
 }
 
 impl Place {
@@ -42,7 +45,12 @@ impl Place {
         // The signer takes no folder that others could write in.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let authority = Authority::new("acme").unwrap();
-        Self { gateway, upstream, dns, authority, folder, changes: Vec::new() }
+        Self { gateway, upstream, dns, authority, folder, changes: Vec::new(), image: None }
+    }
+
+    /// From here on `exeat` runs as in a container of this image, with the folder of its part as its file system.
+    pub(crate) fn contain(&mut self, image: Image) {
+        self.image = Some(image);
     }
 
     /// From here on this is written as that.
@@ -59,11 +67,15 @@ impl Place {
 
     /// A text as it is written here, for a part that has a file system of its own.
     pub(crate) fn written(&self, part: &str, text: &str) -> String {
-        let text = self.changes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+        let text = self.changed(text);
         let below = |text: String, top: &str| text.replace(top, &format!("{}{top}", self.root(part).display()));
         ["/etc/exeat", "/var/lib/exeat", "/var/spool/exeat", "/run/exeat", "/run/credentials"]
             .into_iter()
             .fold(text, below)
+    }
+
+    fn changed(&self, text: &str) -> String {
+        self.changes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     }
 
     /// The top folder of a part.
@@ -117,6 +129,13 @@ impl Place {
 
     /// A rendered command of a part.
     pub(crate) fn command(&self, part: &str, words: &[String]) -> Command {
+        if let (Some(image), "exeat") = (&self.image, words[0].as_str()) {
+            let root = self.root(part);
+            if !root.join("usr").exists() {
+                image.unpack(&root);
+            }
+            return contained(&root, "0:0", &image.path(), words.iter().map(|word| self.changed(word)));
+        }
         let program = match words[0].rsplit('/').next().unwrap() {
             "exeat" => artefacts::cli().unwrap(),
             "envoy" => artefacts::envoy().unwrap(),

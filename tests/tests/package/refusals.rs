@@ -150,6 +150,14 @@ fn tls_is_the_rule_and_its_certificates_are_checked() {
         assert!(refusal.contains(&format!("the certificate of {address} is not trusted")), "{refusal}");
         assert!(refusal.contains("--registry-ca"), "{refusal}");
     }
+    // A machine without authorities of its own.
+    let mut bare = with(&our_file);
+    bare.env("SSL_CERT_FILE", folder.path().join("none.pem")).env("SSL_CERT_DIR", folder.path().join("none"));
+    let refusal = refused(bare);
+    assert!(refusal.contains("no certificate authorities") && !refusal.contains("panicked"), "{refusal}");
+    let mut given = with(&our_file);
+    given.env("SSL_CERT_FILE", &our_file).env("SSL_CERT_DIR", folder.path().join("none"));
+    report(given);
     // A certificate for another name.
     let other = ours.server_of(&["registry.example"]).unwrap();
     let named = Registry::start(&Options { identity: Some(&other), ..Options::default() }).unwrap();
