@@ -10,7 +10,9 @@ pub mod push;
 pub mod refusal;
 pub mod report;
 pub mod sbom;
+pub mod session;
 pub mod target;
+pub mod token;
 
 use crate::collect::listen::certificates;
 use crate::terminal::Out;
@@ -81,7 +83,7 @@ pub fn run(args: PackageArgs) -> anyhow::Result<()> {
     let mut report = Report::new(&module, &about, &package, target.as_ref());
     if let Some(target) = target {
         let authorities = args.registry_ca.as_deref().map(certificates).transpose()?.unwrap_or_default();
-        let credentials = args.credentials.find(target.registry())?;
+        let credentials = args.credentials.find(&target)?;
         report.pushed = Some(push::push(package, target, credentials, authorities)?);
     }
     let text = if args.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { report.to_string() };

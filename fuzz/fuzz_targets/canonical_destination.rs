@@ -38,7 +38,8 @@ fn host(bytes: &[u8]) {
             return;
         }
     };
-    let destination = CanonicalDestination::new(authority.clone(), Scheme::Https, Some(b"/"), PathOpenings::CLOSED).unwrap();
+    let destination =
+        CanonicalDestination::new(authority.clone(), Scheme::Https, Some(b"/"), PathOpenings::CLOSED).unwrap();
     let _ = destination.check_host(HostGrant::default());
     assert_eq!(Authority::parse(authority.to_string().as_bytes()).as_ref(), Ok(&authority));
     let text = std::str::from_utf8(bytes).unwrap();

@@ -31,9 +31,12 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let mut treatments = Treatments::default();
-    treatments.extend(POINTERS.iter().enumerate().map(|(at, pointer)| {
-        (pointer.clone(), if at % 2 == 0 { Treatment::Redact } else { Treatment::Tokenize })
-    }));
+    treatments.extend(
+        POINTERS
+            .iter()
+            .enumerate()
+            .map(|(at, pointer)| (pointer.clone(), if at % 2 == 0 { Treatment::Redact } else { Treatment::Tokenize })),
+    );
     let reading = Reading::Read(found);
     if let Some(treated) = treatments.apply(&PLACES, &reading, data, &Tokenizer::new(&[0; 32], None)) {
         let again = json::read(&treated.body, &PLACES).expect("what replaces values leaves JSON");

@@ -24,6 +24,17 @@ pub(crate) fn sources(workspace: &Workspace, stages: &mut Stages) -> Result<()> 
             "cargo clippy on all crates (first time about 3 min, later seconds)",
             workspace.cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         )
+    })?;
+    // A workspace of its own, which nothing else would compile.
+    stages.run("fuzz targets", || {
+        let fuzz = workspace.root().join("fuzz/Cargo.toml");
+        let mut format = workspace.cargo();
+        run("cargo fmt on fuzz/", format.args(["fmt", "--check", "--manifest-path"]).arg(&fuzz))?;
+        let mut clippy = workspace.cargo();
+        clippy.args(["clippy", "--locked", "--bins", "--examples", "--manifest-path"]).arg(&fuzz);
+        // Beside the others: most of their dependencies are the same.
+        clippy.arg("--target-dir").arg(workspace.target()).args(["--", "-D", "warnings"]);
+        run("cargo clippy on fuzz/ (first time about 1 min)", &mut clippy)
     })
 }
 

@@ -4,6 +4,7 @@
 mod bench;
 mod checks;
 mod demo;
+mod fuzz;
 mod load;
 mod module;
 mod process;
@@ -43,6 +44,7 @@ cargo xtask <command>
                                    module as well; writes nothing
   load                             1,000 requests a second by signer and Envoy, and what they cost
   updates                          1,000 new policies in a row under load, and how long each takes
+  fuzz [TARGET...] [--seconds N]   libFuzzer on the targets of fuzz/, one after the other, 60 s each unless said
   ci-checks [--advisories]         only the checks: format, lints, licences and sources of dependencies
 
   --advisories                     ask the RustSec database too (needs the network)
@@ -59,6 +61,7 @@ enum Command {
     Bench(bench::Options),
     Load,
     Updates,
+    Fuzz(fuzz::Options),
     CiChecks { advisories: bool },
 }
 
@@ -110,12 +113,16 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Bench(options) => bench::measure(&workspace, options),
         Command::Load => load::measure(&workspace),
         Command::Updates => updates::measure(&workspace),
+        Command::Fuzz(options) => fuzz::fuzz(&workspace, &options),
         Command::CiChecks { advisories } => checks::run_alone(&workspace, advisories),
     }
 }
 
 fn parse(args: &[String]) -> Result<Command, String> {
     let Some((name, rest)) = args.split_first() else { return Err("a command is missing".to_owned()) };
+    if name == "fuzz" {
+        return fuzz::Options::parse(rest).map(Command::Fuzz);
+    }
     let (flags, runner_args) = match rest.iter().position(|arg| arg == "--") {
         Some(at) => rest.split_at(at),
         None => (rest, [].as_slice()),
@@ -188,6 +195,8 @@ mod tests {
         assert_eq!(parsed("wasm --check-reproducible"), Ok(Command::Wasm(WasmTask::CheckReproducible)));
         assert_eq!(parsed("load"), Ok(Command::Load));
         assert_eq!(parsed("updates"), Ok(Command::Updates));
+        let fuzz = fuzz::Options { targets: vec!["token".to_owned()], seconds: 9 };
+        assert_eq!(parsed("fuzz token --seconds 9"), Ok(Command::Fuzz(fuzz)));
         assert_eq!(parsed("demo --keep"), Ok(Command::Demo { keep: true }));
         assert_eq!(parsed("ci-checks"), Ok(Command::CiChecks { advisories: false }));
         assert_eq!(
@@ -211,6 +220,7 @@ mod tests {
             "bench --arms=exeat --quick",
             "load --arms=exeat",
             "test -p exeat-engine",
+            "fuzz --seconds",
         ] {
             assert!(parsed(line).is_err(), "`{line}` was accepted");
         }

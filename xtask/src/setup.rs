@@ -14,6 +14,7 @@ use crate::workspace::Workspace;
 /// The Envoy on which scenarios run; its PyPI package has the same version.
 const ENVOY_VERSION: &str = "1.40.0";
 const CARGO_DENY_VERSION: &str = "0.20.2";
+const CARGO_FUZZ_VERSION: &str = "0.13.2";
 /// The oldest Node with which the runner was tried.
 const NODE_MAJOR: u32 = 18;
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
@@ -114,6 +115,12 @@ pub(crate) fn pip_install(workspace: &Workspace, environment: &Path) -> Command 
 /// cargo-deny of the pinned version, built into target/tools if need be.
 pub(crate) fn cargo_deny(workspace: &Workspace) -> Result<PathBuf> {
     let tool = Tool { program: "cargo-deny", package: "cargo-deny", version: CARGO_DENY_VERSION, locked: true };
+    tool.get(workspace)
+}
+
+/// cargo-fuzz of the pinned version, which knows how targets are built. Only those who fuzz need it.
+pub(crate) fn cargo_fuzz(workspace: &Workspace) -> Result<PathBuf> {
+    let tool = Tool { program: "cargo-fuzz", package: "cargo-fuzz", version: CARGO_FUZZ_VERSION, locked: true };
     tool.get(workspace)
 }
 

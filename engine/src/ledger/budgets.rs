@@ -8,7 +8,7 @@
 //! This is pure: the same code judges over shared data in the filter and in memory elsewhere.
 
 use super::Share;
-use super::names::{holder, seconds_up};
+use super::names::{ended, holder, seconds_up};
 use crate::facts::Timestamp;
 use sha2::{Digest, Sha256};
 
@@ -283,7 +283,7 @@ fn charge_one(
         rest = after;
         if entry.fingerprint == account.fingerprint.0 {
             own = Some(entry);
-        } else if u64::from(entry.until).saturating_mul(1000) > now.millis() {
+        } else if ended(entry.until).is_none_or(|end| end > now) {
             held = held.saturating_add(if entry.holder == holder { entry.whole.len() } else { 0 });
             others.extend_from_slice(entry.whole);
         }

@@ -233,7 +233,7 @@ pub fn charge(content: &[u8], charge: &Charge<'_>, now: Timestamp, room: usize) 
     while !rest.is_empty() {
         let Some((session, after)) = Session::read(rest) else { return (None, Charged::Unavailable) };
         rest = after;
-        if u64::from(session.until).saturating_mul(1000) < now.millis() {
+        if ended(session.until).is_some_and(|end| end < now) {
             continue;
         }
         if session.fingerprint == charge.session.0 {
@@ -276,6 +276,11 @@ pub(super) fn seconds_up(time: Timestamp) -> u32 {
     u32::try_from(time.millis().div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
+/// The end that [`seconds_up`] wrote; `None`: never.
+pub(super) fn ended(until: u32) -> Option<Timestamp> {
+    (until != u32::MAX).then(|| Timestamp::from_seconds(u64::from(until)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,6 +321,18 @@ mod tests {
             charge(&[], &request(1, ACME, 0, &[String::new()]), NOW, ROOM),
             (None, Charged::Above { meter: 0, bits: 1.. })
         ));
+    }
+
+    #[test]
+    fn beyond_what_the_seconds_of_a_session_count_it_is_never_forgotten() {
+        let texts = ["a".to_owned()];
+        for now in [Timestamp(u64::MAX), Timestamp::from_seconds(u64::from(u32::MAX) + 1)] {
+            let (content, _) = charge(&[], &request(1, ACME, u32::MAX, &texts), now, ROOM);
+            let content = content.unwrap();
+            assert_eq!(charge(&content, &request(1, ACME, 0, &texts), now, ROOM), (None, Charged::Within));
+            let (content, _) = charge(&content, &request(2, ACME, u32::MAX, &texts), now, ROOM);
+            assert_eq!(content.unwrap().len(), 2 * (HEAD + 12 + 8), "somebody else's write leaves it in");
+        }
     }
 
     #[test]

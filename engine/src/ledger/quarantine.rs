@@ -1,6 +1,6 @@
 //! Sessions whose requests are all refused for a time: one value of the ledger.
 
-use super::names::{SessionFingerprint, seconds_up};
+use super::names::{SessionFingerprint, ended, seconds_up};
 use crate::facts::Timestamp;
 
 /// Fingerprint, and the second after which it is over.
@@ -10,7 +10,8 @@ const ENTRY: usize = 20;
 pub fn quarantined(content: &[u8], session: SessionFingerprint, now: Timestamp) -> Option<Timestamp> {
     let until =
         content.chunks_exact(ENTRY).filter_map(read).find(|(of, _)| *of == session.0).map(|(_, until)| until)?;
-    let until = Timestamp::from_seconds(u64::from(until));
+    // One that never ends is told as the last end that can be written, or as one that has not come yet.
+    let until = ended(until).unwrap_or_else(|| Timestamp::from_seconds(u64::from(until)).max(now));
     (until >= now).then_some(until)
 }
 
@@ -28,7 +29,7 @@ pub fn with(
     for (of, end) in content.chunks_exact(ENTRY).filter_map(read) {
         if of == session.0 {
             until = until.max(end);
-        } else if u64::from(end).saturating_mul(1000) >= now.millis() {
+        } else if ended(end).is_none_or(|end| end >= now) {
             out.extend_from_slice(&of);
             out.extend_from_slice(&end.to_le_bytes());
         }
@@ -60,6 +61,16 @@ mod tests {
         assert_eq!(quarantined(&content, session("b"), now), None);
         let content = with(&content, session("a"), Timestamp(2_000), now, room).unwrap();
         assert_eq!(quarantined(&content, session("a"), now), Some(Timestamp(6_000)));
+    }
+
+    #[test]
+    fn beyond_what_its_seconds_count_a_quarantine_never_ends() {
+        let (now, room) = (Timestamp::from_seconds(u64::from(u32::MAX) + 1), 2 * ENTRY);
+        let content = with(&[], session("a"), now.plus_millis(1), now, room).unwrap();
+        assert_eq!(quarantined(&content, session("a"), now), Some(now));
+        let content = with(&content, session("b"), now.plus_millis(1), now, room).unwrap();
+        assert_eq!(quarantined(&content, session("a"), Timestamp(u64::MAX)), Some(Timestamp(u64::MAX)));
+        assert_eq!(with(&content, session("c"), now, now, room), None);
     }
 
     #[test]

@@ -271,3 +271,13 @@ fn accounts_are_told_apart_by_every_part() {
     let distinct: BTreeSet<_> = all.iter().map(|(o, t, a, s)| AccountFingerprint::new(o, *t, *a, *s)).collect();
     assert_eq!(distinct.len(), all.len());
 }
+
+#[test]
+fn beyond_what_the_seconds_of_an_account_count_it_is_never_forgotten() {
+    let now = Timestamp::from_seconds(u64::from(u32::MAX) + 1);
+    let (mut content, one) = (Vec::new(), account("s-1", vec![requests(1, 60_000)]));
+    assert_eq!(press(&mut content, &one, ACME, now), Charged::Within);
+    // Another account is written, which leaves out what is over.
+    assert_eq!(press(&mut content, &account("s-2", vec![requests(1, 60_000)]), ACME, now), Charged::Within);
+    assert_eq!(press(&mut content, &one, ACME, now), Charged::Exhausted { budget: 0 });
+}
