@@ -23,7 +23,7 @@ pub mod verify;
 pub mod view;
 
 use crate::collect::keyring::KeyringArgs;
-use crate::terminal::Out;
+use crate::terminal::{Out, say};
 use clap::Subcommand;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -99,6 +99,17 @@ pub fn run(args: AuditArgs) -> anyhow::Result<()> {
             }
             for note in &report.notes {
                 writeln!(out, "note: {note}")?;
+            }
+            // Of this machine's clock, so that it proves nothing and fails nothing: but a store that was put back looks like this.
+            if let (None, Some((_, newest))) = (args.to, report.totals.span)
+                && time::now().saturating_sub(newest) > coverage::LONGEST
+            {
+                say!(
+                    "note: the newest checkpoint is of {}, {} before this machine's clock. Whether anything is missing after it is \
+                     not asked without --to",
+                    time::show(newest),
+                    time::span(time::now().saturating_sub(newest))
+                );
             }
             match report.findings.len() {
                 0 => Ok(()),

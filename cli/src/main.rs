@@ -75,7 +75,7 @@ fn main() -> ExitCode {
         // Nobody is there to be told.
         Err(error) if terminal::reader_gone(&error) => ExitCode::from(terminal::READER_GONE),
         Err(error) => {
-            terminal::line(format_args!("exeat: {error:#}"));
+            terminal::line(format_args!("exeat: {}", terminal::told(&error)));
             ExitCode::FAILURE
         }
     }

@@ -87,9 +87,32 @@ pub fn reader_gone(error: &anyhow::Error) -> bool {
         .any(|error| error.kind() == io::ErrorKind::BrokenPipe && ours(error))
 }
 
+/// An error with its causes in one line. A cause that only repeats what was said (SQLite's, with a number before it) is left out.
+pub fn told(error: &anyhow::Error) -> String {
+    let mut said: Vec<String> = Vec::new();
+    for cause in error.chain().map(ToString::to_string) {
+        let text = match cause.strip_prefix("Error code ").and_then(|rest| rest.split_once(": ")) {
+            Some((number, text)) if number.bytes().all(|b| b.is_ascii_digit()) => text,
+            _ => &cause,
+        };
+        if !said.last().is_some_and(|before| before.ends_with(text)) {
+            said.push(cause);
+        }
+    }
+    said.join(": ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let sqlite = || anyhow::anyhow!("Error code 13: disk is full").context("disk is full");
+        assert_eq!(told(&sqlite().context("the store e.db")), "the store e.db: disk is full");
+        assert_eq!(told(&anyhow::anyhow!("Error code 13: disk is full")), "Error code 13: disk is full");
+        assert_eq!(told(&anyhow::anyhow!("why").context("what")), "what: why");
+    }
 
     #[test]
     fn only_the_reader_of_standard_output_is_the_reader() {

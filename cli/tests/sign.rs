@@ -12,6 +12,7 @@ use exeat_engine::payload::BodyDigest;
 use exeat_engine::request::RequestHead;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -322,4 +323,18 @@ fn wrong_signatures_can_be_made() {
     assert!(verdict(&key, &|_, options| options.components = Some(Vec::new())).contains("lacks \"@method\""));
     assert!(verdict(&key, &|_, options| options.tag = None).contains("no signature with tag"));
     assert!(verdict(&key, &|_, options| options.agent_context = Some("agent=1".to_owned())).contains("is an integer"));
+}
+
+/// What docs/signed-context.md shows first is what its command prints.
+#[test]
+fn the_example_of_the_page_is_what_its_command_prints() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/signed-context.md")).unwrap();
+    let blocks: Vec<&str> = page.split("```\n").skip(1).step_by(2).collect();
+    let command = blocks.iter().find(|block| block.starts_with("exeat sign ")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("signer.key"), "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n").unwrap();
+    let here = Path::new(env!("CARGO_BIN_EXE_exeat")).parent().unwrap();
+    let mut shell = Command::new("/bin/sh");
+    let output = shell.args(["-c", command]).current_dir(folder.path()).env("PATH", here).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), blocks[0], "{}", String::from_utf8_lossy(&output.stderr));
 }

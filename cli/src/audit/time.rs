@@ -28,6 +28,14 @@ pub fn show(millis: u64) -> String {
     }
 }
 
+/// How long something is, to two figures or so.
+pub fn span(millis: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(86_400_000, "days"), (3_600_000, "hours"), (60_000, "minutes")];
+    let fits = UNITS.into_iter().find_map(|(unit, name)| Some((millis.checked_div(unit).filter(|n| *n >= 2)?, name)));
+    let (number, name) = fits.unwrap_or_else(|| (millis.checked_div(1_000).unwrap_or(0), "seconds"));
+    format!("{number} {name}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +46,8 @@ mod tests {
         assert_eq!(parse("2025-11-20"), Ok(1_763_596_800_000));
         assert_eq!(show(1_763_600_000_120), "2025-11-20T00:53:20.120Z");
         assert_eq!(show(u64::MAX), "18446744073709551615 ms");
+        let spans = [0, 119_999, 120_000, 7_199_999, 7_200_000, 172_799_999, 172_800_000].map(span);
+        assert_eq!(spans, ["0 seconds", "119 seconds", "2 minutes", "119 minutes", "2 hours", "47 hours", "2 days"]);
         for text in ["", "yesterday", "2025-11-20T00:53:20", "1969-01-01"] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -4,13 +4,16 @@ use super::diagnostic::{Diagnostic, Location};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+/// Endings of policy files.
+const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+
 /// Every `*.yaml`, `*.yml` and `*.json` below a folder, sorted by path.
 ///
 /// Names that start with a dot are left out: editors and the mounts of Kubernetes put copies there. Symbolic links are
 /// followed, a folder is read once however many lead to it.
 ///
 /// # Errors
-/// What cannot be read, and a folder without a single policy file.
+/// What cannot be read, what only looks like a policy file, and a folder without a single policy file.
 pub fn policy_files(folder: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
     let mut files = Vec::new();
     collect(folder, &mut BTreeSet::new(), &mut files)?;
@@ -46,11 +49,21 @@ fn collect(folder: &Path, seen: &mut BTreeSet<PathBuf>, files: &mut Vec<PathBuf>
     paths.sort();
     for path in paths {
         let metadata = std::fs::metadata(&path).map_err(|error| unreadable(&path, error))?;
-        let named = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json");
-        if metadata.is_dir() {
-            collect(&path, seen, files)?;
-        } else if named && metadata.is_file() {
-            files.push(path);
+        let ending = path.extension().and_then(|ext| ext.to_str()).unwrap_or_default();
+        let like = ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending));
+        // What is passed over could have been a deny.
+        match (metadata.is_dir(), metadata.is_file(), ENDINGS.contains(&ending)) {
+            (true, _, _) => collect(&path, seen, files)?,
+            (_, true, true) => files.push(path),
+            (_, true, false) if like => {
+                let message = "it would not be read: let its name end in .yaml, .yml or .json, in lower case; or name it otherwise";
+                return Err(Diagnostic::new(Location::file(&path), "", message));
+            }
+            (_, false, true) => {
+                let message = "it is no file; put one in its place, or remove it";
+                return Err(Diagnostic::new(Location::file(&path), "", message));
+            }
+            _ => {}
         }
     }
     Ok(())

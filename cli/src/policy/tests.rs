@@ -259,6 +259,13 @@ fn folders_are_read_whole_and_once() {
     // A link that leads nowhere is said, not skipped: it could have been a deny.
     std::os::unix::fs::symlink(at("gone.yaml"), at("teams/dangling.yaml")).unwrap();
     assert!(load(folder.path(), None).unwrap_err()[0].to_string().contains("dangling.yaml: cannot be read"));
+    std::fs::remove_file(at("teams/dangling.yaml")).unwrap();
+    // So is what looks like a policy file and would be passed over.
+    std::fs::write(at("ceilings.YAML"), "ceilings: {deny: []}").unwrap();
+    assert!(load(folder.path(), None).unwrap_err()[0].to_string().contains("ceilings.YAML: it would not be read"));
+    std::fs::remove_file(at("ceilings.YAML")).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(at("ceilings.yaml")).unwrap();
+    assert!(load(folder.path(), None).unwrap_err()[0].to_string().contains("ceilings.yaml: it is no file"));
 }
 
 #[test]

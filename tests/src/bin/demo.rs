@@ -93,6 +93,9 @@ fn table(reports: &[StepReport]) -> Table {
 fn keep_running(gateway: &RealEnvoy) -> Result<()> {
     let key = gateway.gateway().file("signer.key");
     std::fs::write(&key, gateway.gateway().signer.to_base64()).context("cannot write the signer's key")?;
+    // As a private key is kept: `exeat sign` warns of others.
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&key, private).context("cannot close the signer's key to others")?;
     let exeat = artefacts::cli()?;
     let (exeat, key, db) = (exeat.display(), key.display(), gateway.database().display().to_string());
     let (listener, port) = (gateway.listener, gateway.upstream_port());
