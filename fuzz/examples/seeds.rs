@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 type Seeds = Vec<Vec<u8>>;
 type Generator = fn(&Path) -> Seeds;
 
-const TARGETS: [(&str, Generator); 13] = [
+const TARGETS: [(&str, Generator); 15] = [
     ("agent_context", agent_contexts),
     ("batch", evidence),
     ("canonical_destination", destinations),
@@ -29,6 +29,8 @@ const TARGETS: [(&str, Generator); 13] = [
     ("handover", |_| handovers()),
     ("json_body", bodies),
     ("ledger", |_| programs(256, 512)),
+    ("parameters", parameters),
+    ("proof", proofs),
     ("signature_base", components),
     ("signed_context", heads),
     ("token", |_| tokens()),
@@ -200,6 +202,23 @@ fn evidence(repository: &Path) -> Seeds {
     let samples = documents(repository.join("examples/evidence"));
     let texts = samples.filter_map(|sample| sample["batch"].as_str().map(|text| text.as_bytes().to_vec()));
     texts.chain(batches()).chain(programs(64, 128)).collect()
+}
+
+fn parameters(repository: &Path) -> Seeds {
+    let queries =
+        quoted(repository, '"').into_iter().filter_map(|url| url.split_once('?').map(|(_, query)| query.to_owned()));
+    let keyed =
+        queries.flat_map(|query| ["limit", "page[size]", "q"].map(|key| format!("{key}\n{query}").into_bytes()));
+    let numbers = [["1.5", "1.25"], ["-0.5", "9007199254740991"], ["100", "99.999999999999"], ["0", "-1"]];
+    keyed.chain(numbers.map(|pair| pair.join("\n").into_bytes())).collect()
+}
+
+/// Proofs of the bundles that are samples, and changes of the target's own.
+fn proofs(repository: &Path) -> Seeds {
+    let leaves = documents(repository.join("examples/bundles")).map(|sample| sample["bundle"]["leaves"].clone());
+    let leaves = leaves.flat_map(|leaves| leaves.as_array().cloned().unwrap_or_default());
+    let texts = leaves.filter_map(|leaf| leaf["proof"].as_str().map(|text| text.as_bytes().to_vec()));
+    texts.chain(programs(64, 64)).collect()
 }
 
 /// Programs of nothing but chance, the same each time: what reads them makes sense of any bytes.
