@@ -11,7 +11,7 @@ use exeat_engine::destination::AddressClass;
 use exeat_engine::evidence::record::GuardVerdict;
 use exeat_engine::exchange::Step;
 use exeat_engine::request::RequestHead;
-use exeat_fuzz::world::{World, batches, document, sign};
+use exeat_fuzz::world::{Kind, World, batches, document, sign};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -231,7 +231,7 @@ fn programs(count: u32, longest: usize) -> Seeds {
 }
 
 fn configurations() -> Seeds {
-    let documents = [document(true), document(false)];
+    let documents = [Kind::Holds, Kind::LetsGo, Kind::Waits].map(document);
     let pretty = documents.iter().filter_map(|document| serde_json::to_vec_pretty(document).ok());
     let guard = serde_json::json!({"role": "guard", "gateway": documents[0]["gateway"], "exits": ["https", "http"]});
     pretty
@@ -260,7 +260,7 @@ fn handovers() -> Seeds {
             provenance: vec![Provenance::User],
             ..ContextFields::default()
         };
-        let mut world = World::new(true, 64);
+        let mut world = World::new(Kind::Holds, 64);
         let head = sign(head, &context, b"", "n").expect("it can be signed");
         let Step::Decided(decision) = world.start().head(&mut world.around(), Ok(head), true) else { continue };
         seeds.extend(decision.clearance.and_then(|clearance| clearance.to_bytes()));

@@ -6,10 +6,10 @@ use exeat_engine::context::sign::ContextFields;
 use exeat_engine::context::{DataClass, Provenance};
 use exeat_engine::destination::Authority;
 use exeat_engine::evidence::record::Outcome;
-use exeat_engine::exchange::{Exchange, Step, Surroundings, Verdict};
+use exeat_engine::exchange::{Exchange, Step, Surroundings, Verdict, Wait};
 use exeat_engine::policy::headers::is_reserved;
 use exeat_engine::request::{MalformedHead, RequestHead};
-use exeat_fuzz::world::{THIRD_PARTY, WORKER_BODY, World, end, sign};
+use exeat_fuzz::world::{Kind, THIRD_PARTY, WORKER_BODY, World, end, sign};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -182,7 +182,11 @@ fn check(request: &Request, headers: &Headers, outcome: Outcome) {
     let sent = Authority::parse(&head.authority).expect("one that could be read");
     assert_eq!(authority.host, sent.host);
     let (signed, _) = request.signed.as_ref().expect("nobody signed it");
-    let path = |head: &RequestHead| head.path.clone().filter(|path| head.method != b"CONNECT" || !path.is_empty());
+    // An empty path is signed as `/` (RFC 9421 section 2.2.6), that of a CONNECT as none.
+    let path = |head: &RequestHead| match head.path.as_deref() {
+        Some(b"") => (head.method != b"CONNECT").then(|| b"/".to_vec()),
+        path => path.map(<[u8]>::to_vec),
+    };
     assert_eq!((&head.method, path(head)), (&signed.method, path(signed)));
     assert_eq!(Ok(&sent.host), Authority::parse(&signed.authority).as_ref().map(|signed| &signed.host));
     assert!(head.values("agent-context").eq(signed.values("agent-context")));
@@ -226,8 +230,8 @@ fn check(request: &Request, headers: &Headers, outcome: Outcome) {
 }
 
 /// One request under one gateway, its body in pieces that end at these places; what went on of it.
-fn play(hold: bool, request: &Request, cuts: &[usize], trailers: bool) -> Option<(Headers, Vec<u8>)> {
-    let mut world = World::new(hold, 64);
+fn play(kind: Kind, request: &Request, cuts: &[usize], trailers: bool) -> Option<(Headers, Vec<u8>)> {
+    let mut world = World::new(kind, 64);
     let (mut exchange, mut forwarded) = (world.start(), None);
     let (mut left, mut from, mut refused) = (Vec::new(), 0, false);
     let mut pieces = Vec::new();
@@ -320,7 +324,7 @@ fn step_of(headers: &Headers) -> Stream {
 
 /// However a request is cut, the same goes on.
 fn cuts(input: &mut Unstructured<'_>) -> Result<()> {
-    let hold = !input.ratio(1, 3)?;
+    let hold = if input.ratio(1, 3)? { Kind::LetsGo } else { Kind::Holds };
     let request = request(input, 0)?;
     let mut cuts = Vec::new();
     while cuts.len() < 6 && input.ratio(3, 4)? {
@@ -348,16 +352,21 @@ fn cuts(input: &mut Unstructured<'_>) -> Result<()> {
 struct Seen {
     exchange: Exchange,
     request: Option<Request>,
+    /// The size of the log that it waited for.
+    waits: Option<u64>,
     forwarded: Option<bool>,
 }
 
 impl Seen {
-    fn step(&mut self, step: Step, size: (u64, u64)) {
+    /// `size`: that of the log before and after the step, and what the collector has of it.
+    fn step(&mut self, step: Step, kind: Kind, size: (u64, u64, u64)) {
         match step {
             Step::Decided(decision) => match decision.verdict {
                 Verdict::Forward(headers) => {
                     assert_eq!(self.forwarded, None, "decided twice");
-                    assert!(size.1 > size.0, "let go before there was a record");
+                    assert!(size.1 > size.0 || self.waits.is_some(), "let go before there was a record");
+                    assert_eq!(self.waits.is_some(), kind == Kind::Waits);
+                    assert!(self.waits.is_none_or(|waits| waits <= size.2), "let go before its record was stored");
                     check(self.request.as_ref().expect("a head came"), &headers, decision.outcome);
                     self.forwarded = Some(true);
                 }
@@ -366,24 +375,28 @@ impl Seen {
             },
             Step::Pass => assert_eq!(self.forwarded, Some(true), "passed on what was not let go"),
             Step::NeedBody { .. } | Step::Abort => {}
-            Step::Wait(_) => panic!("nothing waits"),
+            Step::Wait(Wait::Acknowledged { size: waits }) => {
+                assert!(kind == Kind::Waits && self.waits.is_none_or(|known| known == waits) && waits <= size.1);
+                self.waits = Some(waits);
+            }
+            Step::Wait(other) => panic!("{other:?}"),
         }
     }
 }
 
 /// Whatever order a host calls in, with three requests at once: each is recorded as what it was.
 fn orders(input: &mut Unstructured<'_>) -> Result<()> {
-    let (hold, queue) = (!input.ratio(1, 3)?, if input.ratio(1, 4)? { 6 } else { 64 });
-    let mut world = World::new(hold, queue);
+    let kind = *input.choose(&[Kind::Holds, Kind::LetsGo, Kind::Waits])?;
+    let mut world = World::new(kind, if input.ratio(1, 4)? { 6 } else { 64 });
     let mut seen: Vec<Seen> =
-        (0..3).map(|_| Seen { exchange: world.start(), request: None, forwarded: None }).collect();
+        (0..3).map(|_| Seen { exchange: world.start(), request: None, waits: None, forwarded: None }).collect();
     let mut records: Vec<Value> = Vec::new();
     for nonce in 0..input.int_in_range(1..=16)? {
         let which = input.int_in_range(0..=2)?;
         let one: &mut Seen = &mut seen[which];
         let before = world.journal.size();
         let mut around: Surroundings<'_> = world.around();
-        let step = match input.int_in_range(0..=9)? {
+        let step = match input.int_in_range(0..=11)? {
             0..=3 => {
                 let (request, last) = (request(input, nonce)?, input.arbitrary()?);
                 let step = one.exchange.head(&mut around, request.head.clone(), last);
@@ -401,13 +414,18 @@ fn orders(input: &mut Unstructured<'_>) -> Result<()> {
                 one.exchange.end(&mut around, end());
                 continue;
             }
+            9 | 10 => one.exchange.resume(&mut around),
             _ => {
-                records.extend(world.records());
+                // Sometimes the collector is slow.
+                world.now = world.now.plus_millis(input.int_in_range(0..=3_000)?);
+                if input.arbitrary()? {
+                    records.extend(world.records());
+                }
                 continue;
             }
         };
         let after = world.journal.size();
-        one.step(step, (before, after));
+        one.step(step, kind, (before, after, world.journal.acknowledged_size()));
     }
     for one in &mut seen {
         one.exchange.end(&mut world.around(), end());
@@ -427,9 +445,12 @@ fn orders(input: &mut Unstructured<'_>) -> Result<()> {
         let decisions = of.get(&("decision", id)).map_or(&[][..], Vec::as_slice);
         let released = decisions.iter().filter(|record| record["released"] != "none").count();
         assert!(decisions.len() <= 1);
-        assert_eq!(released, usize::from(one.forwarded == Some(true)));
-        let completions = of.get(&("completion", id)).map_or(0, Vec::len);
-        assert_eq!(completions, released);
+        assert_eq!(released, usize::from(one.forwarded == Some(true) || one.waits.is_some()));
+        let completions = of.get(&("completion", id)).map_or(&[][..], Vec::as_slice);
+        assert_eq!(completions.len(), released);
+        // What waited, and did not go.
+        let gone = one.forwarded == Some(true);
+        assert!(gone || completions.iter().all(|record| record["forwarded_bytes"] == 0), "{completions:?}");
     }
     Ok(())
 }
