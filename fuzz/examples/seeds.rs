@@ -11,7 +11,7 @@ use exeat_engine::destination::AddressClass;
 use exeat_engine::evidence::record::GuardVerdict;
 use exeat_engine::exchange::Step;
 use exeat_engine::request::RequestHead;
-use exeat_fuzz::world::{World, batches, document, sign};
+use exeat_fuzz::world::{Kind, World, batches, document, sign};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 type Seeds = Vec<Vec<u8>>;
 type Generator = fn(&Path) -> Seeds;
 
-const TARGETS: [(&str, Generator); 13] = [
+const TARGETS: [(&str, Generator); 15] = [
     ("agent_context", agent_contexts),
     ("batch", evidence),
     ("canonical_destination", destinations),
@@ -29,6 +29,8 @@ const TARGETS: [(&str, Generator); 13] = [
     ("handover", |_| handovers()),
     ("json_body", bodies),
     ("ledger", |_| programs(256, 512)),
+    ("parameters", parameters),
+    ("proof", proofs),
     ("signature_base", components),
     ("signed_context", heads),
     ("token", |_| tokens()),
@@ -202,6 +204,23 @@ fn evidence(repository: &Path) -> Seeds {
     texts.chain(batches()).chain(programs(64, 128)).collect()
 }
 
+fn parameters(repository: &Path) -> Seeds {
+    let queries =
+        quoted(repository, '"').into_iter().filter_map(|url| url.split_once('?').map(|(_, query)| query.to_owned()));
+    let keyed =
+        queries.flat_map(|query| ["limit", "page[size]", "q"].map(|key| format!("{key}\n{query}").into_bytes()));
+    let numbers = [["1.5", "1.25"], ["-0.5", "9007199254740991"], ["100", "99.999999999999"], ["0", "-1"]];
+    keyed.chain(numbers.map(|pair| pair.join("\n").into_bytes())).collect()
+}
+
+/// Proofs of the bundles that are samples, and changes of the target's own.
+fn proofs(repository: &Path) -> Seeds {
+    let leaves = documents(repository.join("examples/bundles")).map(|sample| sample["bundle"]["leaves"].clone());
+    let leaves = leaves.flat_map(|leaves| leaves.as_array().cloned().unwrap_or_default());
+    let texts = leaves.filter_map(|leaf| leaf["proof"].as_str().map(|text| text.as_bytes().to_vec()));
+    texts.chain(programs(64, 64)).collect()
+}
+
 /// Programs of nothing but chance, the same each time: what reads them makes sense of any bytes.
 fn programs(count: u32, longest: usize) -> Seeds {
     let program = |n: u32| {
@@ -212,7 +231,7 @@ fn programs(count: u32, longest: usize) -> Seeds {
 }
 
 fn configurations() -> Seeds {
-    let documents = [document(true), document(false)];
+    let documents = [Kind::Holds, Kind::LetsGo, Kind::Waits].map(document);
     let pretty = documents.iter().filter_map(|document| serde_json::to_vec_pretty(document).ok());
     let guard = serde_json::json!({"role": "guard", "gateway": documents[0]["gateway"], "exits": ["https", "http"]});
     pretty
@@ -241,7 +260,7 @@ fn handovers() -> Seeds {
             provenance: vec![Provenance::User],
             ..ContextFields::default()
         };
-        let mut world = World::new(true, 64);
+        let mut world = World::new(Kind::Holds, 64);
         let head = sign(head, &context, b"", "n").expect("it can be signed");
         let Step::Decided(decision) = world.start().head(&mut world.around(), Ok(head), true) else { continue };
         seeds.extend(decision.clearance.and_then(|clearance| clearance.to_bytes()));

@@ -2,169 +2,22 @@
 //! and what the policy says, stands in the log first, and is the same however it was cut.
 #![no_main]
 
-use exeat_engine::context::sign::ContextFields;
-use exeat_engine::context::{DataClass, Provenance};
 use exeat_engine::destination::Authority;
 use exeat_engine::evidence::record::Outcome;
-use exeat_engine::exchange::{Exchange, Step, Surroundings, Verdict};
+use exeat_engine::exchange::{Exchange, Step, Surroundings, Verdict, Wait};
 use exeat_engine::policy::headers::is_reserved;
-use exeat_engine::request::{Field, MalformedHead, RequestHead};
-use exeat_fuzz::world::{THIRD_PARTY, WORKER_BODY, World, end, sign};
+use exeat_engine::request::{Field, RequestHead};
+use exeat_fuzz::request::{Headers, Request, request};
+use exeat_fuzz::world::{Kind, THIRD_PARTY, WORKER_BODY, World, end};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-type Headers = Vec<Field>;
-
 fuzz_target!(|data: &[u8]| {
     let mut input = Unstructured::new(data);
     let _ = if input.arbitrary().unwrap_or(false) { cuts(&mut input) } else { orders(&mut input) };
 });
-
-/// A request as an agent sends it.
-#[derive(Clone)]
-struct Request {
-    head: std::result::Result<RequestHead, MalformedHead>,
-    body: Vec<u8>,
-    agent: &'static str,
-    third_party: bool,
-    /// What was signed, and the body of it; a program may have changed it since.
-    signed: Option<(RequestHead, Vec<u8>)>,
-}
-
-const AGENTS: [&str; 5] = ["team/worker", "team/watched", "team/reader", "team/tunnel", "team/nobody"];
-const METHODS: [&str; 5] = ["POST", "GET", "PUT", "CONNECT", "post"];
-const AUTHORITIES: [&str; 7] = [
-    "eu.crm.example",
-    "eu.crm.example:443",
-    "EU.CRM.example.",
-    "crm.example",
-    "raw.example:443",
-    "raw.example",
-    "127.0.0.1",
-];
-const PATHS: [&str; 7] = ["/v1/x", "/v1/x?q=1", "/v1/admin/x", "/v1/ADMIN/x", "/v2/x", "/v1/%2e%2e/admin/x", "/"];
-const FIELDS: [&str; 14] = [
-    "content-length",
-    "content-type",
-    "x-kept",
-    "transfer-encoding",
-    "connection",
-    "upgrade",
-    "sec-websocket-key",
-    "sec-websocket-version",
-    "content-encoding",
-    "expect",
-    "x-envoy-retry-on",
-    "authorization",
-    "agent-context",
-    "cookie",
-];
-const VALUES: [&str; 10] = [
-    "application/json",
-    "chunked",
-    "0",
-    "5",
-    "upgrade",
-    "websocket",
-    "13",
-    "dGhlIHNhbXBsZSBub25jZQ==",
-    "text/plain",
-    "agent=\"team/worker\", session=\"s-1\"",
-];
-const BODIES: [&str; 6] = [
-    "",
-    "hello",
-    r#"{"mode":"read","a":"secret-1","b":7,"list":[{"a":"secret-2"},{"c":1}]}"#,
-    r#"{"mode":"write","a":1}"#,
-    r#"{"MODE":"read","A":"secret-3"}"#,
-    "0123456789abcdef0123456789abcdef",
-];
-
-/// Often one of the list, sometimes any bytes.
-fn word(input: &mut Unstructured<'_>, list: &[&str]) -> Result<Vec<u8>> {
-    Ok(match input.int_in_range(0..=4)? {
-        4 => {
-            let length = input.int_in_range(0..=24)?;
-            input.bytes(length.min(input.len()))?.to_vec()
-        }
-        _ => input.choose(list)?.as_bytes().to_vec(),
-    })
-}
-
-fn request(input: &mut Unstructured<'_>, nonce: usize) -> Result<Request> {
-    let agent = *input.choose(&AGENTS)?;
-    if input.ratio(1, 24)? {
-        return Ok(Request { head: Err(MalformedHead::Empty), body: vec![], agent, third_party: false, signed: None });
-    }
-    let mut head = RequestHead {
-        method: word(input, &METHODS)?.into(),
-        scheme: if input.ratio(1, 8)? { None } else { Some(word(input, &["http", "https"])?.into()) },
-        authority: word(input, &AUTHORITIES)?.into(),
-        path: if input.ratio(1, 8)? { None } else { Some(word(input, &PATHS)?.into()) },
-        fields: fields(input)?,
-    };
-    let mut body = word(input, &BODIES)?;
-    if input.ratio(1, 16)? {
-        body.resize(input.int_in_range(0..=3000)?, b'x');
-    }
-    let third_party = input.ratio(1, 4)?;
-    let provenance = if third_party { Provenance::ThirdParty } else { Provenance::User };
-    let context = ContextFields {
-        agent: agent.into(),
-        session: "s-1".into(),
-        user: Some("u-1".into()),
-        data_class: Some(DataClass::Internal),
-        provenance: vec![provenance],
-        ..ContextFields::default()
-    };
-    let signs = !input.ratio(1, 24)?;
-    let signed = sign(head.clone(), &context, &body, &format!("n{nonce}")).filter(|_| signs);
-    let signed = signed.map(|signed| (signed, body.clone()));
-    if let Some((signed, _)) = &signed {
-        head = signed.clone();
-    }
-    // What a sandboxed program can do to a request that a runtime signed.
-    if input.ratio(1, 6)? {
-        match input.int_in_range(0..=5)? {
-            0 => head.method = word(input, &METHODS)?.into(),
-            1 => head.authority = word(input, &AUTHORITIES)?.into(),
-            2 => head.path = Some(word(input, &PATHS)?.into()),
-            3 => head.fields.extend(fields(input)?),
-            4 => body = word(input, &BODIES)?,
-            _ => {
-                let at = input.choose_index(head.fields.len().max(1))?;
-                if let Some((_, value)) = head.fields.get_mut(at) {
-                    *value = word(input, &VALUES)?.into();
-                }
-            }
-        }
-    }
-    // As the host hands it over.
-    let head = RequestHead::from_pairs(pairs(&head));
-    Ok(Request { head, body, agent, third_party, signed })
-}
-
-fn fields(input: &mut Unstructured<'_>) -> Result<Headers> {
-    let mut fields = Vec::new();
-    while input.ratio(1, 2)? && fields.len() < 6 {
-        let name = word(input, &FIELDS)?;
-        fields.push((String::from_utf8_lossy(&name).into_owned().into(), word(input, &VALUES)?.into()));
-    }
-    Ok(fields)
-}
-
-fn pairs(head: &RequestHead) -> Headers {
-    let pseudo = [
-        (":method", Some(&head.method)),
-        (":scheme", head.scheme.as_ref()),
-        (":authority", Some(&head.authority)),
-        (":path", head.path.as_ref()),
-    ];
-    let pseudo = pseudo.into_iter().filter_map(|(name, value)| Some((name.into(), value?.clone())));
-    pseudo.chain(head.fields.iter().cloned()).collect()
-}
 
 /// Holds what goes on against what was signed, and what the policy says in one sentence for each agent.
 fn check(request: &Request, headers: &Headers, outcome: Outcome) {
@@ -176,12 +29,18 @@ fn check(request: &Request, headers: &Headers, outcome: Outcome) {
         first
     };
     assert_eq!(one(":method"), Some(head.method.as_ref()));
-    assert_eq!(one(":path"), head.path.as_deref().filter(|_| head.method != "CONNECT"));
+    assert_eq!(one(":path"), head.path.as_deref());
+    assert!(head.method != "CONNECT" || head.path.as_ref().is_none_or(|path| path.is_empty()), "a tunnel with a path");
     let authority = Authority::parse(one(":authority").expect("an authority")).expect("one that can be read");
     let sent = Authority::parse(&head.authority).expect("one that could be read");
     assert_eq!(authority.host, sent.host);
     let (signed, _) = request.signed.as_ref().expect("nobody signed it");
-    assert_eq!((&head.method, &head.path), (&signed.method, &signed.path));
+    // An empty path is signed as `/` (RFC 9421 section 2.2.6), that of a CONNECT as none.
+    let path = |head: &RequestHead| match head.path.as_deref() {
+        Some(b"") => (head.method != "CONNECT").then(|| b"/".to_vec()),
+        path => path.map(<[u8]>::to_vec),
+    };
+    assert_eq!((&head.method, path(head)), (&signed.method, path(signed)));
     assert_eq!(Ok(&sent.host), Authority::parse(&signed.authority).as_ref().map(|signed| &signed.host));
     assert!(head.values("agent-context").eq(signed.values("agent-context")));
     for (name, value) in headers {
@@ -209,7 +68,9 @@ fn check(request: &Request, headers: &Headers, outcome: Outcome) {
                 match &**name {
                     "x-agent" => assert_eq!(value, "team/worker"),
                     "user-agent" => assert!(value.starts_with(b"exeat/")),
-                    "content-length" | "content-type" | "x-kept" | "x-forwarded-proto" => {}
+                    "x-kept" | "x-forwarded-proto" => {}
+                    // Of what goes on by itself (docs/policy.md) these are sent here.
+                    "content-encoding" | "content-length" | "content-type" => {}
                     other => panic!("{other} goes on"),
                 }
             }
@@ -222,8 +83,8 @@ fn check(request: &Request, headers: &Headers, outcome: Outcome) {
 }
 
 /// One request under one gateway, its body in pieces that end at these places; what went on of it.
-fn play(hold: bool, request: &Request, cuts: &[usize], trailers: bool) -> Option<(Headers, Vec<u8>)> {
-    let mut world = World::new(hold, 64);
+fn play(kind: Kind, request: &Request, cuts: &[usize], trailers: bool) -> Option<(Headers, Vec<u8>)> {
+    let mut world = World::new(kind, 64);
     let (mut exchange, mut forwarded) = (world.start(), None);
     let (mut left, mut from, mut refused) = (Vec::new(), 0, false);
     let mut pieces = Vec::new();
@@ -316,7 +177,7 @@ fn step_of(headers: &Headers) -> Stream {
 
 /// However a request is cut, the same goes on.
 fn cuts(input: &mut Unstructured<'_>) -> Result<()> {
-    let hold = !input.ratio(1, 3)?;
+    let hold = if input.ratio(1, 3)? { Kind::LetsGo } else { Kind::Holds };
     let request = request(input, 0)?;
     let mut cuts = Vec::new();
     while cuts.len() < 6 && input.ratio(3, 4)? {
@@ -344,16 +205,21 @@ fn cuts(input: &mut Unstructured<'_>) -> Result<()> {
 struct Seen {
     exchange: Exchange,
     request: Option<Request>,
+    /// The size of the log that it waited for.
+    waits: Option<u64>,
     forwarded: Option<bool>,
 }
 
 impl Seen {
-    fn step(&mut self, step: Step, size: (u64, u64)) {
+    /// `size`: that of the log before and after the step, and what the collector has of it.
+    fn step(&mut self, step: Step, kind: Kind, size: (u64, u64, u64)) {
         match step {
             Step::Decided(decision) => match decision.verdict {
                 Verdict::Forward(headers) => {
                     assert_eq!(self.forwarded, None, "decided twice");
-                    assert!(size.1 > size.0, "let go before there was a record");
+                    assert!(size.1 > size.0 || self.waits.is_some(), "let go before there was a record");
+                    assert_eq!(self.waits.is_some(), kind == Kind::Waits);
+                    assert!(self.waits.is_none_or(|waits| waits <= size.2), "let go before its record was stored");
                     check(self.request.as_ref().expect("a head came"), &headers, decision.outcome);
                     self.forwarded = Some(true);
                 }
@@ -362,24 +228,28 @@ impl Seen {
             },
             Step::Pass => assert_eq!(self.forwarded, Some(true), "passed on what was not let go"),
             Step::NeedBody { .. } | Step::Abort => {}
-            Step::Wait(_) => panic!("nothing waits"),
+            Step::Wait(Wait::Acknowledged { size: waits }) => {
+                assert!(kind == Kind::Waits && self.waits.is_none_or(|known| known == waits) && waits <= size.1);
+                self.waits = Some(waits);
+            }
+            Step::Wait(other) => panic!("{other:?}"),
         }
     }
 }
 
 /// Whatever order a host calls in, with three requests at once: each is recorded as what it was.
 fn orders(input: &mut Unstructured<'_>) -> Result<()> {
-    let (hold, queue) = (!input.ratio(1, 3)?, if input.ratio(1, 4)? { 6 } else { 64 });
-    let mut world = World::new(hold, queue);
+    let kind = *input.choose(&[Kind::Holds, Kind::LetsGo, Kind::Waits])?;
+    let mut world = World::new(kind, if input.ratio(1, 4)? { 6 } else { 64 });
     let mut seen: Vec<Seen> =
-        (0..3).map(|_| Seen { exchange: world.start(), request: None, forwarded: None }).collect();
+        (0..3).map(|_| Seen { exchange: world.start(), request: None, waits: None, forwarded: None }).collect();
     let mut records: Vec<Value> = Vec::new();
     for nonce in 0..input.int_in_range(1..=16)? {
         let which = input.int_in_range(0..=2)?;
         let one: &mut Seen = &mut seen[which];
         let before = world.journal.size();
         let mut around: Surroundings<'_> = world.around();
-        let step = match input.int_in_range(0..=9)? {
+        let step = match input.int_in_range(0..=11)? {
             0..=3 => {
                 let (request, last) = (request(input, nonce)?, input.arbitrary()?);
                 let step = one.exchange.head(&mut around, request.head.clone(), last);
@@ -397,13 +267,18 @@ fn orders(input: &mut Unstructured<'_>) -> Result<()> {
                 one.exchange.end(&mut around, end());
                 continue;
             }
+            9 | 10 => one.exchange.resume(&mut around),
             _ => {
-                records.extend(world.records());
+                // Sometimes the collector is slow.
+                world.now = world.now.plus_millis(input.int_in_range(0..=3_000)?);
+                if input.arbitrary()? {
+                    records.extend(world.records());
+                }
                 continue;
             }
         };
         let after = world.journal.size();
-        one.step(step, (before, after));
+        one.step(step, kind, (before, after, world.journal.acknowledged_size()));
     }
     for one in &mut seen {
         one.exchange.end(&mut world.around(), end());
@@ -423,9 +298,12 @@ fn orders(input: &mut Unstructured<'_>) -> Result<()> {
         let decisions = of.get(&("decision", id)).map_or(&[][..], Vec::as_slice);
         let released = decisions.iter().filter(|record| record["released"] != "none").count();
         assert!(decisions.len() <= 1);
-        assert_eq!(released, usize::from(one.forwarded == Some(true)));
-        let completions = of.get(&("completion", id)).map_or(0, Vec::len);
-        assert_eq!(completions, released);
+        assert_eq!(released, usize::from(one.forwarded == Some(true) || one.waits.is_some()));
+        let completions = of.get(&("completion", id)).map_or(&[][..], Vec::as_slice);
+        assert_eq!(completions.len(), released);
+        // What waited, and did not go.
+        let gone = one.forwarded == Some(true);
+        assert!(gone || completions.iter().all(|record| record["forwarded_bytes"] == 0), "{completions:?}");
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use exeat_engine::request::RequestHead;
 use serde_json::{Value, json};
 use std::sync::{Arc, LazyLock};
 
-/// The time of everything.
+/// The time at which all begins.
 pub const NOW: Timestamp = Timestamp(1_800_000_000_123);
 
 /// The key that signs its log.
@@ -28,16 +28,28 @@ pub const THIRD_PARTY: (usize, usize) = (10, 64);
 
 static SIGNER: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::from_seed(Seed::new([7; 32])));
 
-/// The plugin configuration, which holds heads until the body came, or not.
-pub fn document(hold: bool) -> Value {
+/// What gateways do with a request before it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// They hold its head until the body came.
+    Holds,
+    /// They let the head go first (`hold: false`).
+    LetsGo,
+    /// They hold it until the collector has its record (`delivery: write-ahead`).
+    Waits,
+}
+
+/// The plugin configuration of such a gateway.
+pub fn document(kind: Kind) -> Value {
     use base64::Engine as _;
+    let (hold, delivery) = (kind != Kind::LetsGo, if kind == Kind::Waits { "write-ahead" } else { "async" });
     let public = base64::engine::general_purpose::STANDARD.encode(*SIGNER.pk);
     let mut document = json!({
         "role": "filter",
         "gateway": {
             "id": "egress-test", "environment": "test", "mode": "enforce", "key": {"env": "KEY"}, "hold": hold,
             "collector": {"cluster": "c", "path": "/v1/evidence", "timeout": "2s"},
-            "audit": {"delivery": "async", "queue": 64, "when_full": "deny"},
+            "audit": {"delivery": delivery, "queue": 64, "when_full": "deny"},
             "upstream": {"scheme": "https"}, "feedback": "full"
         },
         "policy": {
@@ -71,10 +83,12 @@ pub fn document(hold: bool) -> Value {
     document
 }
 
-static CONFIGURATIONS: LazyLock<[Arc<Configuration>; 2]> = LazyLock::new(|| {
-    [true, false].map(|hold| match Configuration::accept(document(hold).to_string().as_bytes()) {
-        Ok(configuration) => Arc::new(configuration),
-        Err(error) => panic!("{error}"),
+static CONFIGURATIONS: LazyLock<[Arc<Configuration>; 3]> = LazyLock::new(|| {
+    [Kind::Holds, Kind::LetsGo, Kind::Waits].map(|kind| {
+        match Configuration::accept(document(kind).to_string().as_bytes()) {
+            Ok(configuration) => Arc::new(configuration),
+            Err(error) => panic!("{error}"),
+        }
     })
 });
 
@@ -85,12 +99,19 @@ pub struct World {
     /// Its log.
     pub journal: Journal,
     requests: u8,
+    /// The time of the next step.
+    pub now: Timestamp,
 }
 
 impl World {
-    /// One that holds heads or not, and has room for so many records.
-    pub fn new(hold: bool, records: u64) -> Self {
-        let [holds, lets_go] = &*CONFIGURATIONS;
+    /// One of a kind, with room for so many records.
+    pub fn new(kind: Kind, records: u64) -> Self {
+        let [holds, lets_go, waits] = &*CONFIGURATIONS;
+        let configuration = match kind {
+            Kind::Holds => holds,
+            Kind::LetsGo => lets_go,
+            Kind::Waits => waits,
+        };
         let genesis = GenesisRecord {
             origin: Origin::new("egress-test", "b", "1").expect("an origin"),
             time: NOW,
@@ -102,10 +123,11 @@ impl World {
         };
         let capacity = Capacity { records, bytes: 1 << 20 };
         Self {
-            configuration: Arc::clone(if hold { holds } else { lets_go }),
+            configuration: Arc::clone(configuration),
             ledger: MemoryLedger::new(100),
             journal: Journal::new(&genesis, GatewayKey::from_seed(GATEWAY_SEED), capacity).expect("a journal"),
             requests: 0,
+            now: NOW,
         }
     }
 
@@ -119,13 +141,13 @@ impl World {
 
     /// What a step works with.
     pub fn around(&mut self) -> Surroundings<'_> {
-        Surroundings { now: NOW, ledger: &mut self.ledger, journal: &mut self.journal }
+        Surroundings { now: self.now, ledger: &mut self.ledger, journal: &mut self.journal }
     }
 
     /// All records since the last time, taken by the collector.
     pub fn records(&mut self) -> Vec<Value> {
         let mut records = Vec::new();
-        while let Some(batch) = self.journal.next_batch(NOW, 1000, 1 << 20, &[]) {
+        while let Some(batch) = self.journal.next_batch(self.now, 1000, 1 << 20, &[]) {
             let text = std::str::from_utf8(batch.bytes()).expect("a batch is text");
             let lines = text.lines().take_while(|line| !line.is_empty());
             records.extend(lines.map(|line| serde_json::from_str::<Value>(line).expect("a record is JSON")));
@@ -170,7 +192,7 @@ pub fn end() -> End {
 
 /// What a gateway sends to its collector over a few requests, acknowledged as it comes: with openings.
 pub fn batches() -> Vec<Vec<u8>> {
-    let mut world = World::new(true, 64);
+    let mut world = World::new(Kind::Holds, 64);
     let mut batches = Vec::new();
     for (n, path) in ["/v1/x", "/v1/y?q=1", "/v2/z"].iter().enumerate() {
         let head = RequestHead {
