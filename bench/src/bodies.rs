@@ -24,7 +24,7 @@ fn body(bytes: usize) -> Vec<u8> {
 pub(crate) fn arms() -> Result<Vec<Arm>, String> {
     let pointers = ["/model", "/customer/id", "/customer/email", "/messages/*/role"].map(Pointer::parse);
     let pointers = pointers.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
-    let fields = vec![("content-type".to_owned(), b"application/json".to_vec())];
+    let fields = vec![("content-type".into(), "application/json".into())];
     let mut arms = Vec::new();
     for (bytes, read, treat) in
         [(2 << 10, "2 KiB read", "2 KiB read and redacted"), (64 << 10, "64 KiB read", "64 KiB read and redacted")]

@@ -24,7 +24,7 @@ use exeat_engine::ledger::names::{Charge, Charged, Mark};
 use exeat_engine::ledger::{Ledger, NonceFingerprint, SessionName, Share, Spend, Unavailable};
 use exeat_engine::payload::{Content, Reading};
 use exeat_engine::policy::{Configuration, HeadVerdict, Mode, Payload, Subject, ValueMask, Verdict};
-use exeat_engine::request::RequestHead;
+use exeat_engine::request::{Field, RequestHead};
 use serde_json::json;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -77,23 +77,23 @@ pub(crate) fn public_key() -> Result<String, String> {
 
 /// The same to some host.
 pub(crate) fn signed_to(authority: &str, body: &[u8]) -> Result<(RequestHead, SignatureInput, Vec<u8>), String> {
-    let mut fields: Vec<(String, Vec<u8>)> = vec![
-        ("accept".into(), b"application/json".to_vec()),
-        ("user-agent".into(), b"agent-runtime/3.1".to_vec()),
-        ("x-request-id".into(), b"0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0".to_vec()),
-        ("agent-context".into(), context().to_field().map_err(|error| error.to_string())?.into_bytes()),
+    let mut fields: Vec<Field> = vec![
+        ("accept".into(), "application/json".into()),
+        ("user-agent".into(), "agent-runtime/3.1".into()),
+        ("x-request-id".into(), "0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0".into()),
+        ("agent-context".into(), context().to_field().map_err(|error| error.to_string())?.into()),
     ];
     if !body.is_empty() {
-        fields.push(("content-type".into(), b"application/json".to_vec()));
-        fields.push(("content-length".into(), body.len().to_string().into_bytes()));
-        fields.push(("content-digest".into(), content_digest(body).into_bytes()));
+        fields.push(("content-type".into(), "application/json".into()));
+        fields.push(("content-length".into(), body.len().to_string().into()));
+        fields.push(("content-digest".into(), content_digest(body).into()));
     }
     let method = if body.is_empty() { "GET" } else { "POST" };
     let mut head = RequestHead {
         method: method.into(),
-        scheme: Some(b"http".to_vec()),
-        authority: authority.into(),
-        path: Some(PATH.to_vec()),
+        scheme: Some("http".into()),
+        authority: authority.to_owned().into(),
+        path: Some(PATH.into()),
         fields,
     };
     let components = required_components(&head, !body.is_empty());
@@ -101,7 +101,7 @@ pub(crate) fn signed_to(authority: &str, body: &[u8]) -> Result<(RequestHead, Si
     input.expires = Some(NOW.seconds() as i64 + 60);
     let base = input.base(&head).map_err(|error| error.to_string())?;
     for (name, value) in input.lines(&*pair().sk.sign(&base, None)).map_err(|error| error.to_string())? {
-        head.fields.push((name.to_owned(), value.into_bytes()));
+        head.fields.push((name.into(), value.into()));
     }
     Ok((head, input, base))
 }

@@ -23,6 +23,7 @@ pub mod verify;
 pub mod view;
 
 use crate::collect::keyring::KeyringArgs;
+use crate::terminal::Out;
 use clap::Subcommand;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -89,7 +90,7 @@ pub fn run(args: AuditArgs) -> anyhow::Result<()> {
             let store = store::EvidenceStore::open(&args.store.db)?;
             let window = coverage::Window::new(args.from, args.to)?;
             let report = verify::verify(&store, &keys, &window, &args.expect)?;
-            let mut out = std::io::stdout().lock();
+            let mut out = Out::new();
             for finding in &report.findings {
                 writeln!(out, "{finding}")?;
             }

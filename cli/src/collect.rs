@@ -18,10 +18,12 @@ pub mod store;
 pub mod token;
 pub mod writer;
 
+use crate::files::write_whole;
+use crate::terminal::say;
 use anyhow::Context as _;
 use keyring::KeyringArgs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -102,9 +104,10 @@ pub fn run(args: CollectArgs) -> anyhow::Result<()> {
         let (writer, writing) = writer::start(store, metrics.clone(), retention)?;
         let forwarding = forward.map(|next| forward::start(next, &args.db, metrics.clone())).transpose()?;
         if let Some(file) = &args.ready_file {
-            announce(file, address).with_context(|| format!("cannot write {}", file.display()))?;
+            // In one step, so that whoever waits for it never reads half of it.
+            write_whole(file, format!("{address}\n").as_bytes())?;
         }
-        eprintln!("exeat collect: listening on {address}, storing in {}", args.db.display());
+        say!("exeat collect: listening on {address}, storing in {}", args.db.display());
         let router = server::router(keys, writer.clone(), metrics, token);
         let clock = tokio::spawn({
             let writer = writer.clone();
@@ -124,15 +127,7 @@ pub fn run(args: CollectArgs) -> anyhow::Result<()> {
         if let Some(forwarding) = forwarding {
             tokio::task::spawn_blocking(move || forwarding.stop()).await?;
         }
-        eprintln!("exeat collect: stopped");
+        say!("exeat collect: stopped");
         Ok(())
     })
-}
-
-/// Writes the ready file in one step, so that whoever waits for it never reads half of it.
-fn announce(file: &Path, address: SocketAddr) -> std::io::Result<()> {
-    let mut partial = file.as_os_str().to_owned();
-    partial.push(".partial");
-    std::fs::write(&partial, format!("{address}\n"))?;
-    std::fs::rename(&partial, file)
 }

@@ -3,6 +3,8 @@
 //! A private key is the base64 of its 32-byte seed, alone on a line, or a private JWK (RFC 8037) that says its id; in a file,
 //! in an environment variable or on standard input.
 
+use crate::files::{is_open, write_new};
+use crate::terminal::{print, say};
 use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
 use clap::{Args, Subcommand};
@@ -10,9 +12,9 @@ use ed25519_compact::{KeyPair, Seed};
 use exeat_engine::context::keyring::{PublicKey, decode_base64};
 use serde::Deserialize;
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::PathBuf;
 use std::str::FromStr;
 use zeroize::Zeroizing;
 
@@ -43,7 +45,7 @@ struct NewArgs {
     #[arg(long, value_name = "FILE")]
     public: Option<PathBuf>,
     /// Write the private key as a JWK that says this id, so that `exeat signer` can change from key to key.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = keyid)]
     keyid: Option<String>,
 }
 
@@ -58,6 +60,14 @@ struct PublicArgs {
     /// Print a JWK (RFC 8037) instead of base64.
     #[arg(long)]
     jwk: bool,
+}
+
+/// An id that can stand in a signature.
+pub(crate) fn keyid(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=256 if text.bytes().all(|b| matches!(b, b' '..=b'~')) => Ok(text.to_owned()),
+        _ => Err("it must be 1 to 256 characters of printable ASCII".to_owned()),
+    }
 }
 
 /// Runs `exeat key`.
@@ -75,26 +85,29 @@ fn new(args: &NewArgs) -> anyhow::Result<()> {
         Some(keyid) => key.to_jwk(keyid),
         None => Zeroizing::new(key.to_base64()),
     };
-    match &args.out {
-        Some(path) => write_new(path, &private, true)?,
-        None => println!("{}", *private),
-    }
+    // Both or none: a private key that nobody was told of would lie there for good.
     if let Some(path) = &args.public {
         write_new(path, &public, false)?;
     }
+    let written = match &args.out {
+        Some(path) => write_new(path, &private, true),
+        None => print(&format!("{}\n", *private)).map_err(anyhow::Error::from),
+    };
+    if let (Err(_), Some(path)) = (&written, &args.public) {
+        let _ = std::fs::remove_file(path);
+    }
+    written?;
     match &args.out {
         Some(path) => {
-            println!("{public}");
-            eprintln!("The private key is in {}. Keep it where no agent can read it.", path.display());
+            print(&format!("{public}\n"))?;
+            say!("The private key is in {}. Keep it where no agent can read it.", path.display());
         }
-        None => eprintln!("The line on standard output is the private key; its public half is {public}"),
+        None => say!("The line on standard output is the private key; its public half is {public}"),
     }
-    eprintln!("A signer's public key goes into the policy:");
+    say!("A signer's public key goes into the policy:");
     let keyid = args.keyid.as_deref().unwrap_or("<keyid>");
-    eprintln!("  signers: [{{id: <signer>, keys: [{{id: {keyid}, public: \"{public}\"}}], ...}}]");
-    eprintln!(
-        "A gateway's private key goes into the variable that gateway.yaml names: key: {{env: EXEAT_GATEWAY_KEY}}"
-    );
+    say!("  signers: [{{id: <signer>, keys: [{{id: {keyid}, public: \"{public}\"}}], ...}}]");
+    say!("A gateway's private key goes into the variable that gateway.yaml names: key: {{env: EXEAT_GATEWAY_KEY}}");
     Ok(())
 }
 
@@ -108,26 +121,11 @@ fn public(args: PublicArgs) -> anyhow::Result<()> {
     let public = key.public();
     if args.jwk {
         let x = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(public.as_bytes());
-        println!("{}", serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": x}));
+        print(&format!("{}\n", serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": x})))?;
     } else {
-        println!("{}", public.to_base64());
+        print(&format!("{}\n", public.to_base64()))?;
     }
     Ok(())
-}
-
-/// Writes a file that does not exist yet. A private one is never readable by others, not even for a moment.
-fn write_new(path: &Path, line: &str, private: bool) -> anyhow::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, if private { 0o600 } else { 0o644 });
-    let mut file = options.open(path).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => {
-            anyhow::anyhow!("{} exists and is not overwritten: choose another name, or move it away", path.display())
-        }
-        _ => anyhow::Error::new(error).context(format!("cannot make {}", path.display())),
-    })?;
-    writeln!(file, "{line}").with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// An Ed25519 private key. `Debug` does not show it.
@@ -258,12 +256,26 @@ impl KeySource {
     pub fn load(&self) -> anyhow::Result<PrivateKey> {
         match self {
             Self::File(path) => {
-                let text = std::fs::read_to_string(path).map(Zeroizing::new).with_context(|| {
+                let mut text = Zeroizing::new(String::new());
+                let file = File::open(path).and_then(|file| {
+                    (&file).take(MAX_TEXT).read_to_string(&mut text)?;
+                    Ok(file)
+                });
+                let file = file.with_context(|| {
                     format!("cannot read the private key {} (`exeat key new --out FILE` makes one)", path.display())
                 })?;
-                PrivateKey::parse(&text).with_context(|| {
+                let key = PrivateKey::parse(&text).with_context(|| {
                     format!("{} holds no private key (`exeat key new --out FILE` makes one)", path.display())
-                })
+                })?;
+                if is_open(&file) {
+                    // Both halves are 32 bytes in base64: nothing else tells them apart.
+                    say!(
+                        "warning: everybody may read {}. If it is the public half, name the private one; if it is the private \
+                         one, chmod 600 it and make a new key",
+                        path.display()
+                    );
+                }
+                Ok(key)
             }
             Self::Env(name) => {
                 let text = std::env::var(name).map(Zeroizing::new).with_context(|| {

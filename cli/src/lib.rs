@@ -1,9 +1,12 @@
 //! The command line of Exeat, one module a command. `main` only parses and dispatches.
 #![forbid(unsafe_code)]
+// They panic when nobody takes what is printed; `terminal` does not.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod audit;
 pub mod collect;
 pub mod drain;
+mod files;
 pub mod key;
 mod local;
 mod members;
@@ -15,3 +18,4 @@ pub mod render;
 pub mod run;
 pub mod sign;
 pub mod signer;
+pub mod terminal;

@@ -2,15 +2,22 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
+use exeat_cli::terminal;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// Egress control for AI agents: keys, signing, policy, evidence, rendering.
 #[derive(Debug, Parser)]
-#[command(name = "exeat", version, max_term_width = 110)]
+#[command(name = "exeat", version, max_term_width = 110, after_help = STATUS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+/// docs/operations.md says the same at more length.
+const STATUS: &str = "\
+Status: 0 done, and nothing is wrong; 1 something is wrong, or could not be done, as the last line on standard error says; 2 the
+command line cannot be read; 141 whoever read standard output went away. `exeat run` ends as its program did.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -62,10 +69,13 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
     };
-    match result {
+    // What was printed last may still wait to be written.
+    match result.and_then(|()| Ok(terminal::Out::new().flush()?)) {
         Ok(()) => ExitCode::SUCCESS,
+        // Nobody is there to be told.
+        Err(error) if terminal::reader_gone(&error) => ExitCode::from(terminal::READER_GONE),
         Err(error) => {
-            eprintln!("exeat: {error:#}");
+            terminal::line(format_args!("exeat: {error:#}"));
             ExitCode::FAILURE
         }
     }

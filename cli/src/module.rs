@@ -1,5 +1,6 @@
 //! `exeat module`: which module a file holds, whether it is as it was built, and the names of functions in its traps.
 
+use crate::terminal::Out;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use exeat_stamp::{Stamp, read};
@@ -73,7 +74,7 @@ fn read_whole(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 fn print(stamp: &Stamp, bytes: usize, json: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = Out::new();
     if json {
         let report = Report {
             version: &stamp.version,
@@ -111,7 +112,7 @@ const NUMBERED: &str = "unknown(function index:";
 fn put_names(stamp: &Stamp, path: &Path) -> anyhow::Result<()> {
     let text = String::from_utf8(read_whole(path)?).with_context(|| format!("{}: not text", path.display()))?;
     let names = names_of(&text, &stamp.actual).with_context(|| format!("{}", path.display()))?;
-    let mut out = std::io::stdout().lock();
+    let mut out = Out::new();
     for line in std::io::stdin().lock().split(b'\n') {
         let line = line?;
         writeln!(out, "{}", with_names(&String::from_utf8_lossy(&line), &names))?;

@@ -10,9 +10,12 @@ pub mod push;
 pub mod refusal;
 pub mod report;
 pub mod sbom;
+pub mod session;
 pub mod target;
+pub mod token;
 
 use crate::collect::listen::certificates;
+use crate::terminal::Out;
 use about::About;
 use anyhow::Context as _;
 use clap::Args;
@@ -80,11 +83,11 @@ pub fn run(args: PackageArgs) -> anyhow::Result<()> {
     let mut report = Report::new(&module, &about, &package, target.as_ref());
     if let Some(target) = target {
         let authorities = args.registry_ca.as_deref().map(certificates).transpose()?.unwrap_or_default();
-        let credentials = args.credentials.find(target.registry())?;
+        let credentials = args.credentials.find(&target)?;
         report.pushed = Some(push::push(package, target, credentials, authorities)?);
     }
     let text = if args.json { format!("{}\n", serde_json::to_string_pretty(&report)?) } else { report.to_string() };
-    std::io::stdout().lock().write_all(text.as_bytes()).context("cannot print what was made")
+    Out::new().write_all(text.as_bytes()).context("cannot print what was made")
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ mod suffix;
 mod test;
 pub mod yaml;
 
+use crate::files::write_whole;
+use crate::terminal::{Out, print, say};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use exeat_engine::facts::Timestamp;
@@ -71,13 +73,13 @@ enum PolicyCommand {
         /// Where to write it: gateway.yaml and the folder policy. Must be empty or absent.
         folder: PathBuf,
         /// Teams.
-        #[arg(long, default_value_t = generate::Shape::FORTY_TEAMS.teams)]
+        #[arg(long, default_value_t = generate::Shape::FORTY_TEAMS.teams, value_parser = amount())]
         teams: usize,
         /// Agents, over all teams.
-        #[arg(long, default_value_t = generate::Shape::FORTY_TEAMS.agents)]
+        #[arg(long, default_value_t = generate::Shape::FORTY_TEAMS.agents, value_parser = amount())]
         agents: usize,
         /// Rules, over all agents.
-        #[arg(long, default_value_t = generate::Shape::FORTY_TEAMS.rules)]
+        #[arg(long, default_value_t = generate::Shape::FORTY_TEAMS.rules, value_parser = amount())]
         rules: usize,
         /// Another seed, another policy of that size.
         #[arg(long, default_value_t = generate::Shape::FORTY_TEAMS.seed)]
@@ -95,7 +97,7 @@ pub fn run(args: PolicyArgs) -> anyhow::Result<()> {
             compile(&folder, &gateway, env.as_deref(), output.as_deref())
         }
         PolicyCommand::Schema { kind } => {
-            std::io::stdout().lock().write_all(schema(kind)?.as_bytes()).context("cannot print the schema")
+            Out::new().write_all(schema(kind)?.as_bytes()).context("cannot print the schema")
         }
         PolicyCommand::Generate { folder, teams, agents, rules, seed } => {
             generate::generate(generate::Shape { teams, agents, rules, seed }).write(&folder)
@@ -110,14 +112,14 @@ fn check(folder: &Path, gateway: Option<&Path>, env: Option<&str>) -> anyhow::Re
     })?;
     for loaded in all {
         let (policy, environment) = (loaded.configuration.policy(), loaded.environment.as_deref());
-        println!(
-            "ok{}: {} destinations, {} agents, {} rules, digest {}",
+        print(&format!(
+            "ok{}: {} destinations, {} agents, {} rules, digest {}\n",
             environment.map(|name| format!(", {name}")).unwrap_or_default(),
             policy.destinations(),
             policy.agents(),
             policy.rules(),
             policy.digest()
-        );
+        ))?;
     }
     Ok(())
 }
@@ -125,13 +127,13 @@ fn check(folder: &Path, gateway: Option<&Path>, env: Option<&str>) -> anyhow::Re
 fn compile(folder: &Path, gateway: &Path, env: Option<&str>, output: Option<&Path>) -> anyhow::Result<()> {
     let loaded = load_or_explain(folder, Some(gateway), env)?;
     if !loaded.left_out.is_empty() {
-        eprintln!("left out, since no decision needs it: {}", loaded.left_out);
+        say!("left out, since no decision needs it: {}", loaded.left_out);
     }
     let mut text = serde_json::to_string_pretty(&loaded.document)?;
     text.push('\n');
     match output {
         Some(path) => write_whole(path, text.as_bytes()),
-        None => std::io::stdout().lock().write_all(text.as_bytes()).context("cannot print the document"),
+        None => Out::new().write_all(text.as_bytes()).context("cannot print the document"),
     }
 }
 
@@ -153,13 +155,13 @@ fn explain(loaded: Result<Vec<load::Loaded>, Vec<diagnostic::Diagnostic>>) -> an
             warnings.sort_by(|a, b| (&a.location, &a.message).cmp(&(&b.location, &b.message)));
             warnings.dedup();
             for warning in warnings {
-                eprintln!("warning: {warning}");
+                say!("warning: {warning}");
             }
             Ok(loaded)
         }
         Err(errors) => {
             for error in &errors {
-                eprintln!("{error}");
+                say!("{error}");
             }
             match errors.len() {
                 1 => bail!("the policy has an error"),
@@ -167,6 +169,11 @@ fn explain(loaded: Result<Vec<load::Loaded>, Vec<diagnostic::Diagnostic>>) -> an
             }
         }
     }
+}
+
+/// Each team has an agent at least, and each agent a rule. More than a million of anything is a slip of the keyboard.
+fn amount() -> clap::builder::RangedU64ValueParser<usize> {
+    clap::builder::RangedU64ValueParser::new().range(1..=1_000_000)
 }
 
 fn kind(word: &str) -> Result<SchemaKind, String> {
@@ -180,19 +187,6 @@ fn kind(word: &str) -> Result<SchemaKind, String> {
 /// None that can happen: a schema is JSON.
 pub fn schema(kind: SchemaKind) -> anyhow::Result<String> {
     Ok(format!("{}\n", serde_json::to_string_pretty(&kind.schema())?))
-}
-
-/// Writes a file as a whole or not at all: a gateway that watches it never reads half of it.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let mut name = path.file_name().with_context(|| format!("{} is not a file name", path.display()))?.to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(name);
-    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
-    if written.is_err() {
-        // The reason that matters is the first one.
-        let _ = std::fs::remove_file(&part);
-    }
-    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn now() -> Timestamp {

@@ -1,6 +1,7 @@
 //! `exeat run`: a program as an agent, in a session of its own.
 
 use crate::members::MemberArgs;
+use crate::terminal::say;
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use exeat_signer::client::{ControlClient, OpenSession};
@@ -87,7 +88,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<u8> {
         let session = control.open(&request).await?;
         let result = run_in(&session, &args.program, account.as_ref(), &control, &mut signals).await;
         if let Err(error) = control.close(&session.id).await {
-            eprintln!("exeat run: the session was not closed: {error}");
+            say!("exeat run: the session was not closed: {error}");
         }
         result.map(code)
     })
@@ -111,7 +112,7 @@ async fn run_in(
             _ = extending.tick(), if may_extend => {
                 if let Err(error) = control.extend(&session.id, session.expires_in).await {
                     may_extend = false;
-                    eprintln!("exeat run: the session {} cannot be extended and will end: {error}", session.session);
+                    say!("exeat run: the session {} cannot be extended and will end: {error}", session.session);
                 }
             }
         }
@@ -141,7 +142,7 @@ fn start(session: &OpenSession, program: &[OsString], account: Option<&Account>)
             // sudo and the like must not lead back.
             rustix::thread::set_no_new_privs(true).context("cannot give up new privileges")?;
         }
-        None => eprintln!(
+        None => say!(
             "exeat run: the program runs as user {}, who may open sessions: it could reach the signer's control socket and \
              choose its own facts. --as USER separates them (needs root).",
             own_uid()

@@ -7,6 +7,7 @@ pub use request::{SignOptions, SignedRequest, UnsignedRequest, sign_request};
 
 use crate::key::KeySource;
 use crate::members::MemberArgs;
+use crate::terminal::print;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
@@ -56,7 +57,7 @@ struct Options {
     #[arg(long, value_name = "FILE|env:NAME", help_heading = "Signature")]
     key: KeySource,
     /// Id under which the policy knows the key.
-    #[arg(long, help_heading = "Signature")]
+    #[arg(long, help_heading = "Signature", value_parser = crate::key::keyid)]
     keyid: String,
     /// Time of signing: seconds since the Unix epoch, or +SECONDS or -SECONDS from now.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = "Signature")]
@@ -65,7 +66,7 @@ struct Options {
     #[arg(long, value_name = "SECONDS", help_heading = "Signature")]
     expires_in: Option<i64>,
     /// Nonce; random unless given.
-    #[arg(long, help_heading = "Signature")]
+    #[arg(long, help_heading = "Signature", value_parser = nonce)]
     nonce: Option<String>,
 
     #[command(flatten)]
@@ -122,12 +123,12 @@ pub fn run(args: SignArgs) -> anyhow::Result<()> {
         _ => args.url,
     };
     match args.format {
-        Format::Text => print!("{}", output::text(&request, &signed)),
-        Format::Json => println!("{:#}", output::json(&request, &signed, &url)),
+        Format::Text => print(&output::text(&request, &signed))?,
+        Format::Json => print(&format!("{:#}\n", output::json(&request, &signed, &url)))?,
         Format::Curl if request.path.is_none() => {
             bail!("curl makes its CONNECT itself: use --format text with its --proxy-header")
         }
-        Format::Curl => print!("{}", output::curl(&request, &signed, &url, body.as_ref())),
+        Format::Curl => print(&output::curl(&request, &signed, &url, body.as_ref()))?,
     }
     Ok(())
 }
@@ -149,16 +150,37 @@ fn unsigned(args: &Options) -> anyhow::Result<(UnsignedRequest, Option<CurlBody>
         request.scheme = gateway.scheme;
     }
     for header in &args.headers {
-        let (name, value) = header
-            .split_once(':')
-            .with_context(|| format!("--header {header:?} has no colon; write it as 'Name: value'"))?;
-        request = request.field(name.trim(), value.trim());
+        let (name, value) = field(header)?;
+        request = request.field(name, value);
     }
     if let Some(content_type) = &args.content_type {
         request = request.field("content-type", content_type);
     }
     request.body = bytes;
     Ok((request, body))
+}
+
+/// A header as it is written. One with a line end would be two on the wire; another host than the URL's is not what is signed.
+pub(crate) fn field(header: &str) -> anyhow::Result<(&str, &str)> {
+    let (name, value) = header
+        .split_once(':')
+        .with_context(|| format!("--header {header:?} has no colon; write it as 'Name: value'"))?;
+    let (name, value) = (name.trim(), value.trim());
+    if value.contains(['\r', '\n', '\0']) {
+        bail!("--header {header:?} has a line end or a NUL in its value; leave it out");
+    }
+    if name.eq_ignore_ascii_case("host") {
+        bail!("--header {header:?}: what is signed is the host of the URL; write it there, and --via for the gateway");
+    }
+    Ok((name, value))
+}
+
+/// What a gateway takes for a nonce.
+fn nonce(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=128 => Ok(text.to_owned()),
+        bytes => Err(format!("it has {bytes} bytes; write 1 to 128, or leave it out for a random one")),
+    }
 }
 
 fn context_fields(args: ContextArgs) -> anyhow::Result<ContextFields> {

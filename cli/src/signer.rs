@@ -6,11 +6,10 @@
 mod key;
 mod options;
 
-use anyhow::Context as _;
+use crate::files::write_whole;
 use exeat_signer::daemon::{self, ProxyArgs, harden_keeper, log};
 use key::KeyOptions;
 use options::Options;
-use std::path::Path;
 
 /// Arguments of `exeat signer`.
 #[derive(Debug, clap::Args)]
@@ -51,7 +50,8 @@ pub fn run(args: SignerArgs) -> anyhow::Result<()> {
     let ready_file = args.options.ready_file.clone();
     let control = settings.control.clone();
     daemon::run(settings, key, args.key.reload(), move || match ready_file {
-        Some(file) => announce(&file, &control).with_context(|| format!("cannot write {}", file.display())),
+        // In one step, so that whoever waits for it never reads half of it.
+        Some(file) => write_whole(&file, format!("{}\n", control.display()).as_bytes()),
         None => Ok(()),
     })
 }
@@ -59,12 +59,4 @@ pub fn run(args: SignerArgs) -> anyhow::Result<()> {
 /// Runs the proxy process of a signer.
 pub fn run_proxy(args: &SignerProxyArgs) -> anyhow::Result<()> {
     daemon::child::run(&args.args)
-}
-
-/// Writes the ready file in one step, so that whoever waits for it never reads half of it.
-fn announce(file: &Path, control: &Path) -> std::io::Result<()> {
-    let mut partial = file.as_os_str().to_owned();
-    partial.push(".partial");
-    std::fs::write(&partial, format!("{}\n", control.display()))?;
-    std::fs::rename(&partial, file)
 }

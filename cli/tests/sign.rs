@@ -37,7 +37,8 @@ fn check(pairs: Vec<(String, Vec<u8>)>, body: &[u8]) -> Result<VerifiedContext, 
     let mut keys = KeyRing::default();
     let public = PrivateKey::parse(TEST_SEED).unwrap().public().clone();
     keys.insert("signer-1", SignerKey { signer: 0, public, not_before: None, not_after: None });
-    let head = RequestHead::from_pairs(pairs).map_err(|error| error.to_string())?;
+    let head = RequestHead::from_pairs(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        .map_err(|error| error.to_string())?;
     let expect = Expectations {
         keys: &keys,
         gateway: "egress-eu-1",

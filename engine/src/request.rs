@@ -1,7 +1,12 @@
 //! The head of a request as the host handed it over: pseudo-headers apart from fields, duplicates found, names in
 //! lower case. Values stay bytes; nobody may assume UTF-8.
 
+pub use bytes::Bytes;
+pub use bytestring::ByteString;
 use std::fmt;
+
+/// A header field, or a pseudo-header: parts of the one piece of memory that the host handed over, or text that is there anyway.
+pub type Field = (ByteString, Bytes);
 
 /// The head of a request.
 ///
@@ -9,15 +14,15 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead {
     /// `:method`.
-    pub method: Vec<u8>,
+    pub method: Bytes,
     /// `:scheme`, as the client or the host set it. Never trusted for the destination.
-    pub scheme: Option<Vec<u8>>,
+    pub scheme: Option<Bytes>,
     /// `:authority`.
-    pub authority: Vec<u8>,
+    pub authority: Bytes,
     /// `:path`, with the query; absent for CONNECT.
-    pub path: Option<Vec<u8>>,
+    pub path: Option<Bytes>,
     /// All other fields, in order.
-    pub fields: Vec<(String, Vec<u8>)>,
+    pub fields: Vec<Field>,
 }
 
 /// Why a header map is not the head of a request.
@@ -51,14 +56,14 @@ impl std::error::Error for MalformedHead {}
 
 impl RequestHead {
     /// Splits a header map. Pseudo-headers may stand anywhere in it, each once.
-    pub fn from_pairs(pairs: Vec<(String, Vec<u8>)>) -> Result<Self, MalformedHead> {
+    pub fn from_pairs(pairs: Vec<Field>) -> Result<Self, MalformedHead> {
         if pairs.is_empty() {
             return Err(MalformedHead::Empty);
         }
         let (mut method, mut scheme, mut authority, mut path) = (None, None, None, None);
         let mut fields = Vec::with_capacity(pairs.len());
         for (name, value) in pairs {
-            let (slot, label) = match name.as_str() {
+            let (slot, label) = match &*name {
                 ":method" => (&mut method, ":method"),
                 ":scheme" => (&mut scheme, ":scheme"),
                 ":authority" => (&mut authority, ":authority"),
@@ -88,7 +93,7 @@ impl RequestHead {
 
     /// All values of a field, in order. `name` is lower case.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
-        self.fields.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_slice())
+        self.fields.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_ref())
     }
 
     /// The value of a field that occurs exactly once; `None` when it is absent or occurs more often.
@@ -110,8 +115,8 @@ impl RequestHead {
 mod tests {
     use super::*;
 
-    fn pairs(list: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
-        list.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect()
+    fn pairs(list: &[(&str, &str)]) -> Vec<Field> {
+        list.iter().map(|(n, v)| ((*n).into(), (*v).to_owned().into())).collect()
     }
 
     const GOOD: [(&str, &str); 3] = [(":method", "GET"), (":authority", "a.example"), (":path", "/")];
@@ -122,7 +127,7 @@ mod tests {
         list.push(("accept", "*/*"));
         list.push(("accept", "text/plain"));
         let head = RequestHead::from_pairs(pairs(&list)).unwrap();
-        assert_eq!(head.method, b"GET");
+        assert_eq!(head.method, "GET");
         assert_eq!(head.values("accept").count(), 2);
         assert_eq!(head.single("accept"), None);
     }

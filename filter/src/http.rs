@@ -8,13 +8,13 @@ use crate::elsewhere::{self, Standing};
 use crate::guard::DECISION;
 use crate::nonces::SharedLedger;
 use crate::vm::{self, Plugin};
-use crate::{host, wasi};
+use crate::{headers, host, wasi};
 use exeat_engine::decision::Reason;
 use exeat_engine::decision::answer::{Answer, answer};
 use exeat_engine::evidence::record::{Ending, GuardVerdict};
 use exeat_engine::exchange::{Clearance, End, Exchange, Step, Surroundings, Verdict, Wait};
 use exeat_engine::facts::{Facts, Timestamp};
-use exeat_engine::request::RequestHead;
+use exeat_engine::request::{Field, RequestHead};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, LogLevel, MapType};
@@ -193,8 +193,7 @@ impl Http {
     fn begin(&mut self, end: bool) -> Result<Step, Reason> {
         let now = host::now().ok_or(Reason::InternalError)?;
         let random = wasi::random().ok_or(Reason::InternalError)?;
-        let pairs = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
-        let head = RequestHead::from_pairs(pairs);
+        let head = RequestHead::from_pairs(headers::all(MapType::HttpRequestHeaders));
         let peer = host::text_property(&["connection", "uri_san_peer_certificate"])
             .filter(|_| host::property(&["connection", "mtls"]).is_some_and(|value| value == [1]));
         let source = host::text_property(&["source", "address"]);
@@ -380,7 +379,7 @@ impl Http {
 /// the body that takes the place of the one received, where there is one.
 fn release(
     decision: &str,
-    map: Vec<(String, Vec<u8>)>,
+    map: Vec<Field>,
     body: Option<Vec<u8>>,
     clearance: Option<Box<Clearance>>,
 ) -> Result<Standing, String> {
@@ -412,7 +411,7 @@ fn release(
         if let Some(body) = &body {
             host::replace_request_body(body)?;
         }
-        let map: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        let map: Vec<_> = map.iter().map(|(name, value)| (&**name, value.as_ref())).collect();
         hostcalls::set_map_bytes(MapType::HttpRequestHeaders, map)
             .map_err(|status| format!("the headers cannot be set: {status:?}"))
     };
@@ -428,10 +427,10 @@ pub(crate) fn send(answer: &Answer) {
 }
 
 /// Removes what only the gateway may say. The fields that there were.
-fn remove_own_fields(map: MapType) -> Vec<(String, Vec<u8>)> {
-    let fields = hostcalls::get_map_bytes(map).unwrap_or_default();
+fn remove_own_fields(map: MapType) -> Vec<Field> {
+    let fields = headers::all(map);
     let unseen: &[&str] = if fields.is_empty() { &SENT_FIELDS } else { &[] };
-    let named = fields.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with(OWN_FIELDS));
+    let named = fields.iter().map(|(name, _)| &**name).filter(|name| name.starts_with(OWN_FIELDS));
     for name in named.chain(unseen.iter().copied()) {
         let _ = hostcalls::remove_map_value(map, name);
     }

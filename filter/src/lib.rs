@@ -22,6 +22,7 @@
 //! - [`together`]: several shared values changed at once
 //! - [`newest`]: configurations that Envoy brings to other VMs
 //! - [`host`]: host calls that never panic
+//! - [`headers`]: header maps, as the host hands them over
 //! - [`verify`]: signatures that the host verifies
 //! - [`wasi`]: randomness and environment variables
 
@@ -29,6 +30,7 @@ mod budgets;
 mod delivery;
 mod elsewhere;
 mod guard;
+mod headers;
 mod host;
 mod http;
 mod left;

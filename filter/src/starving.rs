@@ -5,7 +5,7 @@
 //! Slow agents are none of these: the host says how many bytes have come to it, and hands over what has come at once.
 
 use crate::http::Http;
-use crate::{host, vm};
+use crate::{headers, host, vm};
 use exeat_engine::facts::Timestamp;
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{LogLevel, MapType};
@@ -79,7 +79,7 @@ pub(crate) fn refuse_starved(now: Timestamp) {
 
 /// Bytes of the head as the host counts them.
 fn head_size() -> Option<u64> {
-    let fields = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
+    let fields = headers::all(MapType::HttpRequestHeaders);
     let head: usize = fields.iter().map(|(name, value)| name.len().saturating_add(value.len())).sum();
     (!fields.is_empty()).then_some(head as u64)
 }

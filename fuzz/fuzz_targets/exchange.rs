@@ -6,7 +6,7 @@ use exeat_engine::destination::Authority;
 use exeat_engine::evidence::record::Outcome;
 use exeat_engine::exchange::{Exchange, Step, Surroundings, Verdict, Wait};
 use exeat_engine::policy::headers::is_reserved;
-use exeat_engine::request::RequestHead;
+use exeat_engine::request::{Field, RequestHead};
 use exeat_fuzz::request::{Headers, Request, request};
 use exeat_fuzz::world::{Kind, THIRD_PARTY, WORKER_BODY, World, end};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
@@ -23,21 +23,21 @@ fuzz_target!(|data: &[u8]| {
 fn check(request: &Request, headers: &Headers, outcome: Outcome) {
     let head = request.head.as_ref().expect("what has no head goes nowhere");
     let one = |name: &str| {
-        let mut values = headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_slice());
+        let mut values = headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_ref());
         let first = values.next();
         assert!(values.next().is_none(), "{name} twice");
         first
     };
-    assert_eq!(one(":method"), Some(head.method.as_slice()));
+    assert_eq!(one(":method"), Some(head.method.as_ref()));
     assert_eq!(one(":path"), head.path.as_deref());
-    assert!(head.method != b"CONNECT" || head.path.as_ref().is_none_or(Vec::is_empty), "a tunnel with a path");
+    assert!(head.method != "CONNECT" || head.path.as_ref().is_none_or(|path| path.is_empty()), "a tunnel with a path");
     let authority = Authority::parse(one(":authority").expect("an authority")).expect("one that can be read");
     let sent = Authority::parse(&head.authority).expect("one that could be read");
     assert_eq!(authority.host, sent.host);
     let (signed, _) = request.signed.as_ref().expect("nobody signed it");
     // An empty path is signed as `/` (RFC 9421 section 2.2.6), that of a CONNECT as none.
     let path = |head: &RequestHead| match head.path.as_deref() {
-        Some(b"") => (head.method != b"CONNECT").then(|| b"/".to_vec()),
+        Some(b"") => (head.method != "CONNECT").then(|| b"/".to_vec()),
         path => path.map(<[u8]>::to_vec),
     };
     assert_eq!((&head.method, path(head)), (&signed.method, path(signed)));
@@ -47,7 +47,7 @@ fn check(request: &Request, headers: &Headers, outcome: Outcome) {
         assert!(!name.bytes().any(|byte| byte.is_ascii_uppercase() || byte <= b' '), "{name:?}");
         assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)), "{name}: {value:?}");
         // An upgrade goes on as one.
-        let upgrade = ["connection", "upgrade"].contains(&name.as_str()) && request.agent == "team/tunnel";
+        let upgrade = ["connection", "upgrade"].contains(&&**name) && request.agent == "team/tunnel";
         // The gateway's own.
         let own = name == "x-forwarded-proto" && one(name) == Some(b"https");
         assert!(name.starts_with(':') || own || upgrade || !is_reserved(name), "{name} goes on");
@@ -57,7 +57,7 @@ fn check(request: &Request, headers: &Headers, outcome: Outcome) {
         return;
     }
     let (host, path) = (authority.host.to_string(), String::from_utf8_lossy(head.path.as_deref().unwrap_or_default()));
-    let (method, crm) = (head.method.as_slice(), host.ends_with(".crm.example"));
+    let (method, crm) = (head.method.as_ref(), host.ends_with(".crm.example"));
     let read = crm && path.starts_with("/v1/") && authority.port.is_none_or(|port| port == 443);
     match request.agent {
         "team/worker" => {
@@ -65,8 +65,8 @@ fn check(request: &Request, headers: &Headers, outcome: Outcome) {
             assert!(!path.to_ascii_lowercase().contains("admin"));
             assert!(!request.third_party || path.len() <= THIRD_PARTY.1);
             for (name, value) in headers.iter().filter(|(name, _)| !name.starts_with(':')) {
-                match name.as_str() {
-                    "x-agent" => assert_eq!(value, b"team/worker"),
+                match &**name {
+                    "x-agent" => assert_eq!(value, "team/worker"),
                     "user-agent" => assert!(value.starts_with(b"exeat/")),
                     "x-kept" | "x-forwarded-proto" => {}
                     // Of what goes on by itself (docs/policy.md) these are sent here.
@@ -171,7 +171,7 @@ enum Stream {
 }
 
 fn step_of(headers: &Headers) -> Stream {
-    let stream = |(name, value): &(String, Vec<u8>)| name == "upgrade" || (name == ":method" && value == b"CONNECT");
+    let stream = |(name, value): &Field| name == "upgrade" || (name == ":method" && value == "CONNECT");
     if headers.iter().any(stream) { Stream::Yes } else { Stream::No }
 }
 

@@ -14,8 +14,14 @@ fuzz_target!(|input: &[u8]| {
     let Ok(component) = std::str::from_utf8(&component) else { return };
     let Ok(component) = Component::parse(component) else { return };
     assert_eq!(Component::parse(component.as_str()).expect("canonical text"), component);
-    let fields = parts.enumerate().map(|(at, value)| (["x", "priority"][at % 2].to_owned(), value)).collect();
-    let head = RequestHead { method, scheme: Some(scheme), authority, path: Some(path), fields };
+    let fields = parts.enumerate().map(|(at, value)| (["x", "priority"][at % 2].into(), value.into())).collect();
+    let head = RequestHead {
+        method: method.into(),
+        scheme: Some(scheme.into()),
+        authority: authority.into(),
+        path: Some(path.into()),
+        fields,
+    };
     let input = SignatureInput::new(vec![component], "k", 1, "n");
     if let Ok(base) = input.base(&head) {
         assert_eq!(base.iter().filter(|byte| **byte == b'\n').count(), 1);

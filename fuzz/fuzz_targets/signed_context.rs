@@ -22,7 +22,7 @@ fuzz_target!(|input: &[u8]| {
     let pairs = input.split(|byte| *byte == b'\n').filter_map(|line| {
         let colon = line.iter().skip(1).position(|byte| *byte == b':')? + 1;
         let value: Vec<u8> = line[colon + 1..].iter().map(|byte| if *byte == 0 { b'\n' } else { *byte }).collect();
-        Some((String::from_utf8_lossy(&line[..colon]).into_owned(), value))
+        Some((String::from_utf8_lossy(&line[..colon]).into_owned().into(), value.into()))
     });
     let Ok(head) = RequestHead::from_pairs(pairs.collect()) else { return };
     let expect = Expectations {

@@ -4,10 +4,10 @@ use crate::world::sign;
 use arbitrary::{Result, Unstructured};
 use exeat_engine::context::sign::ContextFields;
 use exeat_engine::context::{DataClass, Provenance};
-use exeat_engine::request::{MalformedHead, RequestHead};
+use exeat_engine::request::{Field, MalformedHead, RequestHead};
 
 /// Names and values.
-pub type Headers = Vec<(String, Vec<u8>)>;
+pub type Headers = Vec<Field>;
 
 /// A request as an agent sends it.
 #[derive(Clone)]
@@ -91,10 +91,10 @@ pub fn request(input: &mut Unstructured<'_>, nonce: usize) -> Result<Request> {
         return Ok(Request { head: Err(MalformedHead::Empty), body: vec![], agent, third_party: false, signed: None });
     }
     let mut head = RequestHead {
-        method: word(input, &METHODS)?,
-        scheme: if input.ratio(1, 8)? { None } else { Some(word(input, &["http", "https"])?) },
-        authority: word(input, &AUTHORITIES)?,
-        path: if input.ratio(1, 8)? { None } else { Some(word(input, &PATHS)?) },
+        method: word(input, &METHODS)?.into(),
+        scheme: if input.ratio(1, 8)? { None } else { Some(word(input, &["http", "https"])?.into()) },
+        authority: word(input, &AUTHORITIES)?.into(),
+        path: if input.ratio(1, 8)? { None } else { Some(word(input, &PATHS)?.into()) },
         fields: fields(input)?,
     };
     let mut body = word(input, &BODIES)?;
@@ -120,15 +120,15 @@ pub fn request(input: &mut Unstructured<'_>, nonce: usize) -> Result<Request> {
     // What a sandboxed program can do to a request that a runtime signed.
     if input.ratio(1, 6)? {
         match input.int_in_range(0..=5)? {
-            0 => head.method = word(input, &METHODS)?,
-            1 => head.authority = word(input, &AUTHORITIES)?,
-            2 => head.path = Some(word(input, &PATHS)?),
+            0 => head.method = word(input, &METHODS)?.into(),
+            1 => head.authority = word(input, &AUTHORITIES)?.into(),
+            2 => head.path = Some(word(input, &PATHS)?.into()),
             3 => head.fields.extend(fields(input)?),
             4 => body = word(input, &BODIES)?,
             _ => {
                 let at = input.choose_index(head.fields.len().max(1))?;
                 if let Some((_, value)) = head.fields.get_mut(at) {
-                    *value = word(input, &VALUES)?;
+                    *value = word(input, &VALUES)?.into();
                 }
             }
         }
@@ -141,7 +141,7 @@ fn fields(input: &mut Unstructured<'_>) -> Result<Headers> {
     let mut fields = Vec::new();
     while input.ratio(1, 2)? && fields.len() < 6 {
         let name = word(input, &FIELDS)?;
-        fields.push((String::from_utf8_lossy(&name).into_owned(), word(input, &VALUES)?));
+        fields.push((String::from_utf8_lossy(&name).into_owned().into(), word(input, &VALUES)?.into()));
     }
     Ok(fields)
 }
@@ -153,6 +153,6 @@ fn pairs(head: &RequestHead) -> Headers {
         (":authority", Some(&head.authority)),
         (":path", head.path.as_ref()),
     ];
-    let pseudo = pseudo.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.clone())));
+    let pseudo = pseudo.into_iter().filter_map(|(name, value)| Some((name.into(), value?.clone())));
     pseudo.chain(head.fields.iter().cloned()).collect()
 }

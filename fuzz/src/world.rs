@@ -196,10 +196,10 @@ pub fn batches() -> Vec<Vec<u8>> {
     let mut batches = Vec::new();
     for (n, path) in ["/v1/x", "/v1/y?q=1", "/v2/z"].iter().enumerate() {
         let head = RequestHead {
-            method: b"GET".to_vec(),
+            method: "GET".into(),
             scheme: None,
-            authority: b"eu.crm.example".to_vec(),
-            path: Some(path.as_bytes().to_vec()),
+            authority: "eu.crm.example".into(),
+            path: Some((*path).into()),
             fields: Vec::new(),
         };
         let context = ContextFields {

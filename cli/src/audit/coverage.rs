@@ -159,6 +159,15 @@ fn together(gateway: &str, logs: &[Timeline], window: &Window, horizon: u64, kno
     let Some(start) = window.from.or_else(|| own().filter_map(Timeline::span).map(|(first, _)| first).min()) else {
         return;
     };
+    // Without an end that was asked for, a store that ends before the time asked about would cover all of nothing.
+    if let Some(start) = window.from.filter(|from| *from > horizon) {
+        let what = format!(
+            "nothing is stored of the time asked about: the newest checkpoint here is of {}, before {}",
+            time::show(horizon),
+            time::show(start)
+        );
+        return report.add(gateway, None, what);
+    }
     let mut reached = start;
     let end = [(horizon, horizon)];
     for (from, to) in covered.iter().chain(&end) {
@@ -251,5 +260,14 @@ mod tests {
             ["g: no log covers the time from 02:30.000Z to 04:40.000Z (130 s)"]
         );
         assert!(Window::new(Some(2), Some(2)).is_err());
+    }
+
+    #[test]
+    fn a_store_that_ends_before_the_time_asked_about_covers_none_of_it() {
+        let logs = [log("g/b/w0", &[0, 30, 60], false), log("h/b/w0", &[0, 30, 60, 90], false)];
+        let says =
+            "nothing is stored of the time asked about: the newest checkpoint here is of 01:30.000Z, before 01:40.000Z";
+        assert_eq!(findings(&logs, Some(100), None), [format!("g: {says}"), format!("h: {says}")]);
+        assert_eq!(findings(&logs, Some(90), None), [""; 0], "up to the newest checkpoint");
     }
 }

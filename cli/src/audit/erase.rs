@@ -3,6 +3,7 @@
 use super::StoreArgs;
 use super::view::RecordView;
 use crate::collect::schema::{self, Kind};
+use crate::terminal::Out;
 use anyhow::{Context as _, bail};
 use exeat_engine::evidence::Opening;
 use exeat_engine::evidence::line::display;
@@ -17,7 +18,7 @@ pub struct EraseArgs {
     #[command(flatten)]
     store: StoreArgs,
     /// The natural person, exactly as contexts name them.
-    #[arg(long, value_name = "USER")]
+    #[arg(long, value_name = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     user: String,
     /// Only in records of this tenant: two tenants may give the same name to two persons.
     #[arg(long, value_name = "TENANT")]
@@ -41,8 +42,18 @@ pub struct Erased {
 /// Runs `exeat audit erase`.
 pub fn run(args: &EraseArgs) -> anyhow::Result<()> {
     let erased = erase(&args.store.db, &args.user, args.tenant.as_deref(), args.dry_run)?;
-    let mut out = std::io::stdout().lock();
+    let mut out = Out::new();
     let (verb, place) = (if args.dry_run { "would erase" } else { "erased" }, args.store.db.display());
+    if erased.records == 0 && erased.elsewhere == 0 {
+        // No failure: of several stores some never knew the person. But whoever misspelt a name must see it.
+        writeln!(
+            out,
+            "no record of {place} has an opening that names {}: nothing {}erased. Names are compared exactly, case too",
+            display(&args.user),
+            if args.dry_run { "would be " } else { "was " }
+        )?;
+        return Ok(());
+    }
     writeln!(
         out,
         "{verb} {} from {} records of {place} ({} openings); every proof still holds",
@@ -73,16 +84,15 @@ pub fn run(args: &EraseArgs) -> anyhow::Result<()> {
 /// What is deleted is overwritten in the file and in the write-ahead log.
 pub fn erase(file: &Path, user: &str, tenant: Option<&str>, dry_run: bool) -> anyhow::Result<Erased> {
     let place = file.display();
-    if !file.exists() {
-        bail!("there is no store {place}: name the file that `exeat collect --db` writes");
-    }
+    super::store::present(file)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let unwritable = || format!("cannot write {place}: may this user?");
     let mut connection = Connection::open_with_flags(file, flags).with_context(unwritable)?;
     connection.busy_timeout(Duration::from_secs(30))?;
     match schema::kind(&connection).with_context(|| format!("{place} cannot be read as a SQLite database"))? {
         Kind::Store => {}
-        Kind::OtherVersion(_) | Kind::Empty | Kind::Other => bail!("{place} is no evidence store of this version"),
+        Kind::Empty => bail!("{}", super::store::empty(file)),
+        Kind::OtherVersion(_) | Kind::Other => bail!("{place} is no evidence store of this version"),
     }
     connection.pragma_update(None, "secure_delete", true)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).with_context(unwritable)?;

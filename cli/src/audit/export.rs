@@ -5,6 +5,7 @@ use super::StoreArgs;
 use super::filter::Filter;
 use super::list::{Row, user};
 use super::store::EvidenceStore;
+use crate::terminal::Out;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use exeat_engine::evidence::line::to_line;
@@ -45,7 +46,7 @@ pub fn run(args: &ExportArgs) -> anyhow::Result<()> {
     let rows = args.filter.rows(&store, 0).context("the store cannot be read; is it damaged?")?;
     let events: Vec<Event<'_>> =
         rows.iter().map(|row| Event::new(&store, row, args.persons)).collect::<Result<_, _>>()?;
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = std::io::BufWriter::new(Out::new());
     match args.format {
         Format::Jsonl => {
             events.iter().try_for_each(|event| anyhow::Ok(writeln!(out, "{}", to_line(&event.jsonl())?)?))?

@@ -9,6 +9,7 @@ use super::store::EvidenceStore;
 use super::time;
 use super::verify::verify;
 use crate::collect::keyring::KeyringArgs;
+use crate::terminal::Out;
 use anyhow::Context as _;
 use exeat_engine::evidence::line::display;
 use serde_json::Value;
@@ -65,7 +66,7 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<()> {
     for note in &verified.notes {
         writeln!(text, "\nNote: {}", code(&note.to_string()))?;
     }
-    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+    Ok(Out::new().write_all(text.as_bytes())?)
 }
 
 fn gateways(keys: &crate::collect::keyring::Keyring) -> String {

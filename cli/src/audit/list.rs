@@ -6,6 +6,7 @@ use super::quarantined;
 use super::store::EvidenceStore;
 use super::time;
 use super::view::{CompletionView, DecisionView, RecordView};
+use crate::terminal::Out;
 use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use exeat_engine::evidence::line::{display, to_line};
@@ -57,7 +58,7 @@ pub fn run(args: &ListArgs) -> anyhow::Result<()> {
         false => args.filter.rows(&store, args.limit),
     }
     .context("the store cannot be read; is it damaged?")?;
-    let mut out = std::io::stdout().lock();
+    let mut out = Out::new();
     if args.json {
         for row in &rows {
             writeln!(out, "{}", json(&store, row)?)?;

@@ -7,6 +7,8 @@ use super::store::EvidenceStore;
 use super::time;
 use super::view::RecordView;
 use crate::collect::keyring::KeyringArgs;
+use crate::files::write_new;
+use crate::terminal::{Out, print};
 use anyhow::{Context as _, bail};
 use exeat_engine::evidence::line::{display, to_line, to_pretty};
 use exeat_engine::evidence::merkle::suffix::Suffix;
@@ -65,13 +67,11 @@ pub fn prove(args: &ProveArgs) -> anyhow::Result<()> {
     let store = EvidenceStore::open(&args.store.db)?;
     let row = find(&store, &args.id, &args.store.db)?;
     let bundle = bundle(&store, &row, args.sealed)?;
-    let text = to_pretty(&bundle)? + "\n";
+    let text = to_pretty(&bundle)?;
     match &args.output {
-        None => std::io::stdout().lock().write_all(text.as_bytes())?,
+        None => print(&format!("{text}\n"))?,
         Some(file) => {
-            let place = || format!("cannot write the bundle to {}", file.display());
-            let mut out = std::fs::File::create_new(file).with_context(place)?;
-            out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).with_context(place)?;
+            write_new(file, &text, false)?;
         }
     }
     Ok(())
@@ -175,7 +175,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<()> {
     let refused = || format!("{place} proves nothing");
     let bundle = Bundle::parse(&bytes).with_context(refused)?;
     let checked = bundle.check(keys.keys()).with_context(refused)?;
-    let mut out = std::io::stdout().lock();
+    let mut out = Out::new();
     if args.json {
         writeln!(out, "{}", json(&checked)?)?
     } else {

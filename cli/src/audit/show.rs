@@ -5,6 +5,7 @@ use super::list::Row;
 use super::prove::find;
 use super::store::EvidenceStore;
 use super::time;
+use crate::terminal::Out;
 use exeat_engine::decision::Reason;
 use exeat_engine::evidence::UnverifiedCheckpoint;
 use exeat_engine::evidence::line::{display, to_pretty};
@@ -28,7 +29,7 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
 }
 
 fn print(store: &EvidenceStore, row: &Row) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = Out::new();
     let pretty =
         |leaf: &[u8]| -> anyhow::Result<String> { Ok(to_pretty(&serde_json::from_slice::<serde_json::Value>(leaf)?)?) };
     writeln!(out, "log         {}", display(&row.origin))?;

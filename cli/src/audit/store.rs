@@ -72,9 +72,7 @@ impl EvidenceStore {
     /// Opens a store that is there.
     pub fn open(file: &Path) -> anyhow::Result<Self> {
         let place = file.display();
-        if !file.exists() {
-            bail!("there is no store {place}: name the file that `exeat collect --db` writes");
-        }
+        present(file)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(file, flags)
             .with_context(|| format!("cannot open {place}: may this user read it?"))?;
@@ -89,7 +87,10 @@ impl EvidenceStore {
             Kind::OtherVersion(version) => {
                 bail!("{place} has version {version}, this program reads version {}", schema::VERSION)
             }
-            Kind::Empty | Kind::Other => bail!("{place} is no evidence store"),
+            Kind::Empty => bail!("{}", empty(file)),
+            Kind::Other => {
+                bail!("{place} is a database of something else: name the file that `exeat collect --db` writes")
+            }
         }
         // The first read begins the snapshot; it lasts as long as the connection.
         connection.execute_batch("BEGIN DEFERRED").with_context(|| format!("cannot read {place}"))?;
@@ -188,4 +189,31 @@ impl EvidenceStore {
         let rows = statement.query_map([], |row| Ok(StoredFork { origin: row.get(0)?, note: row.get(1)? }))?;
         rows.collect()
     }
+}
+
+/// Whether a file can be a store at all.
+///
+/// # Errors
+/// There is none, or it is a folder.
+pub fn present(file: &Path) -> anyhow::Result<()> {
+    let place = file.display();
+    match std::fs::metadata(file) {
+        Ok(there) if there.is_dir() => {
+            bail!("{place} is a folder: name the file that `exeat collect --db` writes")
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            bail!("there is no store {place}: name the file that `exeat collect --db` writes")
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot look at {place}")),
+    }
+}
+
+/// What is said of a database with nothing in it.
+pub(super) fn empty(file: &Path) -> String {
+    format!(
+        "{0} is no evidence store: there is nothing in it. What a collector wrote last stands in {0}-wal: copy a store with \
+         `sqlite3 {0} \".backup COPY\"`, or both files while no collector runs",
+        file.display()
+    )
 }

@@ -4,6 +4,7 @@ use super::StoreArgs;
 use super::filter::Filter;
 use super::list::{Row, user};
 use super::store::EvidenceStore;
+use crate::terminal::Out;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
@@ -93,7 +94,7 @@ pub fn run(args: &TopArgs) -> anyhow::Result<()> {
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| (std::cmp::Reverse((count.denied, count.allowed)), count.last));
     counts.truncate(if args.limit == 0 { usize::MAX } else { args.limit });
-    let mut out = std::io::stdout().lock();
+    let mut out = Out::new();
     let by = args.by.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
     if args.json {
         for (value, Count { denied, allowed, bytes, last }) in &counts {

@@ -8,6 +8,7 @@
 use super::listen::certificates;
 use super::metrics::Metrics;
 use super::token::TokenSource;
+use crate::terminal::say;
 use anyhow::{Context as _, bail};
 use backon::BackoffBuilder as _;
 use exeat_engine::evidence::LogHead;
@@ -119,7 +120,7 @@ impl Forwarding {
     pub fn stop(self) {
         drop(self.stop);
         if self.thread.join().is_err() {
-            eprintln!("exeat collect: forwarding had failed; everything waits on the disk");
+            say!("exeat collect: forwarding had failed; everything waits on the disk");
         }
     }
 }
@@ -175,7 +176,7 @@ impl Relay {
             let pause = match self.step() {
                 Ok(more) => {
                     if std::mem::take(&mut failing) {
-                        eprintln!("exeat collect: the next collector takes evidence again");
+                        say!("exeat collect: the next collector takes evidence again");
                     }
                     wait = waits();
                     if more { Duration::ZERO } else { POLL }
@@ -183,7 +184,7 @@ impl Relay {
                 Err(why) => {
                     self.metrics.waiting(self.waiting().unwrap_or(-1));
                     if !std::mem::replace(&mut failing, true) {
-                        eprintln!(
+                        say!(
                             "exeat collect: {} does not take evidence: {why}; all of it waits on this disk",
                             self.next.target
                         );
@@ -221,10 +222,7 @@ impl Relay {
             Err(Failure::Later(why)) => Err(why),
             Err(Failure::Refused(why)) => {
                 let origin = &outgoing.head.origin;
-                eprintln!(
-                    "exeat collect: ALARM: the next collector refuses {origin} at size {}: {why}",
-                    outgoing.head.size
-                );
+                say!("exeat collect: ALARM: the next collector refuses {origin} at size {}: {why}", outgoing.head.size);
                 self.metrics.refused();
                 self.refused.push(outgoing.log);
                 self.passed = outgoing.checkpoint;

@@ -1,5 +1,6 @@
 //! Connections of the collector: plain on loopback, TLS elsewhere, so many at a time, and none that dawdles over its head.
 
+use crate::terminal::say;
 use anyhow::{Context as _, bail};
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -124,7 +125,7 @@ pub async fn serve(
     }
     drop(listener);
     if tokio::time::timeout(grace, ending.shutdown()).await.is_err() {
-        eprintln!("exeat collect: gave up waiting for connections that do not end");
+        say!("exeat collect: gave up waiting for connections that do not end");
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use super::batch::{Leaf, Submission};
 use super::problem::Problem;
 use super::prune::{self, Step, range_of};
 use super::schema::{self, Kind};
+use crate::terminal::say;
 use anyhow::{Context as _, bail};
 use exeat_engine::evidence::{CompactRange, Hash, LastHeads, LogHead, Origin};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
@@ -94,7 +95,7 @@ impl Store {
             Err(error) => {
                 // The edges in memory may be ahead of the disk now.
                 self.logs.clear();
-                eprintln!("exeat collect: cannot write: {error}");
+                say!("exeat collect: cannot write: {error}");
                 let problem = Problem::unavailable("nothing of this batch was stored; send it again later");
                 batches.iter().map(|_| Err(problem.clone())).collect()
             }
@@ -128,7 +129,7 @@ impl Store {
             Step::Done => return Ok(false),
             Step::Cut => {}
             Step::Damaged(log) => {
-                eprintln!(
+                say!(
                     "exeat collect: log {log} has a hole, so nothing of it is forgotten; see what exeat audit verify says"
                 );
                 self.damaged.push(log);
@@ -187,7 +188,7 @@ fn load(
     let range = range_of(transaction, id, stored)?;
     if range.size() != stored {
         let size = range.size();
-        eprintln!("exeat collect: {origin} is damaged: leaf {size} is missing of {stored}");
+        say!("exeat collect: {origin} is damaged: leaf {size} is missing of {stored}");
         let detail = format!("leaf {size} of {origin} is missing in the store; see what exeat audit verify says");
         return Ok(Err(Problem::damaged(detail)));
     }
@@ -284,9 +285,11 @@ fn insert(
 /// Keeps what does not fit, and says so where the operator sees it.
 fn keep_fork(transaction: &Transaction<'_>, batch: &Submission, position: u64, received: i64) -> rusqlite::Result<()> {
     let head = batch.head();
-    eprintln!(
+    say!(
         "exeat collect: ALARM: {} signed size {} with root {}, which does not fit what is stored (leaf {position})",
-        head.origin, head.size, head.root
+        head.origin,
+        head.size,
+        head.root
     );
     let mut records = Vec::new();
     for leaf in &batch.leaves {

@@ -5,6 +5,7 @@ use super::metrics::Metrics;
 use super::problem::Problem;
 use super::repeated::Repeated;
 use super::store::{Store, Stored, Verdict};
+use crate::terminal::say;
 use exeat_engine::evidence::line::display;
 use exeat_engine::evidence::{LastHeads, LogHead};
 use std::time::Duration;
@@ -121,7 +122,7 @@ impl Watch {
     fn forget(&mut self, store: &mut Store) {
         let Some(Retention { keep, relay }) = self.retention.filter(|_| self.forgetting) else { return };
         self.forgetting = store.prune(keep, relay).unwrap_or_else(|error| {
-            eprintln!("exeat collect: cannot forget what is old: {error}; it is tried again in an hour");
+            say!("exeat collect: cannot forget what is old: {error}; it is tried again in an hour");
             false
         });
     }
@@ -133,7 +134,7 @@ impl Watch {
         let leaves = batch.leaves.get(batch.leaves.len().saturating_sub(*new)..).unwrap_or_default();
         for message in self.repeated.look(&head.origin, leaves) {
             self.metrics.repeated();
-            eprintln!("exeat collect: ALARM: {}", display(&message));
+            say!("exeat collect: ALARM: {}", display(&message));
         }
     }
 }
@@ -148,7 +149,7 @@ fn work(store: &mut Store, group: &mut Vec<Job>, watch: &mut Watch) {
             }
             Job::Last { gateway, except, answer } => {
                 let last = store.last(&gateway, except.as_deref()).map_err(|error| {
-                    eprintln!("exeat collect: cannot read: {error}");
+                    say!("exeat collect: cannot read: {error}");
                     Problem::unavailable("the store cannot be read now")
                 });
                 // Whoever asked may have gone meanwhile.

@@ -2,7 +2,7 @@
 
 use super::blob::Blob;
 use super::image::{Package, append};
-use crate::policy::write_whole;
+use crate::files::write_whole;
 use anyhow::{Context as _, ensure};
 use oci_spec::image::{ANNOTATION_REF_NAME, ImageIndexBuilder, MediaType};
 use serde_json::json;

@@ -57,6 +57,16 @@ impl Target {
         host(self.registry())
     }
 
+    /// The registry as it is spoken to: Docker Hub is not where its name says.
+    pub fn resolved(&self) -> &str {
+        self.reference.resolve_registry()
+    }
+
+    /// The repository.
+    pub fn repository(&self) -> &str {
+        self.reference.repository()
+    }
+
     /// Whether without TLS.
     pub fn is_plain(&self) -> bool {
         self.plain
@@ -87,6 +97,7 @@ fn host(registry: &str) -> &str {
     host.trim_matches(['[', ']'])
 }
 
-fn on_loopback(host: &str) -> bool {
+/// Whether a host is this machine.
+pub fn on_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -6,9 +6,11 @@ use super::rehearsal::probe::{Findings, Miss, RuleFinding, find};
 use super::rehearsal::{By, Observed, Rehearsal, Sending};
 use super::test::beside;
 use crate::members::MemberArgs;
-use crate::sign::{UnsignedRequest, attribute};
-use anyhow::Context as _;
+use crate::sign::{UnsignedRequest, attribute, field};
+use crate::terminal::print;
+use anyhow::{Context as _, bail};
 use clap::Args;
+use exeat_engine::context::sign::ContextFields;
 use exeat_engine::destination::Authority;
 use exeat_engine::facts::Timestamp;
 use exeat_engine::policy::document::Moment;
@@ -57,10 +59,10 @@ pub(super) struct ExplainArgs {
     #[command(flatten)]
     members: MemberArgs,
     /// Another member; repeat for more.
-    #[arg(long = "attribute", value_name = "NAME=TEXT", help_heading = "Context")]
+    #[arg(long = "attribute", value_name = "NAME=TEXT", help_heading = "Context", requires = "agent")]
     attributes: Vec<String>,
     /// Signer that vouches for it; the first of the policy unless given.
-    #[arg(long, help_heading = "Signature")]
+    #[arg(long, help_heading = "Signature", requires = "agent")]
     signer: Option<String>,
     /// SPIFFE id of the connection's certificate; that which the signer must have unless given.
     #[arg(long, value_name = "ID", help_heading = "Signature")]
@@ -99,8 +101,8 @@ pub(super) fn run(args: ExplainArgs) -> anyhow::Result<()> {
         findings,
     };
     match json {
-        true => println!("{:#}", explanation.json(&loaded)),
-        false => print!("{}", explanation.text(&loaded, &sending)),
+        true => print(&format!("{:#}\n", explanation.json(&loaded)))?,
+        false => print(&explanation.text(&loaded, &sending))?,
     }
     Ok(())
 }
@@ -116,15 +118,19 @@ fn sending(args: ExplainArgs) -> anyhow::Result<Sending> {
     let method = args.method.as_deref().unwrap_or(if body.is_some() { "POST" } else { "GET" });
     let mut request = UnsignedRequest::new(method, &args.url)?;
     for header in &args.headers {
-        let (name, value) = header
-            .split_once(':')
-            .with_context(|| format!("--header {header:?} has no colon; write it as 'Name: value'"))?;
-        request = request.field(name.trim(), value.trim());
+        let (name, value) = field(header)?;
+        request = request.field(name, value);
     }
     request.body = body;
     let attributes = args.attributes.iter().map(|text| attribute(text)).collect::<Result<_, _>>()?;
     let (members, session) = (args.members, args.session);
-    let context = args.agent.map(|agent| members.fields(agent, session, attributes));
+    let context = match args.agent {
+        Some(agent) => Some(members.fields(agent, session, attributes)),
+        None if members.fields(String::new(), String::new(), Vec::new()) == ContextFields::default() => None,
+        None => bail!(
+            "these are members of a context, and without --agent the request has none: add --agent, or leave them out"
+        ),
+    };
     Ok(Sending { request, context, by: By { signer: args.signer, key: None }, peer: args.peer })
 }
 

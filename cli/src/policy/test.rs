@@ -4,6 +4,7 @@ use super::diagnostic::Diagnostic;
 use super::load::Loaded;
 use super::load_or_explain;
 use super::rehearsal::{Case, Coverage, Observed, Rehearsal, coverage, read_cases};
+use crate::terminal::{print, say};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use exeat_engine::facts::Timestamp;
@@ -74,21 +75,21 @@ pub(super) fn run(args: &TestArgs) -> anyhow::Result<()> {
     let failed = played.iter().filter(|played| !played.differences.is_empty()).count();
     let uncovered: Vec<_> = coverage::rules(&loaded).into_iter().filter(|rule| !covered.covers(rule)).collect();
     if let Some(file) = &args.junit {
-        super::write_whole(file, junit(&played).as_bytes())?;
+        crate::files::write_whole(file, junit(&played).as_bytes())?;
     }
     if args.json {
-        println!("{:#}", report(&loaded, &played, &uncovered));
+        print(&format!("{:#}\n", report(&loaded, &played, &uncovered)))?;
     } else {
         for played in played.iter().filter(|played| args.verbose || !played.differences.is_empty()) {
-            print!("{}", lines(played));
+            print(&lines(played))?;
         }
         if args.coverage {
             for rule in &uncovered {
-                println!("{}: no case shows {} to hold", rule.location, rule.name.escape_debug());
+                print(&format!("{}: no case shows {} to hold\n", rule.location, rule.name.escape_debug()))?;
             }
         }
         let rules = if args.coverage { format!("; {} rules not shown", uncovered.len()) } else { String::new() };
-        println!("{} cases, {failed} not as expected{rules}", played.len());
+        print(&format!("{} cases, {failed} not as expected{rules}\n", played.len()))?;
     }
     match failed {
         0 => Ok(()),
@@ -149,7 +150,7 @@ fn read_all(files: &[PathBuf]) -> anyhow::Result<Vec<Case>> {
         }
     }
     for error in &errors {
-        eprintln!("{error}");
+        say!("{error}");
     }
     match errors.len() {
         0 => Ok(cases),

@@ -1,7 +1,9 @@
 //! What every `exeat render` takes and does: a policy that is accepted, and a text that is written.
 
 use super::yaml;
-use crate::policy::{load_or_explain, write_whole};
+use crate::files::write_whole;
+use crate::policy::load_or_explain;
+use crate::terminal::Out;
 use anyhow::{Context, bail};
 use clap::Args;
 use exeat_engine::policy::Configuration;
@@ -102,6 +104,11 @@ impl CommonArgs {
         self.output.as_deref().context("these are several files: name the folder they are written to with -o FOLDER")
     }
 
+    /// The file that was named.
+    pub(super) fn output(&self) -> Option<&Path> {
+        self.output.as_deref()
+    }
+
     /// Writes one document, to the file that was named or to standard output.
     ///
     /// # Errors
@@ -129,7 +136,7 @@ impl CommonArgs {
     fn write_text(&self, text: &str) -> anyhow::Result<()> {
         match &self.output {
             Some(file) => write_whole(file, text.as_bytes()),
-            None => std::io::stdout().lock().write_all(text.as_bytes()).context("cannot print the configuration"),
+            None => Out::new().write_all(text.as_bytes()).context("cannot print the configuration"),
         }
     }
 }

@@ -8,7 +8,8 @@ mod overload;
 pub mod upstream;
 
 use super::common::{CommonArgs, text};
-use crate::policy::write_whole;
+use crate::files::write_whole;
+use crate::terminal::say;
 use anyhow::{Context, bail};
 use bootstrap::{Admin, ListenerTls, Settings};
 use clap::Args;
@@ -87,6 +88,7 @@ pub struct EnvoyArgs {
 pub(crate) fn run(args: EnvoyArgs) -> anyhow::Result<()> {
     // A file that is replaced may come to say what it said before.
     let now = || args.dynamic_listener.is_some().then(|| jiff::Timestamp::now().to_string());
+    distinct(&args)?;
     let accepted = args.common.accept_with(now)?;
     let configuration = &accepted.configuration;
     check(configuration, args.secrets.as_deref())?;
@@ -115,14 +117,14 @@ pub(crate) fn run(args: EnvoyArgs) -> anyhow::Result<()> {
         }),
     };
     if let (Some(signer), None) = (configuration.policy().signers().find(|s| s.spiffe().is_some()), &args.client_ca) {
-        eprintln!(
+        say!(
             "warning: the signer {:?} speaks only over a connection whose certificate names it, and this listener asks \
              for none: everything it signs will be refused. Give --client-ca",
             signer.id()
         );
     }
-    let bootstrap = match &args.dynamic_listener {
-        None => settings.bootstrap(),
+    match &args.dynamic_listener {
+        None => args.common.write(&settings.bootstrap()),
         Some(file) => {
             let file = std::path::absolute(file).with_context(|| format!("{} is not a path", file.display()))?;
             let path = file.to_str().with_context(|| format!("{} is not UTF-8", file.display()))?;
@@ -131,11 +133,32 @@ pub(crate) fn run(args: EnvoyArgs) -> anyhow::Result<()> {
                 Some("yaml" | "yml") => false,
                 _ => bail!("--dynamic-listener {path}: Envoy reads it by its name; let it end in .yaml or .json"),
             };
-            write_whole(&file, text(&settings.listener_file(), json)?.as_bytes())?;
-            settings.bootstrap_with_listener_file(path, None)
+            if args.common.output().is_some_and(|output| std::path::absolute(output).is_ok_and(|output| output == file))
+            {
+                bail!("--dynamic-listener {path} is where -o writes the bootstrap: name two files");
+            }
+            // The listener last: a running Envoy takes it at once, and what fails must change nothing.
+            args.common.write(&settings.bootstrap_with_listener_file(path, None))?;
+            write_whole(&file, text(&settings.listener_file(), json)?.as_bytes())
         }
+    }
+}
+
+/// Addresses that cannot be bound together. Envoy says so only once it has started.
+fn distinct(args: &EnvoyArgs) -> anyhow::Result<()> {
+    let admin = match &args.admin {
+        Admin::Loopback(address) => Some(*address),
+        Admin::Socket(_) => None,
     };
-    args.common.write(&bootstrap)
+    let taken = [("--listen", Some(args.listen)), ("--admin", admin), ("--metrics", args.metrics)];
+    for (at, (one, here)) in taken.iter().enumerate() {
+        for (other, there) in taken.iter().skip(at.saturating_add(1)) {
+            if let (Some(here), true) = (here, here == there && here.is_some_and(|address| address.port() != 0)) {
+                bail!("{one} and {other} are both {here}: give each a port of its own");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads `2GiB` and the like.

@@ -12,6 +12,7 @@ use super::cluster::names::{Name, Namespace};
 use super::cluster::network::{self, Peer, Pods};
 use super::cluster::{AgentDns, ClusterArgs, pod};
 use super::common::{Accepted, CommonArgs};
+use crate::terminal::say;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
@@ -90,7 +91,7 @@ pub(crate) fn run(args: EnvoyGatewayArgs) -> anyhow::Result<()> {
     if dns == AgentDns::Cluster {
         says.push(super::cluster::DNS_LEADS_OUT.to_owned());
     }
-    says.iter().for_each(|line| eprintln!("{line}"));
+    says.iter().for_each(|line| say!("{line}"));
     args.common.write_objects(&says.join("\n"), &objects)
 }
 

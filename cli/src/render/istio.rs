@@ -13,6 +13,7 @@ use super::cluster::delivery::{Delivery, check_sizes};
 use super::cluster::network::{self, Peer, Pods};
 use super::cluster::{AgentDns, ClusterArgs, pod};
 use super::common::{Accepted, CommonArgs};
+use crate::terminal::say;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
@@ -74,7 +75,7 @@ pub(crate) fn run(args: IstioArgs) -> anyhow::Result<()> {
             "A WasmPlugin cannot hold heads: they leave before the body is judged (gateway.hold: false).".to_owned(),
         );
     }
-    says.iter().for_each(|line| eprintln!("{line}"));
+    says.iter().for_each(|line| say!("{line}"));
     args.common.write_objects(&says.join("\n"), &objects)
 }
 

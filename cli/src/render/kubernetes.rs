@@ -16,7 +16,8 @@ use super::cluster::{APP, absolute};
 use super::common::{Accepted, CommonArgs};
 use super::envoy::bootstrap::{Admin, ListenerTls, Settings};
 use super::envoy::upstream::CollectorAddress;
-use crate::policy::write_whole;
+use crate::files::write_whole;
+use crate::terminal::say;
 use anyhow::{Context, bail};
 use clap::Args;
 use exeat_engine::evidence::CheckpointKey;
@@ -146,7 +147,7 @@ pub(super) fn keep(text: &str) -> Result<String, String> {
 pub(crate) fn run(args: &KubernetesArgs) -> anyhow::Result<()> {
     let accepted = args.common.accept()?;
     let (objects, says) = args.objects(&accepted)?;
-    says.iter().for_each(|line| eprintln!("{line}"));
+    says.iter().for_each(|line| say!("{line}"));
     args.common.write_objects(&says.join("\n"), &objects)
 }
 

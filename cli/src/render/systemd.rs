@@ -11,7 +11,7 @@ mod unit;
 use super::common::{Accepted, CommonArgs};
 use super::envoy::bootstrap::{Admin, ListenerTls, Settings};
 use super::envoy::upstream::CollectorAddress;
-use crate::policy::write_whole;
+use crate::files::{make_folder, write_whole};
 use anyhow::{Context, bail};
 use clap::Args;
 use exeat_engine::destination::Cidr;
@@ -133,7 +133,7 @@ pub(crate) fn run(args: &SystemdArgs) -> anyhow::Result<()> {
         files.push(("exeat-signer.service", args.signer(&accepted, keyid)));
         files.push(("exeat-sysusers.conf", "u exeat-signer - \"Exeat signer\"\n".to_owned()));
     }
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    make_folder(folder)?;
     files.iter().try_for_each(|(name, text)| write_whole(&folder.join(name), text.as_bytes()))
 }
 

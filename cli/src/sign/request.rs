@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use exeat_engine::context::sign::{ContextFields, SignatureInput, content_digest, required_components};
 use exeat_engine::context::signature::Component;
-use exeat_engine::request::RequestHead;
+use exeat_engine::request::{Field, RequestHead};
 
 /// A request before it is signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,22 +88,22 @@ impl UnsignedRequest {
     /// It is not the head of a request.
     pub fn head_with(&self, fields: &[(String, String)]) -> anyhow::Result<RequestHead> {
         let mut head = self.head()?;
-        head.fields.extend(fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone().into_bytes())));
+        head.fields.extend(fields.iter().map(|(name, value)| (name.to_ascii_lowercase().into(), value.clone().into())));
         if let Some(body) = self.body.as_ref().filter(|_| self.has_body() && !head.has("content-length")) {
-            head.fields.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
+            head.fields.push(("content-length".into(), body.len().to_string().into()));
         }
         Ok(head)
     }
 
     /// The head as a gateway sees it, pseudo-headers as HTTP/2 names them.
     fn head(&self) -> anyhow::Result<RequestHead> {
-        let mut pairs = vec![
-            (":method".to_owned(), self.method.clone().into_bytes()),
-            (":scheme".to_owned(), self.scheme.clone().into_bytes()),
-            (":authority".to_owned(), self.authority.clone().into_bytes()),
+        let mut pairs: Vec<Field> = vec![
+            (":method".into(), self.method.clone().into()),
+            (":scheme".into(), self.scheme.clone().into()),
+            (":authority".into(), self.authority.clone().into()),
         ];
-        pairs.extend(self.path.iter().map(|path| (":path".to_owned(), path.clone().into_bytes())));
-        pairs.extend(self.fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone().into_bytes())));
+        pairs.extend(self.path.iter().map(|path| (":path".into(), path.clone().into())));
+        pairs.extend(self.fields.iter().map(|(name, value)| (name.to_ascii_lowercase().into(), value.clone().into())));
         Ok(RequestHead::from_pairs(pairs)?)
     }
 }
@@ -177,7 +177,7 @@ pub fn sign_request(
     let mut head = request.head()?;
     let mut fields = Vec::new();
     let mut add = |head: &mut RequestHead, name: &str, value: String| {
-        head.fields.push((name.to_owned(), value.clone().into_bytes()));
+        head.fields.push((name.into(), value.clone().into()));
         fields.push((name.to_owned(), value));
     };
     for name in ["agent-context", "signature", "signature-input"] {

@@ -299,7 +299,7 @@ fn what_cannot_be_proven_is_said() {
     };
     let kept = dir.join("kept.json");
     std::fs::write(&kept, "mine").unwrap();
-    assert!(said(&[&ended, "--output", kept.to_str().unwrap()]).contains("cannot write the bundle"));
+    assert!(said(&[&ended, "--output", kept.to_str().unwrap()]).contains("kept.json exists and is not overwritten"));
     assert_eq!(std::fs::read_to_string(&kept).unwrap(), "mine");
     assert!(said(&["00000000000000ff"]).contains("no decision 00000000000000ff in"));
     sql(dir, "UPDATE openings SET line = CAST(replace(CAST(line AS TEXT), 'u-1042', 'u-1043') AS BLOB)");

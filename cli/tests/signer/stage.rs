@@ -121,14 +121,15 @@ async fn receive(State(seen): State<Arc<Seen>>, request: Request) -> (axum::http
 async fn examine(seen: &Seen, request: Request) -> Result<Arrival, String> {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, 64 << 20).await.map_err(|error| error.to_string())?.to_vec();
-    let fields = parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
+    let fields =
+        parts.headers.iter().map(|(name, value)| (name.as_str().to_owned().into(), value.as_bytes().to_vec().into()));
     let authority = parts.uri.authority().map(ToString::to_string).ok_or("no authority")?;
     let path = parts.uri.path_and_query().map(ToString::to_string).ok_or("no path")?;
     let head = RequestHead {
-        method: parts.method.as_str().as_bytes().to_vec(),
-        scheme: parts.uri.scheme_str().map(|scheme| scheme.as_bytes().to_vec()),
-        authority: authority.clone().into_bytes(),
-        path: Some(path.clone().into_bytes()),
+        method: parts.method.to_string().into(),
+        scheme: parts.uri.scheme_str().map(|scheme| scheme.to_owned().into()),
+        authority: authority.clone().into(),
+        path: Some(path.clone().into()),
         fields: fields.collect(),
     };
     let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();

@@ -153,7 +153,7 @@ impl Request {
         for line in &self.headers {
             pairs.push(line.split_once(": ").ok_or("a header line without a colon and a space")?);
         }
-        let pairs = pairs.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_bytes().to_vec()));
+        let pairs = pairs.into_iter().map(|(name, value)| (name.to_ascii_lowercase().into(), value.to_owned().into()));
         Ok(RequestHead::from_pairs(pairs.collect())?)
     }
 }

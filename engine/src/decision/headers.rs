@@ -47,7 +47,7 @@ pub fn check_hygiene(head: &RequestHead) -> Result<(), HeaderFault> {
             Err(_) => false,
         };
         if !plain {
-            return Err(HeaderFault::Value(name.clone()));
+            return Err(HeaderFault::Value(name.to_string()));
         }
     }
     for name in SINGLE {
@@ -105,11 +105,11 @@ mod tests {
 
     fn head(fields: &[(&str, &[u8])]) -> RequestHead {
         RequestHead {
-            method: b"GET".to_vec(),
+            method: "GET".into(),
             scheme: None,
-            authority: b"a.example".to_vec(),
-            path: Some(b"/".to_vec()),
-            fields: fields.iter().map(|(n, v)| ((*n).to_owned(), v.to_vec())).collect(),
+            authority: "a.example".into(),
+            path: Some("/".into()),
+            fields: fields.iter().map(|(n, v)| ((*n).into(), v.to_vec().into())).collect(),
         }
     }
 

@@ -5,6 +5,7 @@
 
 use super::address::check_resolved;
 use super::{AddressClass, Cidr, Exit};
+use crate::request::Bytes;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub struct Pass {
     /// `:authority`.
     pub authority: String,
     /// `:path`; absent for a tunnel.
-    pub path: Option<Vec<u8>>,
+    pub path: Option<Bytes>,
     /// The port that is dialled.
     pub port: u16,
     /// The host, where it is an address: nothing else may then be dialled.
@@ -130,7 +131,7 @@ mod tests {
             exit: Exit::Https,
             method: "GET".into(),
             authority: "api.example".into(),
-            path: Some(b"/a?b".to_vec()),
+            path: Some("/a?b".into()),
             port: 443,
             literal: None,
             addresses: vec![vec!["10.20.0.0/16".parse().unwrap(), "169.254.169.254".parse().unwrap()].into()],

@@ -8,6 +8,7 @@ use crate::payload::digest::{self, BodyDigest, ContentDigests};
 use crate::payload::treat::Tokenizer;
 use crate::payload::{Content, Reading, Unreadable};
 use crate::policy::{Candidates, Payload};
+use crate::request::{ByteString, Bytes, Field};
 
 /// Fields that speak of the bytes of a body, besides content-digest. Their values would not be true of another.
 const DIGESTS: [&str; 4] = ["content-md5", "digest", "repr-digest", "unencoded-digest"];
@@ -83,20 +84,20 @@ impl Exchange {
     }
 
     /// Where another body goes on: gives it, and makes headers and completion speak of it.
-    pub(super) fn replace(&mut self, forward: &mut Vec<(String, Vec<u8>)>, flight: &mut Flight) -> Option<Vec<u8>> {
+    pub(super) fn replace(&mut self, forward: &mut Vec<Field>, flight: &mut Flight) -> Option<Vec<u8>> {
         let body = self.looked.replacement.take()?;
         let stated: Vec<u8> = forward
             .iter()
             .filter(|(name, _)| name == digest::FIELD)
-            .map(|(_, value)| value.as_slice())
+            .map(|(_, value)| value.as_ref())
             .collect::<Vec<_>>()
             .join(&b", "[..]);
         let stated = ContentDigests::parse(&stated).ok();
         let whole = BodyDigest::of(&body, stated.as_ref());
-        forward.retain(|(name, _)| name != digest::FIELD && !DIGESTS.contains(&name.as_str()));
-        forward.extend(stated.map(|stated| (digest::FIELD.to_owned(), stated.restate(&whole).into_bytes())));
+        forward.retain(|(name, _)| name != digest::FIELD && !DIGESTS.contains(&&**name));
+        forward.extend(stated.map(|stated| (ByteString::from_static(digest::FIELD), stated.restate(&whole).into())));
         for (_, value) in forward.iter_mut().filter(|(name, _)| name == "content-length") {
-            *value = body.len().to_string().into_bytes();
+            *value = body.len().to_string().into();
         }
         flight.forwarded = super::flight::Passed::of(&whole);
         Some(body)
@@ -106,7 +107,7 @@ impl Exchange {
 impl Examined {
     /// What limits and rules speak of, with so many bytes of body.
     pub(super) fn payload<'a>(&'a self, body: u64, content: Content<'a>) -> Payload<'a> {
-        let url = self.head.path.as_ref().map_or(0, Vec::len) as u64;
+        let url = self.head.path.as_ref().map_or(0, Bytes::len) as u64;
         let query = self.destination.query.as_deref();
         Payload { body, url, fields: &self.head.fields, query, content }
     }

@@ -10,7 +10,7 @@ use crate::facts::Facts;
 use crate::ledger::{Share, Spend};
 use crate::payload::digest::ContentDigests;
 use crate::policy::{Candidates, Configuration, Grant, HeadVerdict, Outlet, Refusal, Subject};
-use crate::request::RequestHead;
+use crate::request::{ByteString, Bytes, Field, RequestHead};
 
 /// The longest method that is read at all: HTTP/2 takes any token, which could carry data out.
 const METHOD_BYTES: usize = 20;
@@ -254,37 +254,37 @@ impl Examined {
     }
 
     /// The header map that goes on under a rule: nothing but what is listed, and what the gateway sets.
-    pub(super) fn forward(&self, grant: &Grant) -> Vec<(String, Vec<u8>)> {
+    pub(super) fn forward(&self, grant: &Grant) -> Vec<Field> {
         let mut map = self.pseudo_headers();
         let upgrade = matches!(self.exit, Exit::HttpsUpgrade | Exit::HttpUpgrade);
         if upgrade {
             map.extend(websocket::fields(&self.head));
         }
         map.extend(self.fields(|name| grant.keeps(name) && !(upgrade && websocket::is_own(name))));
-        map.extend(grant.set().map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
+        map.extend(grant.set().map(|(name, value)| (name.into(), Bytes::copy_from_slice(value.as_bytes()))));
         if !map.iter().any(|(name, _)| name == "user-agent") {
-            map.push(("user-agent".to_owned(), headers::USER_AGENT.as_bytes().to_vec()));
+            map.push((ByteString::from_static("user-agent"), Bytes::from_static(headers::USER_AGENT.as_bytes())));
         }
         map
     }
 
     /// The header map that goes on in monitor mode: the request's own, less the reserved ones.
-    pub(super) fn forward_own(&self) -> Vec<(String, Vec<u8>)> {
+    pub(super) fn forward_own(&self) -> Vec<Field> {
         let mut map = self.pseudo_headers();
         map.extend(self.fields(|name| !headers::is_reserved(name)));
         map
     }
 
     /// Canonical authority, configured scheme, and the path exactly as it was judged.
-    fn pseudo_headers(&self) -> Vec<(String, Vec<u8>)> {
+    fn pseudo_headers(&self) -> Vec<Field> {
         let scheme = self.outlet.scheme;
         let mut map = Vec::with_capacity(self.head.fields.len().saturating_add(6));
-        map.push((":method".to_owned(), self.method.clone().into_bytes()));
-        map.push((":scheme".to_owned(), scheme.as_str().as_bytes().to_vec()));
-        map.push((":authority".to_owned(), self.destination.authority(scheme).into_bytes()));
-        map.extend(self.head.path.clone().map(|path| (":path".to_owned(), path)));
+        map.push((ByteString::from_static(":method"), self.head.method.clone()));
+        map.push((ByteString::from_static(":scheme"), Bytes::from_static(scheme.as_str().as_bytes())));
+        map.push((ByteString::from_static(":authority"), self.destination.authority(scheme).into()));
+        map.extend(self.head.path.clone().map(|path| (ByteString::from_static(":path"), path)));
         // The host chooses no route without it; the client's own is reserved and never kept.
-        map.push(("x-forwarded-proto".to_owned(), scheme.as_str().as_bytes().to_vec()));
+        map.push((ByteString::from_static("x-forwarded-proto"), Bytes::from_static(scheme.as_str().as_bytes())));
         map
     }
 
@@ -302,7 +302,7 @@ impl Examined {
         }
     }
 
-    fn fields(&self, keep: impl Fn(&str) -> bool) -> impl Iterator<Item = (String, Vec<u8>)> {
+    fn fields(&self, keep: impl Fn(&str) -> bool) -> impl Iterator<Item = Field> {
         // RFC 9110 section 10.1.4: of TE, only this much means the same to every hop.
         let goes_on = move |name: &str, value: &[u8]| keep(name) && (name != "te" || value == b"trailers");
         self.head.fields.iter().filter(move |(name, value)| goes_on(name, value)).cloned()

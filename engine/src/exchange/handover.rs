@@ -15,6 +15,7 @@ use super::guard::{Clearance, Terms, Told};
 use crate::destination::{AddressClass, Cidr, Exit, Pass};
 use crate::evidence::record::{Binding, GuardVerdict, PolicyReference};
 use crate::policy::{MaskMember, ValueMask};
+use crate::request::Bytes;
 use std::net::IpAddr;
 
 /// Number of the layout. A guard that does not know it lets nothing out.
@@ -67,7 +68,7 @@ impl Clearance {
             exit: Exit::from_word(from.str()?)?,
             method: from.string()?,
             authority: from.string()?,
-            path: from.option(|from| from.bytes().map(<[u8]>::to_vec))?,
+            path: from.option(|from| from.bytes().map(Bytes::copy_from_slice))?,
             port: u16::try_from(from.number()?).ok()?,
             literal: from.option(Reader::address)?,
             addresses: from.list(|from| from.list(Reader::range).map(Into::into))?,

@@ -37,7 +37,7 @@ use crate::policy::{
     Candidates, Configuration, Delivery, Destination, Dimension, Feedback, Grant, Mode, Refusal,
     Verdict as PolicyVerdict, WhenFull,
 };
-use crate::request::{MalformedHead, RequestHead};
+use crate::request::{Field, MalformedHead, RequestHead};
 use content::Looked;
 use examine::Examined;
 use flight::{Flight, Passed, Rest};
@@ -463,7 +463,7 @@ impl Exchange {
         around: &mut Surroundings<'_>,
         report: &Report<'_>,
         request: &Examined,
-        mut forward: Vec<(String, Vec<u8>)>,
+        mut forward: Vec<Field>,
         mut flight: Flight,
         credentials: Option<&str>,
     ) -> Step {

@@ -6,6 +6,7 @@ use crate::evidence::Journal;
 use crate::evidence::record::{Ending, GuardVerdict, Outcome};
 use crate::facts::Timestamp;
 use crate::ledger::Ledger;
+use crate::request::Field;
 
 /// What an exchange works with besides its own request; lent to it for one step.
 pub struct Surroundings<'a> {
@@ -72,7 +73,7 @@ pub struct Decision {
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// Send it on with exactly these headers, pseudo-headers included.
-    Forward(Vec<(String, Vec<u8>)>),
+    Forward(Vec<Field>),
     /// Refuse it.
     Refuse(Answer),
 }

@@ -155,10 +155,10 @@ pub(super) fn end() -> End {
 
 pub(super) fn head(method: &str, path: &str) -> RequestHead {
     RequestHead {
-        method: method.into(),
-        scheme: Some(b"http".to_vec()),
-        authority: b"eu.crm.example".to_vec(),
-        path: Some(path.into()),
+        method: method.to_owned().into(),
+        scheme: Some("http".into()),
+        authority: "eu.crm.example".into(),
+        path: Some(path.to_owned().into()),
         fields: Vec::new(),
     }
 }
@@ -197,7 +197,7 @@ fn user_request(method: &str, path: &str, body: &[u8], nonce: &str) -> RequestHe
 
 fn forwarded(decision: &Decision) -> std::collections::BTreeMap<String, String> {
     let Verdict::Forward(map) = &decision.verdict else { panic!("not forwarded: {decision:?}") };
-    map.iter().map(|(n, v)| (n.clone(), String::from_utf8(v.clone()).unwrap())).collect()
+    map.iter().map(|(n, v)| (n.to_string(), String::from_utf8(v.to_vec()).unwrap())).collect()
 }
 
 fn problem(decision: &Decision) -> Value {
@@ -262,9 +262,9 @@ fn refusals_give_their_reason_and_release_nothing() {
         |body: &[u8]| sign(head("POST", "/v1/x"), &context("team/worker", &[Provenance::ThirdParty]), body, "n");
     let big = vec![b'x'; 1025];
     let mut unknown_method = user_request("GET", "/v1/x", b"", "n");
-    unknown_method.method = b"SECRETDATA_1".to_vec();
+    unknown_method.method = "SECRETDATA_1".into();
     let mut later = user_request("POST", "/v1/x", b"body", "n");
-    later.fields.push(("content-length".into(), b"5".to_vec()));
+    later.fields.push(("content-length".into(), "5".into()));
     let cases: Vec<(&str, RequestHead, Vec<u8>, Reason)> = vec![
         ("unsigned", head("GET", "/v1/x"), vec![], Reason::ContextMissing),
         ("other path", user_request("GET", "/v2/x", b"", "n"), vec![], Reason::PathDenied),
@@ -322,7 +322,7 @@ fn a_nonce_is_burnt_whatever_the_policy_says() {
 fn an_unverified_request_is_told_and_recorded_no_more_than_the_reason() {
     let mut world = World::new();
     let mut request = user_request("GET", "/v1/x", b"", "n");
-    request.path = Some(b"/v1/changed?token=hunter2".to_vec());
+    request.path = Some("/v1/changed?token=hunter2".into());
     let decision = world.run(request, b"", 1);
     assert_eq!(decision.reason, Reason::SignatureIncomplete, "the query is not covered");
     let told = problem(&decision);
@@ -357,7 +357,7 @@ fn trailers_are_refused() {
 fn a_body_is_refused_before_it_is_read_when_its_length_is_announced() {
     let mut world = World::new();
     let mut request = user_request("POST", "/v1/x", b"body", "n");
-    request.fields.push(("content-length".into(), b"2000".to_vec()));
+    request.fields.push(("content-length".into(), "2000".into()));
     let mut exchange = world.start();
     let Step::Decided(decision) = exchange.head(&mut world.around(), Ok(request), false) else { panic!() };
     assert_eq!(decision.reason, Reason::PayloadTooLarge);
@@ -367,7 +367,7 @@ fn a_body_is_refused_before_it_is_read_when_its_length_is_announced() {
 fn monitor_mode_lets_go_what_it_would_refuse_with_its_own_headers_less_the_reserved() {
     let mut world = World::new();
     let mut request = head("POST", "/v9/x");
-    request.fields = vec![("cookie".into(), b"c".to_vec()), ("x-envoy-retry-on".into(), b"5xx".to_vec())];
+    request.fields = vec![("cookie".into(), "c".into()), ("x-envoy-retry-on".into(), "5xx".into())];
     let request = sign(request, &context("team/watched", &[Provenance::User]), b"body", "n");
     let decision = world.run(request, b"body", 2);
     assert_eq!(decision.outcome, Outcome::WouldDeny);
@@ -387,7 +387,7 @@ fn monitor_mode_still_refuses_what_is_not_what_was_signed() {
     let watched = context("team/watched", &[Provenance::User]);
     let decision = world.run(sign(head("POST", "/v9/x"), &watched, b"signed", "n"), b"other!", 2);
     assert_eq!((decision.outcome, decision.reason), (Outcome::Deny, Reason::DigestMismatch));
-    let local = RequestHead { authority: b"127.0.0.1".to_vec(), ..head("GET", "/v1/x") };
+    let local = RequestHead { authority: "127.0.0.1".into(), ..head("GET", "/v1/x") };
     let decision = world.run(sign(local, &watched, b"", "m"), b"", 1);
     assert_eq!((decision.outcome, decision.reason), (Outcome::Deny, Reason::DestinationForbidden));
 }
@@ -441,7 +441,7 @@ fn a_body_whose_length_is_known_is_checked_before_its_last_byte_goes_on() {
         let mut world = World::new();
         let body = vec![b'x'; 2 * 1024 * 1024];
         let mut request = head("POST", "/v1/x");
-        request.fields.push(("content-length".into(), body.len().to_string().into_bytes()));
+        request.fields.push(("content-length".into(), body.len().to_string().into()));
         let request = sign(request, &context("team/watched", &[Provenance::User]), &body, "n");
         let mut sent = body.clone();
         *sent.last_mut().unwrap() ^= u8::from(!honest);
@@ -490,7 +490,7 @@ fn a_port_that_authority_does_not_show_is_not_covered_by_it() {
         let mut world = World::new();
         let mut request = signed.clone();
         request.scheme = Some(scheme.into());
-        request.authority = format!("eu.crm.example:{port}").into_bytes();
+        request.authority = format!("eu.crm.example:{port}").into();
         let decision = world.run(request, b"", 1);
         match port {
             // What the configuration says for an authority without a port: the same place.

@@ -1,6 +1,6 @@
 //! The opening handshake of a WebSocket (RFC 6455 section 4.1): what of it is looked at, and what of it goes on.
 
-use crate::request::RequestHead;
+use crate::request::{ByteString, Bytes, Field, RequestHead};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 /// Whether this asks for a WebSocket and for nothing else.
@@ -25,8 +25,8 @@ pub(super) fn is_own(name: &str) -> bool {
 }
 
 /// The fields without which a server does not upgrade. Subprotocols and extensions go on where a rule keeps them.
-pub(super) fn fields(head: &RequestHead) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
+pub(super) fn fields(head: &RequestHead) -> impl Iterator<Item = Field> + '_ {
     let fixed = [("connection", &b"Upgrade"[..]), ("upgrade", b"websocket"), ("sec-websocket-version", b"13")];
     let key = head.single("sec-websocket-key").map(|key| ("sec-websocket-key", key));
-    fixed.into_iter().chain(key).map(|(name, value)| (name.to_owned(), value.to_vec()))
+    fixed.into_iter().chain(key).map(|(name, value)| (ByteString::from_static(name), Bytes::copy_from_slice(value)))
 }

@@ -3,6 +3,7 @@
 use super::json::{self, Fault, Found};
 use super::media;
 use super::place::{Places, Pointer};
+use crate::request::Field;
 use std::fmt;
 
 /// Why a body is not read.
@@ -56,7 +57,7 @@ pub enum Reading<'a> {
 
 impl<'a> Reading<'a> {
     /// Reads a whole body for these places.
-    pub fn new(fields: &[(String, Vec<u8>)], body: &'a [u8], places: &Places) -> Self {
+    pub fn new(fields: &[Field], body: &'a [u8], places: &Places) -> Self {
         if body.is_empty() {
             return Self::Empty;
         }

@@ -1,9 +1,10 @@
 //! Whether the head says that a body is JSON, in UTF-8 and as it stands.
 
 use super::inspect::Unreadable;
+use crate::request::Field;
 
 /// Checks the type and the coding of a body. A server that is told otherwise reads other bytes, or reads them otherwise.
-pub fn check(fields: &[(String, Vec<u8>)]) -> Result<(), Unreadable> {
+pub fn check(fields: &[Field]) -> Result<(), Unreadable> {
     for (_, value) in fields.iter().filter(|(name, _)| name == "content-encoding") {
         // RFC 9110 section 8.4: `identity` should not be sent, and changes nothing.
         if !value.trim_ascii().eq_ignore_ascii_case(b"identity") {
@@ -76,7 +77,8 @@ mod tests {
     use super::*;
 
     fn checked(fields: &[(&str, &str)]) -> Result<(), Unreadable> {
-        let fields: Vec<_> = fields.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
+        let fields: Vec<_> =
+            fields.iter().map(|(n, v)| ((*n).to_owned().into(), v.as_bytes().to_vec().into())).collect();
         check(&fields)
     }
 

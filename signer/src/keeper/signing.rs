@@ -103,13 +103,12 @@ impl<'a> CheckedRequest<'a> {
             ("content-type", request.content_type.as_deref()),
             ("content-encoding", request.content_encoding.as_deref()),
         ];
-        let field =
-            |(name, value): (&str, Option<&str>)| value.map(|value| (name.to_owned(), value.as_bytes().to_vec()));
+        let field = |(name, value): (&str, Option<&str>)| value.map(|value| (name.into(), value.to_owned().into()));
         let head = RequestHead {
-            method: request.method.clone().into_bytes(),
-            scheme: Some(wire_scheme.as_bytes().to_vec()),
-            authority: request.authority.clone().into_bytes(),
-            path: request.path.clone().map(String::into_bytes),
+            method: request.method.clone().into(),
+            scheme: Some(wire_scheme.to_owned().into()),
+            authority: request.authority.clone().into(),
+            path: request.path.clone().map(Into::into),
             fields: fields.into_iter().filter_map(field).collect(),
         };
         let components = required_components(&head, request.content_digest.is_some());

@@ -347,12 +347,12 @@ impl Inner {
         path: Option<&str>,
         body: &Bytes,
     ) -> Result<(), String> {
-        let fields = parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
+        let fields = parts.headers.iter().map(|(name, value)| (name.as_str().into(), value.as_bytes().to_vec().into()));
         let head = RequestHead {
-            method: parts.method.as_str().into(),
+            method: parts.method.to_string().into(),
             scheme: Some(self.scheme.into()),
-            authority: authority.into(),
-            path: path.map(Into::into),
+            authority: authority.to_owned().into(),
+            path: path.map(|path| path.to_owned().into()),
             fields: fields.collect(),
         };
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();

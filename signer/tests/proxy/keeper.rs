@@ -263,20 +263,20 @@ impl State {
             ..ContextFields::default()
         };
         let agent_context = context.to_field().unwrap();
-        let mut fields = vec![("agent-context".to_owned(), agent_context.clone().into_bytes())];
+        let mut fields = vec![("agent-context".into(), agent_context.clone().into())];
         let body = [
             ("content-digest", &request.content_digest),
             ("content-type", &request.content_type),
             ("content-encoding", &request.content_encoding),
         ];
         for (name, value) in body {
-            fields.extend(value.iter().map(|value| (name.to_owned(), value.clone().into_bytes())));
+            fields.extend(value.iter().map(|value| (name.into(), value.clone().into())));
         }
         let head = RequestHead {
-            method: request.method.clone().into_bytes(),
+            method: request.method.clone().into(),
             scheme: Some(self.scheme.into()),
-            authority: request.authority.clone().into_bytes(),
-            path: request.path.clone().map(String::into_bytes),
+            authority: request.authority.clone().into(),
+            path: request.path.clone().map(Into::into),
             fields,
         };
         let components = required_components(&head, request.content_digest.is_some());

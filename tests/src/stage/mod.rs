@@ -28,6 +28,7 @@ pub mod registry;
 mod runtime;
 pub mod silent;
 pub mod tls;
+pub mod tokens;
 pub mod upstream;
 
 pub use error::{Error, Result};

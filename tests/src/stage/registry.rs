@@ -6,7 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::process::Process;
-use super::tls::Identity;
+use super::tls::{Authority, Identity};
+use super::tokens::{ISSUER, SERVICE};
 use super::{Error, Result, artefacts, ports};
 
 /// How long a registry may take to begin.
@@ -19,12 +20,14 @@ pub const PASSWORD: (&str, &str) = ("tester", "a-password-for-tests-alone");
 const HASHED: &str = "$2b$04$abcdefghijklmnopqrstuu.CnSN.HS28FbvVikI6KDjX0sq85pReu";
 
 /// How a registry is spoken to.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Options<'a> {
     /// Whether it asks for [`PASSWORD`].
     pub password: bool,
     /// Its certificate, if it speaks TLS.
     pub identity: Option<&'a Identity>,
+    /// Where it sends people for tokens, and who stands for their keys.
+    pub tokens: Option<(&'a str, &'a Authority)>,
 }
 
 /// Debian's docker-registry, with its storage in a folder of its own.
@@ -48,6 +51,14 @@ impl Registry {
             write(&path("htpasswd"), &format!("{}:{HASHED}\n", PASSWORD.0))?;
             let file = path("htpasswd");
             configuration += &format!("auth: {{htpasswd: {{realm: tests, path: {}}}}}\n", file.display());
+        }
+        if let Some((realm, authority)) = options.tokens {
+            let file = path("tokens.pem");
+            write(&file, &authority.pem())?;
+            configuration += &format!(
+                "auth: {{token: {{realm: \"{realm}\", service: {SERVICE}, issuer: {ISSUER}, rootcertbundle: {}}}}}\n",
+                file.display()
+            );
         }
         let tls = match options.identity {
             None => String::new(),
@@ -76,6 +87,25 @@ impl Registry {
         let log = self.process.log();
         let wanted = |line: &&str| beginnings.iter().any(|begin| line.contains(&format!("\"{begin}")));
         log.lines().filter(wanted).map(str::to_owned).collect()
+    }
+
+    /// The tags of its repositories, none where nothing was tagged.
+    pub fn tags(&self) -> Vec<String> {
+        let mut tags = Vec::new();
+        let mut folders = vec![self.folder.path().join("storage")];
+        while let Some(folder) = folders.pop() {
+            for entry in
+                std::fs::read_dir(&folder).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir())
+            {
+                if folder.ends_with("_manifests/tags") {
+                    tags.push(entry.file_name().to_string_lossy().into_owned());
+                } else {
+                    folders.push(entry.path());
+                }
+            }
+        }
+        tags.sort();
+        tags
     }
 
     /// The file in which it keeps a blob.

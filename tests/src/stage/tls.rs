@@ -95,6 +95,16 @@ impl Identity {
         }
         Ok((certificate, key))
     }
+
+    /// The certificate, DER.
+    pub fn certificate_der(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// The key, PKCS #8 in DER.
+    pub fn key_der(&self) -> Vec<u8> {
+        self.key.serialize_der()
+    }
 }
 
 /// Carries plain connections to a TLS server.

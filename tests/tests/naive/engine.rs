@@ -9,6 +9,7 @@ use exeat_engine::evidence::record::Binding;
 use exeat_engine::facts::Timestamp;
 use exeat_engine::payload::Content;
 use exeat_engine::policy::{Configuration, HeadVerdict, Mode, Payload, Refusal, Subject, Verdict};
+use exeat_engine::request::Field;
 use serde::de::DeserializeOwned;
 
 pub(crate) fn decide(configuration: &Configuration, ask: &Ask) -> Decision {
@@ -27,8 +28,8 @@ pub(crate) fn decide(configuration: &Configuration, ask: &Ask) -> Decision {
     let target = ask.target();
     let destination =
         CanonicalDestination::new(authority, outlet.scheme, Some(target.as_bytes()), outlet.paths).unwrap();
-    let fields: Vec<(String, Vec<u8>)> =
-        ask.fields.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
+    let fields: Vec<Field> =
+        ask.fields.iter().map(|(name, value)| (name.clone().into(), value.clone().into())).collect();
     let verdict = match policy.judge_head(&subject, &destination, &ask.method, Timestamp(ask.now)) {
         HeadVerdict::Refused(refusal) => Verdict::Refused(refusal),
         HeadVerdict::Open(candidates) => {

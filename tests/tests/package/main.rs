@@ -14,3 +14,5 @@ mod materials;
 mod refusals;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tokens;

@@ -38,7 +38,7 @@ fn what_is_there_is_not_sent_again() {
 
 #[test]
 fn a_registry_with_a_password_takes_the_right_one_from_where_it_may_stand() {
-    let registry = Registry::start(&Options { password: true, identity: None }).unwrap();
+    let registry = Registry::start(&Options { password: true, ..Options::default() }).unwrap();
     let address = registry.address();
     let (user, password) = PASSWORD;
     let with_environment = |user: &str, password: &str| {
@@ -138,7 +138,7 @@ fn tls_is_the_rule_and_its_certificates_are_checked() {
     };
     let (our_file, their_file) = (file("ours.pem", &ours), file("theirs.pem", &theirs));
     let identity = ours.server_of(&["127.0.0.1"]).unwrap();
-    let registry = Registry::start(&Options { password: false, identity: Some(&identity) }).unwrap();
+    let registry = Registry::start(&Options { identity: Some(&identity), ..Options::default() }).unwrap();
     let address = registry.address();
     let with = |authority: &std::path::Path| {
         let mut command = to(address, "v1");
@@ -152,7 +152,7 @@ fn tls_is_the_rule_and_its_certificates_are_checked() {
     }
     // A certificate for another name.
     let other = ours.server_of(&["registry.example"]).unwrap();
-    let named = Registry::start(&Options { password: false, identity: Some(&other) }).unwrap();
+    let named = Registry::start(&Options { identity: Some(&other), ..Options::default() }).unwrap();
     let mut wrong = to(named.address(), "v1");
     wrong.arg("--registry-ca").arg(&our_file);
     assert!(refused(wrong).contains("is not trusted"));

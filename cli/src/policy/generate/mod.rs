@@ -10,6 +10,7 @@ mod team;
 mod text;
 mod words;
 
+use crate::files::{make_folder, write_whole};
 use anyhow::{Context, bail};
 pub use platform::signing_seed;
 use random::Random;
@@ -76,8 +77,8 @@ impl Generated {
         for (name, text) in &self.files {
             let path = folder.join(name);
             let parent = path.parent().unwrap_or(folder);
-            std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            make_folder(parent)?;
+            write_whole(&path, text.as_bytes())?;
         }
         Ok(())
     }

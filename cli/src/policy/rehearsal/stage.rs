@@ -15,7 +15,7 @@ use exeat_engine::facts::{Facts, Timestamp};
 use exeat_engine::ledger::MemoryLedger;
 use exeat_engine::policy::node::Node;
 use exeat_engine::policy::{Configuration, Dimension};
-use exeat_engine::request::RequestHead;
+use exeat_engine::request::{Field, RequestHead};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -293,7 +293,7 @@ fn let_body_follow(
 }
 
 impl Upstream {
-    fn of(fields: &[(String, Vec<u8>)], body: &[u8]) -> Self {
+    fn of(fields: &[Field], body: &[u8]) -> Self {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         let pseudo =
             |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, value)| text(value)).unwrap_or_default();
@@ -305,7 +305,7 @@ impl Upstream {
             fields: fields
                 .iter()
                 .filter(|(name, _)| !name.starts_with(':'))
-                .map(|(name, value)| (name.clone(), text(value)))
+                .map(|(name, value)| (name.to_string(), text(value)))
                 .collect(),
         }
     }

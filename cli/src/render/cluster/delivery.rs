@@ -5,7 +5,7 @@
 
 use super::names::Namespace;
 use super::{ClusterArgs, pod};
-use crate::policy::write_whole;
+use crate::files::write_whole;
 use crate::render::common::Accepted;
 use crate::render::envoy::bootstrap::Settings;
 use anyhow::{Context, bail};

@@ -4,7 +4,7 @@
 //! visible ASCII, space and tab go in.
 
 use super::component::{Component, FieldForm, Kind};
-use crate::request::RequestHead;
+use crate::request::{Bytes, RequestHead};
 use base64::Engine as _;
 use sfv::{FieldType as _, Parser};
 use std::borrow::Cow;
@@ -44,14 +44,14 @@ fn source_bytes(head: &RequestHead, kind: &Kind) -> usize {
         Kind::Field { name, .. } => {
             head.values(name).fold(0, |sum, line| sum.saturating_add(line.len()).saturating_add(2))
         }
-        _ => head.method.len() + head.authority.len() + head.path.as_ref().map_or(0, Vec::len),
+        _ => head.method.len() + head.authority.len() + head.path.as_ref().map_or(0, Bytes::len),
     }
 }
 
 fn component_value<'a>(head: &'a RequestHead, kind: &Kind) -> Result<Cow<'a, [u8]>, &'static str> {
     let value = match kind {
         Kind::Field { name, form } => return field_value(head, name, form),
-        Kind::Method => Cow::Borrowed(head.method.as_slice()),
+        Kind::Method => Cow::Borrowed(head.method.as_ref()),
         Kind::Authority => Cow::Owned(authority(head)),
         Kind::Scheme => Cow::Owned(scheme(head)?),
         Kind::TargetUri => {

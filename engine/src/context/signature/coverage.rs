@@ -49,7 +49,7 @@ fn is_whole(kind: &Kind, field: &str) -> bool {
 pub(crate) fn missing_in_head(head: &RequestHead, components: &[Component]) -> Option<&'static str> {
     let mut required = vec![METHOD, AUTHORITY, AGENT_CONTEXT];
     // CONNECT alone has no path (RFC 9113 section 8.5).
-    if head.path.is_some() || head.method != b"CONNECT" {
+    if head.path.is_some() || head.method != "CONNECT" {
         required.push(PATH);
     }
     if path_and_query(head).is_ok_and(|(_, query)| query.is_some()) {

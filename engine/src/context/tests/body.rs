@@ -65,12 +65,12 @@ fn a_content_type_that_slipped_in_is_refused() {
     scene.fields.retain(|(name, _)| name != "content-type");
     let mut head = scene.signed();
     assert!(scene.verify(&head).unwrap().require_body_coverage().is_ok());
-    head.fields.push(("content-type".to_owned(), b"text/html".to_vec()));
+    head.fields.push(("content-type".into(), "text/html".into()));
     assert!(scene.verify(&head).unwrap().require_body_coverage().is_err());
     // A second line beside a covered one changes the value that is covered.
     let scene = scene_with_body(BODY);
     let mut head = scene.signed();
-    head.fields.push(("content-type".to_owned(), b"text/html".to_vec()));
+    head.fields.push(("content-type".into(), "text/html".into()));
     assert_eq!(scene.verdict(&head), "signature-invalid");
 }
 

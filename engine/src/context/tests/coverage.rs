@@ -39,7 +39,7 @@ fn a_query_is_covered_even_when_empty() {
     scene.path = Some("/v1/orders".to_owned());
     for query in ["?", "?x", "?id=8"] {
         let mut head = scene.signed();
-        head.path = Some([b"/v1/orders", query.as_bytes()].concat());
+        head.path = Some([b"/v1/orders", query.as_bytes()].concat().into());
         assert_eq!(scene.verdict(&head), "signature-incomplete", "{query}");
     }
     scene.path = Some("/v1/orders?".to_owned());
@@ -58,7 +58,7 @@ fn a_component_is_listed_once() {
     let mut input = scene.input();
     input.components.extend(components(&["\"accept\";sf;key=\"a\"", "\"accept\";key=\"a\";sf"]));
     let mut accepting = scene.clone();
-    accepting.fields[0].1 = b"a=1".to_vec();
+    accepting.fields[0].1 = "a=1".into();
     let head = accepting.signed_with(&input, 1);
     assert!(scene.verify(&head).unwrap_err().to_string().contains("is listed twice"));
 }
@@ -97,7 +97,7 @@ fn components_do_not_run_into_each_other() {
         ("api.crm.acme.example", "/v1/orders?id=7\u{e9}"),
     ] {
         let mut head = scene.signed();
-        (head.authority, head.path) = (authority.as_bytes().to_vec(), Some(path.as_bytes().to_vec()));
+        (head.authority, head.path) = (authority.into(), Some(path.into()));
         assert_eq!(scene.verdict(&head), "signature-invalid", "{authority} {path}");
     }
 }
@@ -118,7 +118,7 @@ fn the_authority_may_come_with_the_default_port_of_the_scheme() {
         let mut scene = scene();
         (scene.scheme, scene.authority) = (scheme, signed.to_owned());
         let mut head = scene.signed();
-        head.authority = sent.as_bytes().to_vec();
+        head.authority = sent.to_owned().into();
         assert_eq!(scene.verdict(&head), verdict, "{scheme:?} {signed} {sent}");
     }
 }
@@ -131,15 +131,15 @@ fn connect_covers_method_authority_and_context() {
     let good = scene.signed();
     assert_eq!(scene.verdict(&good), "permitted");
     let mut head = good.clone();
-    head.authority = b"api.crm.acme.example".to_vec();
+    head.authority = "api.crm.acme.example".into();
     assert_eq!(scene.verdict(&head), "signature-invalid");
     // The port of a tunnel stays in the authority, whatever scheme a host makes up for it.
     let mut head = good.clone();
-    head.scheme = Some(b"https".to_vec());
+    head.scheme = Some("https".into());
     assert_eq!(scene.verdict(&head), "permitted");
     // A CONNECT that grew a path is a request with a path.
     let mut head = good.clone();
-    head.path = Some(b"/".to_vec());
+    head.path = Some("/".into());
     assert_eq!(scene.verdict(&head), "signature-incomplete");
     for names in [&["@method", "agent-context"][..], &["@method", "@request-target", "agent-context"]] {
         let input = SignatureInput { components: components(names), ..scene.input() };

@@ -16,8 +16,9 @@ use super::sign::{self, ContextFields, SignatureInput};
 use super::signature::Component;
 use super::*;
 use crate::facts::Timestamp;
-use crate::request::RequestHead;
+use crate::request::{Bytes, Field, RequestHead};
 use ed25519_compact::{KeyPair, Seed};
+use std::ops::{Deref, DerefMut};
 
 pub(crate) const NOW: i64 = 1_763_600_000;
 pub(crate) const GATEWAY: &str = "egress-eu-1";
@@ -29,7 +30,7 @@ pub(crate) struct Scene {
     pub(crate) scheme: Option<&'static str>,
     pub(crate) authority: String,
     pub(crate) path: Option<String>,
-    pub(crate) fields: Vec<(String, Vec<u8>)>,
+    pub(crate) fields: Vec<Field>,
     pub(crate) context: ContextFields,
     pub(crate) body: bool,
     pub(crate) keys: KeyRing,
@@ -60,7 +61,7 @@ pub(crate) fn scene() -> Scene {
         scheme: Some("http"),
         authority: "api.crm.acme.example".to_owned(),
         path: Some("/v1/orders?id=7".to_owned()),
-        fields: vec![("accept".to_owned(), b"application/json".to_vec())],
+        fields: vec![("accept".into(), "application/json".into())],
         context: ContextFields {
             agent: "support/summarizer".to_owned(),
             session: "s-8f2c".to_owned(),
@@ -88,18 +89,18 @@ pub(crate) fn scene_with_body(body: &[u8]) -> Scene {
 
 impl Scene {
     pub(crate) fn set(&mut self, name: &str, value: &str) {
-        self.fields.push((name.to_owned(), value.as_bytes().to_vec()));
+        self.fields.push((name.into(), value.to_owned().into()));
     }
 
     /// The head as it is before the signature, with `Agent-Context`.
     pub(crate) fn unsigned(&self) -> RequestHead {
         let mut fields = self.fields.clone();
-        fields.push(("agent-context".to_owned(), self.context.to_field().unwrap().into_bytes()));
+        fields.push(("agent-context".into(), self.context.to_field().unwrap().into()));
         RequestHead {
-            method: self.method.as_bytes().to_vec(),
-            scheme: self.scheme.map(|scheme| scheme.as_bytes().to_vec()),
-            authority: self.authority.clone().into_bytes(),
-            path: self.path.clone().map(String::into_bytes),
+            method: self.method.to_owned().into(),
+            scheme: self.scheme.map(Into::into),
+            authority: self.authority.clone().into(),
+            path: self.path.clone().map(Into::into),
             fields,
         }
     }
@@ -139,7 +140,7 @@ pub(crate) fn add_signature(mut head: RequestHead, input: &SignatureInput, key: 
     let base = input.base(&head).unwrap();
     let signature = key_pair(key).sk.sign(base, None);
     for (name, value) in input.lines(signature.as_ref()).unwrap() {
-        head.fields.push((name.to_owned(), value.into_bytes()));
+        head.fields.push((name.to_owned().into(), value.into()));
     }
     head
 }
@@ -149,8 +150,41 @@ pub(crate) fn components(names: &[&str]) -> Vec<Component> {
 }
 
 /// The value of the one line of a field, for changing.
-pub(crate) fn line<'a>(head: &'a mut RequestHead, name: &str) -> &'a mut Vec<u8> {
-    &mut head.fields.iter_mut().find(|(other, _)| other == name).unwrap().1
+pub(crate) fn line<'a>(head: &'a mut RequestHead, name: &str) -> Line<'a> {
+    Line::of(&mut head.fields.iter_mut().find(|(other, _)| other == name).unwrap().1)
+}
+
+/// A value that can be changed. What became of it is in the head when this goes.
+pub(crate) struct Line<'a> {
+    value: &'a mut Bytes,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Line<'a> {
+    pub(crate) fn of(value: &'a mut Bytes) -> Self {
+        let bytes = value.to_vec();
+        Self { value, bytes }
+    }
+}
+
+impl Deref for Line<'_> {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.bytes
+    }
+}
+
+impl DerefMut for Line<'_> {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        *self.value = std::mem::take(&mut self.bytes).into();
+    }
 }
 
 pub(crate) fn replace(head: &mut RequestHead, name: &str, from: &str, to: &str) {

@@ -21,24 +21,25 @@ static GOOD: LazyLock<(Scene, RequestHead)> = LazyLock::new(|| {
 });
 
 /// Every part of a head that a signature covers, in turn.
-fn parts(head: &mut RequestHead) -> Vec<&mut Vec<u8>> {
+fn parts(head: &mut RequestHead) -> Vec<Line<'_>> {
     let RequestHead { method, scheme, authority, path, fields } = head;
     let mut parts = vec![method, scheme.as_mut().unwrap(), authority, path.as_mut().unwrap()];
     parts.extend(fields.iter_mut().map(|(_, value)| value));
-    parts
+    parts.into_iter().map(Line::of).collect()
 }
 
 /// Whether two heads mean the same to RFC 9421: authority and scheme without regard to case.
 fn same(a: &RequestHead, b: &RequestHead) -> bool {
     let lower = |head: &RequestHead| {
         let mut head = head.clone();
-        head.authority.make_ascii_lowercase();
-        head.scheme.as_mut().unwrap().make_ascii_lowercase();
-        let value = line(&mut head, "signature");
+        Line::of(&mut head.authority).make_ascii_lowercase();
+        Line::of(head.scheme.as_mut().unwrap()).make_ascii_lowercase();
+        let mut value = line(&mut head, "signature");
         // Base64 has spellings that decode alike (RFC 4648 section 3.5); the signature itself is not covered.
-        if let Ok(members) = structured::parse_dictionary(value, ANY) {
+        if let Ok(members) = structured::parse_dictionary(&value, ANY) {
             *value = format!("{members:?}").into_bytes();
         }
+        drop(value);
         head
     };
     lower(a) == lower(b)
@@ -120,8 +121,14 @@ proptest! {
         values in vec((0..6_usize, field_like()), 0..8),
     ) {
         let names = ["agent-context", "signature", "signature-input", "content-digest", "x", "priority"];
-        let fields = values.into_iter().map(|(name, value)| (names[name].to_owned(), value)).collect();
-        let head = RequestHead { method, scheme, authority, path, fields };
+        let fields = values.into_iter().map(|(name, value)| (names[name].into(), value.into())).collect();
+        let head = RequestHead {
+            method: method.into(),
+            scheme: scheme.map(Into::into),
+            authority: authority.into(),
+            path: path.map(Into::into),
+            fields,
+        };
         let (scene, _) = &*GOOD;
         if let Err(error) = scene.verify(&head) {
             prop_assert!(!error.to_string().is_empty());
@@ -138,13 +145,14 @@ proptest! {
     ) {
         let (scene, good) = &*GOOD;
         let mut head = good.clone();
-        head.authority = authority;
-        head.path = Some([b"/?x=", path.as_slice()].concat());
-        head.fields.push(("x".to_owned(), value.clone()));
-        head.fields.push(("priority".to_owned(), value));
+        head.authority = authority.into();
+        head.path = Some([b"/?x=", path.as_slice()].concat().into());
+        head.fields.push(("x".into(), value.clone().into()));
+        head.fields.push(("priority".into(), value.into()));
         let list = [b"exeat=(", component.as_slice(), b" "].concat();
-        let input = line(&mut head, "signature-input");
+        let mut input = line(&mut head, "signature-input");
         *input = [list, input.split_off("exeat=(".len())].concat();
+        drop(input);
         prop_assert_ne!(scene.verdict(&head), "permitted");
     }
 
@@ -162,13 +170,15 @@ proptest! {
     fn a_context_that_grew_or_shrank_is_refused(at: prop::sample::Index, put: Option<u8>) {
         let (scene, good) = &*GOOD;
         let mut head = good.clone();
-        let value = line(&mut head, "agent-context");
+        let mut value = line(&mut head, "agent-context");
         let at = at.index(value.len());
         match put {
             Some(byte) => value.insert(at, byte),
             None => { value.remove(at); }
         }
-        if value.trim_ascii() != good.single("agent-context").unwrap() {
+        let changed = value.trim_ascii() != good.single("agent-context").unwrap();
+        drop(value);
+        if changed {
             prop_assert_ne!(scene.verdict(&head), "permitted");
         }
     }

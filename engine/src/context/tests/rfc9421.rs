@@ -13,18 +13,18 @@ const VECTORS: &str = include_str!("../../../../tests/vectors/rfc9421_ed25519.js
 const BOUNDS: structured::Bounds = structured::Bounds { bytes: 4096, members: 4, items: 32, parameters: 8 };
 
 fn head(case: &Value) -> RequestHead {
-    let mut fields: Vec<(String, Vec<u8>)> = case["headers"]
+    let mut fields: Vec<Field> = case["headers"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|pair| (pair[0].as_str().unwrap().to_lowercase(), pair[1].as_str().unwrap().as_bytes().to_vec()))
+        .map(|pair| (pair[0].as_str().unwrap().to_lowercase().into(), pair[1].as_str().unwrap().to_owned().into()))
         .collect();
     let authority = fields.iter().position(|(name, _)| name == "host").map(|at| fields.remove(at).1).unwrap();
     RequestHead {
-        method: case["method"].as_str().unwrap().as_bytes().to_vec(),
-        scheme: Some(b"https".to_vec()),
+        method: case["method"].as_str().unwrap().to_owned().into(),
+        scheme: Some("https".into()),
         authority,
-        path: Some(case["target"].as_str().unwrap().as_bytes().to_vec()),
+        path: Some(case["target"].as_str().unwrap().to_owned().into()),
         fields,
     }
 }

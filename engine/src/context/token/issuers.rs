@@ -131,7 +131,7 @@ impl TokenIssuers {
     /// Takes the fields that hold tokens out of a request: whoever gets one can use it.
     pub fn strip(&self, head: &mut RequestHead) {
         if !self.headers.is_empty() {
-            head.fields.retain(|(name, _)| !self.headers.contains(name));
+            head.fields.retain(|(name, _)| !self.headers.iter().any(|header| name == header));
         }
     }
 
@@ -167,7 +167,7 @@ impl TokenIssuers {
     fn find<'h>(&self, head: &'h RequestHead) -> Result<Option<(usize, &'h [u8])>, TokenError> {
         let mut found = None;
         for (index, header) in self.headers.iter().enumerate() {
-            for value in head.fields.iter().filter(|(name, _)| name == header).map(|(_, value)| value.as_slice()) {
+            for value in head.fields.iter().filter(|(name, _)| name == header).map(|(_, value)| value.as_ref()) {
                 if found.replace((index, header, value)).is_some() {
                     return Err(TokenError::Several { header: header.clone() });
                 }

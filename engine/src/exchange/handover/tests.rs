@@ -41,7 +41,7 @@ prop_compose! {
         metadata: bool,
     ) -> Pass {
         let addresses = addresses.into_iter().map(Into::into).collect();
-        Pass { exit, method, authority, path, port, literal, addresses, metadata }
+        Pass { exit, method, authority, path: path.map(Into::into), port, literal, addresses, metadata }
     }
 }
 

@@ -120,7 +120,7 @@ fn windows_begin_with_their_first_charge_and_sessions_are_forgotten_after_a_day_
 /// What the policy grants a GET, payment apart.
 fn grant_of(net: &Net, path: &str) -> Grant {
     let head = sign(
-        RequestHead { authority: b"crm.example".to_vec(), ..head("GET", path) },
+        RequestHead { authority: "crm.example".into(), ..head("GET", path) },
         &ContextFields { tenant: net.tenant.map(str::to_owned), ..context(net.agent, &[Provenance::User]) },
         b"",
         "grant",
@@ -192,10 +192,10 @@ fn bytes_are_those_of_path_query_kept_and_set_headers_and_body() {
         let body = vec![b'x'; body];
         let who = ContextFields { tenant: Some("acme".into()), ..context("team/worker", &[Provenance::User]) };
         let target = format!("/?{}", "q".repeat(query));
-        let request = RequestHead { authority: b"crm.example".to_vec(), ..head("POST", &target) };
+        let request = RequestHead { authority: "crm.example".into(), ..head("POST", &target) };
         let mut request = sign(request, &who, &body, nonce);
-        request.fields.push(("x-kept".into(), vec![b'k'; kept]));
-        request.fields.push(("x-other".into(), vec![b'o'; 1_000]));
+        request.fields.push(("x-kept".into(), vec![b'k'; kept].into()));
+        request.fields.push(("x-other".into(), vec![b'o'; 1_000].into()));
         world.run(request, &body, 3).reason
     };
     // 2 + 5 each besides: 7 + 33, 7 + 43, then 10 are left.
@@ -217,8 +217,8 @@ fn a_body_that_no_budget_has_room_for_is_refused_before_it_comes() {
         let body = vec![b'x'; length];
         let who = ContextFields { tenant: Some("acme".into()), ..context("team/worker", &[Provenance::User]) };
         let mut request =
-            sign(RequestHead { authority: b"crm.example".to_vec(), ..head("POST", "/") }, &who, &body, nonce);
-        request.fields.push(("content-length".into(), length.to_string().into_bytes()));
+            sign(RequestHead { authority: "crm.example".into(), ..head("POST", "/") }, &who, &body, nonce);
+        request.fields.push(("content-length".into(), length.to_string().into()));
         let mut exchange = world.start();
         let step = exchange.head(&mut world.around(), Ok(request), false);
         (exchange, step, body)
@@ -376,7 +376,7 @@ fn where_no_more_can_be_remembered_nothing_more_goes_on() {
 
 fn websocket(world: &mut World, agent: &str, nonce: &str) -> (Exchange, Decision) {
     let who = ContextFields { tenant: Some("acme".into()), ..context(agent, &[Provenance::User]) };
-    let mut head = sign(RequestHead { authority: b"feed.example".to_vec(), ..head("GET", "/feed") }, &who, b"", nonce);
+    let mut head = sign(RequestHead { authority: "feed.example".into(), ..head("GET", "/feed") }, &who, b"", nonce);
     for (name, value) in [
         ("connection", "Upgrade"),
         ("upgrade", "websocket"),

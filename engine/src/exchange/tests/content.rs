@@ -25,8 +25,8 @@ fn treating(agent: &str) -> World {
 
 fn json_request(agent: &str, body: &[u8], fields: &[(&str, &str)]) -> RequestHead {
     let mut head = head("POST", "/v1/x");
-    head.fields = vec![("content-type".into(), b"application/json".to_vec())];
-    head.fields.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())));
+    head.fields = vec![("content-type".into(), "application/json".into())];
+    head.fields.extend(fields.iter().map(|(name, value)| ((*name).into(), (*value).to_owned().into())));
     sign(head, &context(agent, &[Provenance::User]), body, &content_digest(body))
 }
 
@@ -246,7 +246,7 @@ fn parameters_are_recorded_by_place_and_keyed_hash() {
         ]);
     });
     let mut request = head("POST", "/v1/x?q=x%20y");
-    request.fields = vec![("content-type".into(), b"application/json".to_vec())];
+    request.fields = vec![("content-type".into(), "application/json".into())];
     let request = sign(request, &context("team/worker", &[Provenance::User]), BODY.as_bytes(), "n");
     let decision = world.run(request, BODY.as_bytes(), 10);
     assert_eq!(decision.outcome, Outcome::Allow);
@@ -260,7 +260,7 @@ fn parameters_are_recorded_by_place_and_keyed_hash() {
     // A refusal records what was looked at as well.
     let body = BODY.replace("42", "43");
     let mut request = head("POST", "/v1/x?q=x");
-    request.fields = vec![("content-type".into(), b"application/json".to_vec())];
+    request.fields = vec![("content-type".into(), "application/json".into())];
     let request = sign(request, &context("team/worker", &[Provenance::User]), body.as_bytes(), "m");
     let decision = world.run(request, body.as_bytes(), 10);
     assert_eq!((decision.outcome, decision.reason), (Outcome::Deny, Reason::ParameterDenied));
@@ -277,7 +277,7 @@ fn a_query_is_judged_before_the_body_comes() {
     });
     let mut exchange = world.start();
     let mut request = head("POST", "/v1/x?limit=6");
-    request.fields = vec![("content-type".into(), b"application/json".to_vec())];
+    request.fields = vec![("content-type".into(), "application/json".into())];
     let request = sign(request, &context("team/worker", &[Provenance::User]), b"{}", "n");
     let Step::Decided(decision) = exchange.head(&mut world.around(), Ok(request), false) else { panic!() };
     assert_eq!(decision.reason, Reason::ParameterDenied);

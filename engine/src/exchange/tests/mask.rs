@@ -181,7 +181,7 @@ fn refusals_tell_no_more() {
             {
                 let mut claimed = marked(head("GET", "/v1/zq-1"), "a");
                 claimed.fields.retain(|(name, _)| name != "agent-context");
-                claimed.fields.push(("agent-context".into(), b"agent=\"x\", zq-member=?zq".to_vec()));
+                claimed.fields.push(("agent-context".into(), "agent=\"x\", zq-member=?zq".into()));
                 claimed
             },
             &as_is,
@@ -264,7 +264,7 @@ fn what_is_given_up_and_what_is_cut_tells_no_more() {
 
         let mut tunnels = world(mask, |_| {});
         let mut connect = RequestHead { path: None, scheme: None, ..head("CONNECT", "") };
-        connect.authority = b"eu.crm.example:443".to_vec();
+        connect.authority = "eu.crm.example:443".into();
         let mut exchange = tunnels.start_marked();
         let step = exchange.head(&mut tunnels.around(), Ok(marked(connect, "a")), false);
         assert!(matches!(step, Step::Decided(d) if d.outcome == Outcome::Allow));

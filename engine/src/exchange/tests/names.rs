@@ -57,7 +57,7 @@ impl Net {
             tenant: self.tenant.map(str::to_owned),
             ..context(self.agent, &[Provenance::User])
         };
-        let head = RequestHead { authority: authority.into(), ..head("GET", &path) };
+        let head = RequestHead { authority: authority.to_owned().into(), ..head("GET", &path) };
         let head = sign(head, &who, b"", &format!("n{}", self.sent));
         let mut exchange = self.world.start_numbered(self.sent);
         let mut around =

@@ -119,10 +119,10 @@ fn a_signed_context_is_judged_whatever_token_comes_along() {
     // One that does not verify is not made good by a token.
     let mut world = world();
     let mut forged = sign(head("GET", "/v1/x"), &context(AGENT, &[Provenance::User]), b"", "n");
-    forged.path = Some(b"/v1/y".to_vec());
+    forged.path = Some("/v1/y".into());
     assert_eq!(world.run(with_token(forged, &token(AGENT)), b"", 1).reason, Reason::SignatureInvalid);
     let mut bare = head("GET", "/v1/x");
-    bare.fields.push(("agent-context".into(), b"".to_vec()));
+    bare.fields.push(("agent-context".into(), "".into()));
     assert_eq!(world.run(with_token(bare, &token(AGENT)), b"", 1).reason, Reason::ContextMalformed);
 }
 
@@ -157,7 +157,7 @@ fn monitor_mode_lets_go_without_the_token_and_of_any_size() {
     let mut world = world();
     let body = vec![b'x'; 3 * 1024 * 1024];
     let mut request = with_token(head("POST", "/v9/x"), &token("team/watched"));
-    request.fields.push(("cookie".into(), b"c".to_vec()));
+    request.fields.push(("cookie".into(), "c".into()));
     let mut exchange = world.start();
     let mut step = exchange.head(&mut world.around(), Ok(request), false);
     let pieces: Vec<_> = body.chunks(512 * 1024).collect();

@@ -31,7 +31,7 @@ fn world() -> World {
 }
 
 fn to(authority: &str, mut head: RequestHead) -> RequestHead {
-    head.authority = authority.into();
+    head.authority = authority.to_owned().into();
     head
 }
 
@@ -42,7 +42,7 @@ fn connect(agent: &str, provenance: &[Provenance], authority: &str, nonce: &str)
 
 fn websocket(agent: &str, fields: &[(&str, &str)], nonce: &str) -> RequestHead {
     let mut head = sign(head("GET", "/v1/feed"), &context(agent, &[Provenance::User]), b"", nonce);
-    head.fields.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())));
+    head.fields.extend(fields.iter().map(|(name, value)| ((*name).into(), (*value).to_owned().into())));
     head
 }
 
@@ -293,10 +293,10 @@ fn tunnels_and_upgrades_hold_in_every_mode_and_only_where_they_are_open() {
     let watched = websocket("team/watched", &HANDSHAKE, "h");
     assert_eq!(reason_of(&mut world, watched), Reason::Permitted, "its rule allows the GET");
     let mut plain = sign(to("plain.example", head("GET", "/")), &context("team/worker", &user), b"", "i");
-    plain.fields.extend(HANDSHAKE.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())));
+    plain.fields.extend(HANDSHAKE.iter().map(|(name, value)| ((*name).into(), (*value).to_owned().into())));
     assert_eq!(reason_of(&mut world, plain), Reason::UpgradeDenied);
     let mut raw = sign(to("192.0.2.7", head("GET", "/")), &context("team/worker", &user), b"", "j");
-    raw.fields.extend(HANDSHAKE.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())));
+    raw.fields.extend(HANDSHAKE.iter().map(|(name, value)| ((*name).into(), (*value).to_owned().into())));
     assert_eq!(reason_of(&mut world, raw), Reason::UpgradeDenied, "an upgrade over TLS leads to a name");
 }
 

@@ -15,7 +15,7 @@ fn world(edit: impl FnOnce(&mut Value)) -> World {
 
 fn post(agent: &str, body: &[u8], fields: &[(&str, &str)], provenance: Provenance) -> RequestHead {
     let mut head = head("POST", "/v1/x");
-    head.fields = fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+    head.fields = fields.iter().map(|(name, value)| ((*name).into(), (*value).to_owned().into())).collect();
     sign(head, &context(agent, &[provenance]), body, "n")
 }
 
@@ -240,7 +240,7 @@ fn budgets_are_charged_for_the_body_once() {
         let mut reasons = Vec::new();
         for n in 0..4 {
             let mut head = head("POST", "/v1/x");
-            head.fields = fields.iter().map(|(n, v): &(&str, &str)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
+            head.fields = fields.iter().map(|(n, v): &(&str, &str)| ((*n).into(), (*v).to_owned().into())).collect();
             let request = sign(head, &context("team/worker", &[Provenance::User]), &body, &n.to_string());
             let mut exchange = world.start();
             let mut step = exchange.head(&mut world.around(), Ok(request), false);

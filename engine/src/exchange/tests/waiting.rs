@@ -154,7 +154,7 @@ fn what_comes_while_it_waits_ends_it() {
 fn the_head_of_a_tunnel_waits_too() {
     let mut world = write_ahead();
     let mut head = RequestHead { path: None, scheme: None, ..head("CONNECT", "") };
-    head.authority = b"eu.crm.example:443".to_vec();
+    head.authority = "eu.crm.example:443".into();
     let head = sign(head, &context("team/worker", &[Provenance::User]), b"", "a");
     let mut exchange = world.start();
     assert!(matches!(exchange.head(&mut world.around(), Ok(head), false), Step::Wait(_)));

@@ -17,7 +17,7 @@ fn tokens(tenant: Option<&str>) -> Tokenizer {
 fn treat(list: &[(&str, Treatment)], body: &str) -> Option<Treated> {
     let treatments = treatments(list);
     let places = Places::new(treatments.pointers());
-    let fields = [("content-type".to_owned(), b"application/json".to_vec())];
+    let fields = [("content-type".into(), "application/json".into())];
     let reading = Reading::new(&fields, body.as_bytes(), &places);
     treatments.check(&places, &reading).unwrap();
     treatments.apply(&places, &reading, body.as_bytes(), &tokens(Some("acme")))
@@ -84,7 +84,8 @@ fn places_that_cannot_be_told_are_not_treated() {
     let treatments = treatments(&[("/customer/email", Redact)]);
     let places = Places::new(treatments.pointers());
     let check = |fields: &[(&str, &str)], body: &[u8]| {
-        let fields: Vec<_> = fields.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
+        let fields: Vec<_> =
+            fields.iter().map(|(n, v)| ((*n).to_owned().into(), v.as_bytes().to_vec().into())).collect();
         treatments.check(&places, &Reading::new(&fields, body, &places)).map_err(|error| error.why)
     };
     let json = [("content-type", "application/json")];
@@ -106,7 +107,7 @@ fn a_token_is_that_of_its_value_tenant_and_key() {
     let token = |tokens: &Tokenizer, value: &str| {
         let places = Places::new([&Pointer::parse("/a").unwrap()]);
         let body = format!("{{\"a\": {value}}}");
-        let fields = [("content-type".to_owned(), b"application/json".to_vec())];
+        let fields = [("content-type".into(), "application/json".into())];
         let reading = Reading::new(&fields, body.as_bytes(), &places);
         let treated = treatments(&[("/a", Tokenize)]).apply(&places, &reading, body.as_bytes(), tokens).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&treated.body).unwrap();
@@ -199,7 +200,7 @@ proptest! {
         let list: Vec<_> = pointers.iter().map(|text| (*text, Redact)).collect();
         let treatments = treatments(&list);
         let places = Places::new(treatments.pointers());
-        let fields = [("content-type".to_owned(), b"application/json".to_vec())];
+        let fields = [("content-type".into(), "application/json".into())];
         let reading = Reading::new(&fields, text.as_bytes(), &places);
         let mut expected = value.clone();
         // Outermost first, as shorter pointers are.

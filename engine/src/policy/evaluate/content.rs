@@ -16,6 +16,7 @@ use crate::order;
 use crate::payload::query::Queried;
 use crate::payload::treat::{Tokenizer, Untreatable};
 use crate::payload::{Content, Found, Places, Pointer, Reading, Treated, Treatments, Value};
+use crate::request::Field;
 use std::sync::{Arc, LazyLock};
 
 /// Where bodies name a model.
@@ -87,7 +88,7 @@ impl Candidates {
     }
 
     /// Reads a whole body for what is asked of it.
-    pub fn read<'a>(&self, fields: &[(String, Vec<u8>)], body: &'a [u8]) -> Reading<'a> {
+    pub fn read<'a>(&self, fields: &[Field], body: &'a [u8]) -> Reading<'a> {
         Reading::new(fields, body, &self.demands.places)
     }
 

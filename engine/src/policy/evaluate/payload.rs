@@ -15,6 +15,7 @@ use super::{Refusal, Refusals};
 use crate::context::Provenance;
 use crate::decision::Reason;
 use crate::payload::Content;
+use crate::request::Field;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ pub struct Payload<'a> {
     /// Bytes of path and query, the `?` included.
     pub url: u64,
     /// Header fields as they were received, names in lower case.
-    pub fields: &'a [(String, Vec<u8>)],
+    pub fields: &'a [Field],
     /// The query, without its `?`.
     pub query: Option<&'a str>,
     /// What the body says, as far as it is known.

@@ -25,6 +25,7 @@ use crate::destination::{CanonicalDestination, PathOpenings, Scheme};
 use crate::evidence::record::Binding;
 use crate::facts::Timestamp;
 use crate::payload::Content;
+use crate::request::Field;
 use serde_json::{Value, json};
 
 /// 2026-11-20, noon.
@@ -122,7 +123,7 @@ pub(super) struct Request {
     pub(super) binding: Binding,
     pub(super) peer: Option<&'static str>,
     pub(super) body: u64,
-    pub(super) fields: Vec<(String, Vec<u8>)>,
+    pub(super) fields: Vec<Field>,
     /// The body, where what it says matters.
     pub(super) content: Option<Vec<u8>>,
     pub(super) now: Timestamp,
@@ -148,7 +149,7 @@ impl Request {
     }
 
     pub(super) fn field(mut self, name: &str, value: &str) -> Self {
-        self.fields.push((name.to_owned(), value.as_bytes().to_vec()));
+        self.fields.push((name.into(), value.to_owned().into()));
         self
     }
 

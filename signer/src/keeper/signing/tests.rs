@@ -44,22 +44,22 @@ fn verified(request: &RequestToSign, wire_scheme: &str, signed: &SignedFields) -
     let mut keys = KeyRing::default();
     keys.insert("signer-1", SignerKey { signer: 0, public: key().public().clone(), not_before: None, not_after: None });
     let mut fields = vec![
-        ("agent-context".to_owned(), signed.agent_context.clone().into_bytes()),
-        ("signature-input".to_owned(), signed.signature_input.clone().into_bytes()),
-        ("signature".to_owned(), signed.signature.clone().into_bytes()),
+        ("agent-context".into(), signed.agent_context.clone().into()),
+        ("signature-input".into(), signed.signature_input.clone().into()),
+        ("signature".into(), signed.signature.clone().into()),
     ];
     for (name, value) in [
         ("content-digest", &request.content_digest),
         ("content-type", &request.content_type),
         ("content-encoding", &request.content_encoding),
     ] {
-        fields.extend(value.iter().map(|value| (name.to_owned(), value.clone().into_bytes())));
+        fields.extend(value.iter().map(|value| (name.into(), value.clone().into())));
     }
     let head = RequestHead {
-        method: request.method.clone().into_bytes(),
-        scheme: Some(wire_scheme.as_bytes().to_vec()),
-        authority: request.authority.clone().into_bytes(),
-        path: request.path.clone().map(String::into_bytes),
+        method: request.method.clone().into(),
+        scheme: Some(wire_scheme.to_owned().into()),
+        authority: request.authority.clone().into(),
+        path: request.path.clone().map(Into::into),
         fields,
     };
     let now = Timestamp(u64::try_from(NOW).unwrap() * 1000);

@@ -330,7 +330,7 @@ proptest! {
     ]) {
         let issuers = take(vec![issuer()]);
         let mut request = head(&[]);
-        request.fields.push(("authorization".to_owned(), value));
+        request.fields.push(("authorization".into(), value.into()));
         let error = issuers.verify(&request, NOW, SKEW).unwrap_err();
         let controls = error.to_string().chars().any(char::is_control);
         prop_assert!(!controls);

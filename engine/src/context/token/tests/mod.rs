@@ -209,11 +209,11 @@ pub(super) fn good() -> String {
 
 pub(super) fn head(fields: &[(&str, &str)]) -> RequestHead {
     RequestHead {
-        method: b"GET".to_vec(),
+        method: "GET".into(),
         scheme: None,
-        authority: b"a.example".to_vec(),
-        path: Some(b"/".to_vec()),
-        fields: fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect(),
+        authority: "a.example".into(),
+        path: Some("/".into()),
+        fields: fields.iter().map(|(name, value)| ((*name).into(), (*value).to_owned().into())).collect(),
     }
 }
 
