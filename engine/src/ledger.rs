@@ -159,6 +159,16 @@ impl Ledger for MemoryLedger {
     }
 }
 
+/// An end as values of a ledger keep it, in seconds: rounded up, so that nothing is forgotten early; beyond 2106 never.
+pub fn seconds_up(time: Timestamp) -> u32 {
+    u32::try_from(time.millis().div_ceil(1000)).unwrap_or(u32::MAX)
+}
+
+/// The end that [`seconds_up`] wrote; `None`: never.
+pub fn ended(until: u32) -> Option<Timestamp> {
+    (until != u32::MAX).then(|| Timestamp::from_seconds(u64::from(until)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

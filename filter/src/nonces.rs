@@ -31,7 +31,7 @@ use exeat_engine::facts::Timestamp;
 use exeat_engine::hex::hex;
 use exeat_engine::ledger::budgets as spending;
 use exeat_engine::ledger::names::{Charge, Charged, Mark};
-use exeat_engine::ledger::{Ledger, NonceFingerprint, SessionName, Share, Spend, Unavailable};
+use exeat_engine::ledger::{Ledger, NonceFingerprint, SessionName, Share, Spend, Unavailable, ended, seconds_up};
 use sha2::{Digest, Sha256};
 
 /// Values over which the nonces of one key id are spread.
@@ -103,11 +103,6 @@ fn tag(tenant: Option<&str>) -> [u8; 4] {
     [a, b, c, d]
 }
 
-/// Rounded up, so that nothing is forgotten early; beyond 2106 never.
-fn seconds_up(time: Timestamp) -> u32 {
-    u32::try_from(time.millis().div_ceil(1000)).unwrap_or(u32::MAX)
-}
-
 /// One shard: the live entries, and a new one added where its nonce is new and there is room.
 fn spend(content: &[u8], new: &Entry, now: Timestamp) -> (Option<Vec<u8>>, Spend) {
     let mut live = Vec::with_capacity(content.len().saturating_add(ENTRY));
@@ -117,7 +112,7 @@ fn spend(content: &[u8], new: &Entry, now: Timestamp) -> (Option<Vec<u8>>, Spend
         let Some((nonce, rest)) = bytes.split_first_chunk::<16>() else { continue };
         let Some((tenant, until)) = rest.split_first_chunk::<4>() else { continue };
         let until = until.try_into().map_or(u32::MAX, u32::from_le_bytes);
-        if until != u32::MAX && u64::from(until).saturating_mul(1000) < now.millis() {
+        if ended(until).is_some_and(|end| end < now) {
             continue;
         }
         if *nonce == new.nonce.0 {

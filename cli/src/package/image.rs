@@ -90,11 +90,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Takes a document.
-    ///
-    /// # Errors
-    /// None that can happen.
-    pub fn new(form: Form, content: ImageManifest) -> anyhow::Result<Self> {
+    fn new(form: Form, content: ImageManifest) -> anyhow::Result<Self> {
         let blob = Blob::json(&content)?;
         Ok(Self { form, content, blob })
     }
@@ -148,19 +144,33 @@ impl Package {
     }
 
     fn image(&mut self, module: &Module, about: &About) -> anyhow::Result<Manifest> {
-        let tar = layer(module, about.seconds())?;
+        // No processor runs a module, but tools refuse images that name none they know.
+        let config = ImageConfigurationBuilder::default().architecture(Arch::Amd64);
+        let mut annotations: HashMap<String, String> = about.annotations().collect();
+        annotations.insert("module.wasm.image/variant".to_owned(), "compat".to_owned());
+        self.image_of(layer(module, about.seconds())?, config, annotations, about)
+    }
+
+    /// An image of one layer, a tar.
+    ///
+    /// # Errors
+    /// None that can happen.
+    pub(super) fn image_of(
+        &mut self,
+        tar: Vec<u8>,
+        config: ImageConfigurationBuilder,
+        annotations: HashMap<String, String>,
+        about: &About,
+    ) -> anyhow::Result<Manifest> {
         let uncompressed = Blob::new(tar);
         let layer = Blob::new(compressed(uncompressed.bytes())?);
         let rootfs = RootFsBuilder::default().typ("layers").diff_ids(vec![uncompressed.digest()]).build()?;
-        // No processor runs a module, but tools refuse images that name none they know.
-        let config = ImageConfigurationBuilder::default().architecture(Arch::Amd64).os(Os::Linux).rootfs(rootfs);
+        let config = config.os(Os::Linux).rootfs(rootfs);
         let config = match about.created {
             Some(created) => config.created(created.to_string()),
             None => config,
         };
         let config = Blob::json(&config.build()?)?;
-        let mut annotations: HashMap<String, String> = about.annotations().collect();
-        annotations.insert("module.wasm.image/variant".to_owned(), "compat".to_owned());
         let manifest = manifest()
             .config(config.descriptor(MediaType::ImageConfig.as_ref())?)
             .layers(vec![layer.descriptor(LAYER)?])
@@ -217,17 +227,14 @@ const EMPTY: &[u8] = b"{}";
 const UNKNOWN_SYSTEM: u8 = 255;
 
 /// A layer as it travels: the same bytes give the same.
-///
-/// # Errors
-/// None that can happen.
-pub fn compressed(layer: &[u8]) -> anyhow::Result<Vec<u8>> {
+fn compressed(layer: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut gzip = GzBuilder::new().mtime(0).operating_system(UNKNOWN_SYSTEM).write(Vec::new(), Compression::best());
     gzip.write_all(layer).context("cannot compress the layer")?;
     gzip.finish().context("cannot compress the layer")
 }
 
 /// A manifest that has nothing yet.
-pub fn manifest() -> ImageManifestBuilder {
+fn manifest() -> ImageManifestBuilder {
     ImageManifestBuilder::default().schema_version(2_u32).media_type(MediaType::ImageManifest)
 }
 

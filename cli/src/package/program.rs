@@ -2,12 +2,12 @@
 
 use super::about::About;
 use super::blob::Blob;
-use super::image::{Form, LAYER, Manifest, Package, append_as, compressed, manifest};
+use super::image::{Package, append_as};
 use anyhow::{Context as _, bail, ensure};
 use object::Endianness;
 use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
-use oci_spec::image::{Arch, ConfigBuilder, ImageConfigurationBuilder, MediaType, Os, RootFsBuilder};
+use oci_spec::image::{Arch, ConfigBuilder, ImageConfigurationBuilder};
 use std::collections::HashMap;
 
 /// Where it is in the image, which is also its entrypoint.
@@ -100,9 +100,6 @@ impl Package {
     /// None that can happen with what was checked.
     pub fn of_program(program: &Program, about: &About) -> anyhow::Result<Self> {
         let mut made = Self { tag: about.tag(), manifests: Vec::new(), blobs: Vec::new() };
-        let uncompressed = Blob::new(layer(program, about.seconds())?);
-        let layer = Blob::new(compressed(uncompressed.bytes())?);
-        let rootfs = RootFsBuilder::default().typ("layers").diff_ids(vec![uncompressed.digest()]).build()?;
         let annotations: HashMap<String, String> = about.annotations().collect();
         let process = ConfigBuilder::default()
             .user(USER)
@@ -111,22 +108,9 @@ impl Package {
             .working_dir("/")
             .labels(annotations.clone())
             .build()?;
-        let config = ImageConfigurationBuilder::default()
-            .architecture(program.machine.clone())
-            .os(Os::Linux)
-            .config(process)
-            .rootfs(rootfs);
-        let config = match about.created {
-            Some(created) => config.created(created.to_string()),
-            None => config,
-        };
-        let config = Blob::json(&config.build()?)?;
-        let manifest = manifest()
-            .config(config.descriptor(MediaType::ImageConfig.as_ref())?)
-            .layers(vec![layer.descriptor(LAYER)?])
-            .annotations(annotations);
-        made.manifests.push(Manifest::new(Form::Image, manifest.build()?)?);
-        made.blobs.extend([config, layer]);
+        let config = ImageConfigurationBuilder::default().architecture(program.machine.clone()).config(process);
+        let manifest = made.image_of(layer(program, about.seconds())?, config, annotations, about)?;
+        made.manifests.push(manifest);
         Ok(made)
     }
 }

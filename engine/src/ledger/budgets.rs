@@ -7,8 +7,8 @@
 //!
 //! This is pure: the same code judges over shared data in the filter and in memory elsewhere.
 
-use super::Share;
-use super::names::{ended, holder, seconds_up};
+use super::names::holder;
+use super::{Share, ended, seconds_up};
 use crate::facts::Timestamp;
 use sha2::{Digest, Sha256};
 

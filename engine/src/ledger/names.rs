@@ -6,7 +6,7 @@
 //!
 //! This is pure: the same code judges over shared data in the filter and in memory elsewhere.
 
-use super::Share;
+use super::{Share, ended, seconds_up};
 use crate::destination::score;
 use crate::facts::Timestamp;
 use sha2::{Digest, Sha256};
@@ -269,16 +269,6 @@ pub fn charge(content: &[u8], charge: &Charge<'_>, now: Timestamp, room: usize) 
 pub fn holder(share: Share<'_>) -> [u8; 4] {
     let Mark([a, b, c, d, ..]) = Mark::new(b'h', &[share.key, share.tenant.unwrap_or("\0")]);
     [a, b, c, d]
-}
-
-/// Rounded up, so that nothing is forgotten early; beyond 2106 never.
-pub(super) fn seconds_up(time: Timestamp) -> u32 {
-    u32::try_from(time.millis().div_ceil(1000)).unwrap_or(u32::MAX)
-}
-
-/// The end that [`seconds_up`] wrote; `None`: never.
-pub(super) fn ended(until: u32) -> Option<Timestamp> {
-    (until != u32::MAX).then(|| Timestamp::from_seconds(u64::from(until)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Sessions whose requests are all refused for a time: one value of the ledger.
 
-use super::names::{SessionFingerprint, ended, seconds_up};
+use super::names::SessionFingerprint;
+use super::{ended, seconds_up};
 use crate::facts::Timestamp;
 
 /// Fingerprint, and the second after which it is over.
