@@ -11,17 +11,29 @@ use std::path::Path;
 /// # Errors
 /// What the system says, and what to do about it.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    write(path, bytes, false)
+}
+
+/// The same for what every user of the machine may read, whatever this user's mask leaves of new files: services run as others.
+///
+/// # Errors
+/// What the system says, and what to do about it.
+pub(crate) fn write_whole_for_all(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    write(path, bytes, true)
+}
+
+fn write(path: &Path, bytes: &[u8], for_all: bool) -> anyhow::Result<()> {
     let special = std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir());
     let written = if special {
         OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(bytes))
     } else {
-        replace(path, bytes)
+        replace(path, bytes, for_all)
     };
     written.map_err(|error| unwritable(path, error))
 }
 
 /// Writes beside the file, and then renames.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn replace(path: &Path, bytes: &[u8], for_all: bool) -> io::Result<()> {
     if path.is_dir() {
         return Err(ErrorKind::IsADirectory.into());
     }
@@ -32,6 +44,10 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     #[cfg(unix)]
     beside.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut part = beside.tempfile_in(folder(path))?;
+    #[cfg(unix)]
+    if for_all {
+        part.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    }
     part.write_all(bytes)?;
     part.as_file().sync_all()?;
     part.persist(path).map_err(|error| error.error)?;

@@ -11,7 +11,7 @@ mod unit;
 use super::common::{Accepted, CommonArgs};
 use super::envoy::bootstrap::{Admin, ListenerTls, Settings};
 use super::envoy::upstream::CollectorAddress;
-use crate::files::{make_folder, write_whole};
+use crate::files::{make_folder, write_whole_for_all};
 use anyhow::{Context, bail};
 use clap::Args;
 use exeat_engine::destination::Cidr;
@@ -29,6 +29,9 @@ const CREDENTIALS: &str = "/run/credentials/exeat-gateway.service";
 
 /// Where root keeps it.
 const SECRETS: &str = "/etc/exeat/credentials";
+
+/// The signer's key, which it reads again when it is reloaded: a credential would be a copy of the file at the start.
+const SIGNING_KEY: &str = "/etc/exeat/signer.key";
 
 /// Families of sockets that programs of ours use.
 const FAMILIES: &str = "AF_UNIX AF_INET AF_INET6";
@@ -58,9 +61,9 @@ pub struct SystemdArgs {
     /// Where Prometheus reads.
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:15090")]
     metrics: SocketAddr,
-    /// Public half of the gateway's evidence key, base64: what relay and collector check batches by.
-    #[arg(long, value_name = "KEY")]
-    gateway_key: String,
+    /// Public half of the gateway's evidence key, base64: what relay and collector check batches by. Repeat it while the key changes.
+    #[arg(long, value_name = "KEY", required = true)]
+    gateway_key: Vec<String>,
     /// The collector that the relay passes evidence on to: https://HOST[:PORT], or http:// on loopback.
     #[arg(long, value_name = "ORIGIN", default_value = "http://127.0.0.1:9471")]
     collector: String,
@@ -76,7 +79,8 @@ pub struct SystemdArgs {
     /// Forget evidence after this time, for instance 400d; absent: never.
     #[arg(long, value_name = "TIME", value_parser = super::kubernetes::keep)]
     keep: Option<String>,
-    /// Id of the signing key, as the policy has it. Without it no signer is rendered.
+    /// Id of the signing key, as the policy has it; the key file says it itself (`exeat key new --keyid`). Without it no signer is
+    /// rendered.
     #[arg(long, value_name = "ID", requires = "orchestrator")]
     keyid: Option<String>,
     /// User who opens the signer's sessions; repeat it for more.
@@ -129,18 +133,18 @@ pub(crate) fn run(args: &SystemdArgs) -> anyhow::Result<()> {
         ("envoy.yaml", bootstrap),
         ("listener.yaml", listener),
     ];
-    if let Some(keyid) = &args.keyid {
-        files.push(("exeat-signer.service", args.signer(&accepted, keyid)));
+    if args.keyid.is_some() {
+        files.push(("exeat-signer.service", args.signer(&accepted)));
         files.push(("exeat-sysusers.conf", "u exeat-signer - \"Exeat signer\"\n".to_owned()));
     }
     make_folder(folder)?;
-    files.iter().try_for_each(|(name, text)| write_whole(&folder.join(name), text.as_bytes()))
+    files.iter().try_for_each(|(name, text)| write_whole_for_all(&folder.join(name), text.as_bytes()))
 }
 
 impl SystemdArgs {
     fn check(&self, accepted: &Accepted) -> anyhow::Result<()> {
         let id = accepted.configuration.gateway().id();
-        CheckpointKey::parse(id, &self.gateway_key).context("--gateway-key")?;
+        self.gateway_key.iter().try_for_each(|key| CheckpointKey::parse(id, key).map(drop)).context("--gateway-key")?;
         if self.listen.ip().is_unspecified() || self.collector_listen.ip().is_unspecified() {
             bail!(
                 "--listen and --collector-listen name the address that others reach: every address there is would be more than that"
@@ -173,6 +177,13 @@ impl SystemdArgs {
             if text.is_empty() || !text.bytes().all(plain) {
                 bail!("{text:?} does not fit a unit: letters, digits and / . _ - : @ + = [ ] do");
             }
+        }
+        if let Some(keyid) = &self.keyid
+            && accepted.configuration.policy().keys().get(keyid).is_none()
+        {
+            bail!(
+                "--keyid {keyid}: no signer of the policy has a key of this id; add it under `signers`, or name one that is there"
+            );
         }
         for path in [&self.envoy, &self.exeat, &self.module, &self.ca] {
             if !path.starts_with('/') {

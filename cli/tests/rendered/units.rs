@@ -150,6 +150,86 @@ fn until_end(text: &str) -> &str {
     text.get(..end).unwrap_or(text)
 }
 
+/// A credential is a copy of the file at the start, so a key that changes while the signer runs cannot be one. Its id is in it.
+#[test]
+fn the_signer_reads_a_new_key_when_it_is_reloaded() {
+    for more in [&SIGNER[..], &[&SIGNER[..], &FAR].concat()] {
+        let (_folder, files) = rendered(more);
+        let unit = &files["exeat-signer.service"];
+        let words = command(unit, "ExecStart");
+        let key = words.iter().position(|word| word == "--key").unwrap();
+        assert_eq!(words[key + 1], "/etc/exeat/signer.key");
+        assert!(!words.iter().any(|word| word == "--keyid"), "{words:?}");
+        assert_eq!(values(unit, "ExecReload"), ["/bin/kill -HUP $MAINPID"]);
+        assert!(!values(unit, "LoadCredential").iter().any(|credential| credential.starts_with("signer.key:")));
+    }
+}
+
+/// Whoever floods a gateway with requests must not choose what of its log is kept, and lines are found under the unit's name.
+#[test]
+fn no_line_of_a_log_is_dropped() {
+    let (_folder, files) = rendered(&SIGNER);
+    for (name, unit) in units(&files) {
+        // An interval of 0 says nothing to journald, which then keeps its own.
+        let limit = [values(unit, "LogRateLimitIntervalSec"), values(unit, "LogRateLimitBurst")];
+        assert_eq!(limit, [["1s"], ["1000000"]], "{name}");
+        assert_eq!(values(unit, "SyslogIdentifier"), [name.strip_suffix(".service").unwrap()]);
+    }
+}
+
+/// What ends later takes what is still sent to it.
+#[test]
+fn what_sends_evidence_ends_before_what_takes_it() {
+    let (_folder, files) = rendered(&SIGNER);
+    for (unit, before) in [
+        ("exeat-signer.service", "exeat-gateway.service"),
+        ("exeat-gateway.service", "exeat-relay.service"),
+        ("exeat-relay.service", "exeat-collector.service"),
+    ] {
+        let after = values(&files[unit], "After");
+        assert!(after.iter().any(|units| units.split(' ').any(|unit| unit == before)), "{unit}: {after:?}");
+    }
+}
+
+/// While a gateway's key changes, evidence of both is on its way.
+#[test]
+fn evidence_of_an_old_key_is_taken_beside_that_of_a_new_one() {
+    let old = "Kd4hcRKJhXXGNTmRTnHQmf6nyCeTVwrs7XcQhBXSVoE=";
+    let (_folder, files) = rendered(&["--gateway-key", old]);
+    for unit in ["exeat-relay.service", "exeat-collector.service"] {
+        let words = command(&files[unit], "ExecStart");
+        let keys: Vec<&str> = words
+            .iter()
+            .zip(words.iter().skip(1))
+            .filter(|(option, _)| *option == "--key")
+            .map(|(_, key)| key.as_str())
+            .collect();
+        assert_eq!(keys, [&format!("egress-eu-1={}", USUAL[1]), &format!("egress-eu-1={old}")], "{unit}");
+    }
+}
+
+/// systemd makes a user for a gateway's run, who belongs to no group: what root renders under a narrow mask must be his to read.
+#[test]
+fn users_of_units_may_read_what_is_rendered_under_any_mask() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", "umask 077 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_exeat"), "render", "systemd"])
+        .args(POLICY)
+        .args(USUAL)
+        .args(SIGNER)
+        .arg("-o")
+        .arg(folder.path())
+        .current_dir(crate::root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o644, "{entry:?}");
+    }
+}
+
 #[test]
 fn the_kernel_closes_what_the_guard_closes() {
     let (_folder, files) = rendered(&[&SIGNER[..], &FAR].concat());
@@ -217,6 +297,10 @@ fn wrong_arguments_are_refused_with_what_to_do() {
         (&[&USUAL[..], &output, &["--envoy", "envoy"]].concat(), "is not an absolute path"),
         (&[&USUAL[..], &output, &["--memory", "1 GiB"]].concat(), "write a size such as 512M or 2G"),
         (&[&USUAL[..], &output, &["--keyid", "k"]].concat(), "--orchestrator"),
+        (
+            &[&USUAL[..], &output, &["--keyid", "k", "--orchestrator", "a"]].concat(),
+            "no signer of the policy has a key",
+        ),
         (&[&USUAL[..], &output, &["--keyid", "k\nUser=root", "--orchestrator", "a"]].concat(), "does not fit a unit"),
     ] {
         let output = run("systemd", &[&POLICY[..], more].concat());

@@ -7,7 +7,9 @@ use landlock::{
     Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-use rustix::thread::{CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities, set_no_new_privs};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, set_capabilities, set_no_new_privs,
+};
 use std::fmt::Display;
 use std::path::Path;
 
@@ -78,7 +80,9 @@ fn unreadable(hardening: &mut Hardening) {
 fn drop_capabilities() -> rustix::io::Result<()> {
     clear_ambient_capability_set()?;
     let none = CapabilitySet::empty();
-    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    // Whoever has none may be kept from asking for that: capset is among systemd's @privileged calls.
+    if capabilities(None).is_ok_and(|held| held == none) { Ok(()) } else { set_capabilities(None, none) }
 }
 
 fn landlock(hardening: &mut Hardening, spool: &Path, gateway_port: u16) {

@@ -1,7 +1,7 @@
 //! The units themselves.
 
 use super::unit::Unit;
-use super::{ADMIN, FAMILIES, PAGE, RELAY, SECRETS, SystemdArgs, addresses};
+use super::{ADMIN, FAMILIES, PAGE, RELAY, SECRETS, SIGNING_KEY, SystemdArgs, addresses};
 use crate::render::common::Accepted;
 use exeat_engine::destination::Cidr;
 
@@ -55,6 +55,7 @@ impl SystemdArgs {
             .each("IPAddressDeny", addresses::closed())
             .each("IPAddressAllow", std::iter::once("localhost".to_owned()).chain(open.iter().map(Cidr::to_string)))
             // Envoy lists the machine's interfaces.
+            .logged("exeat-gateway")
             .hardened(true, &format!("{FAMILIES} AF_NETLINK"), "@system-service @pkey")
             .section("Install")
             .set("WantedBy", "multi-user.target")
@@ -63,23 +64,16 @@ impl SystemdArgs {
 
     pub(super) fn relay(&self, accepted: &Accepted) -> String {
         let far = self.collector.starts_with("https://");
-        let mut command = words(&[
-            &self.exeat,
-            "collect",
-            "--listen",
-            &RELAY.to_string(),
-            "--db",
-            "/var/lib/exeat-relay/relay.db",
-            "--key",
-            &self.public(accepted),
-            "--forward",
-            &self.collector,
-        ]);
+        let mut command =
+            words(&[&self.exeat, "collect", "--listen", &RELAY.to_string(), "--db", "/var/lib/exeat-relay/relay.db"]);
+        command.extend(self.public(accepted));
+        command.extend(words(&["--forward", &self.collector]));
         if far {
             command.extend(words(&["--forward-ca", "%d/ca.crt", "--forward-token", "%d/collector.token"]));
         }
         let credentials = if far { &["ca.crt", "collector.token"][..] } else { &[] };
-        store_of("Exeat relay: evidence on its way to the collector", "exeat-relay", credentials, &command)
+        let after = "network.target exeat-collector.service";
+        store_of("Exeat relay: evidence on its way to the collector", "exeat-relay", after, credentials, &command)
             .set("MemoryMax", "256M")
             .set("TasksMax", "64")
             .set("IPAddressDeny", "any")
@@ -87,6 +81,7 @@ impl SystemdArgs {
                 "IPAddressAllow",
                 std::iter::once("localhost".to_owned()).chain(self.names_and(&self.collector_at, far)),
             )
+            .logged("exeat-relay")
             .hardened(false, FAMILIES, "@system-service")
             .section("Install")
             .set("WantedBy", "multi-user.target")
@@ -102,9 +97,8 @@ impl SystemdArgs {
             &self.collector_listen.to_string(),
             "--db",
             "/var/lib/exeat-collector/evidence.db",
-            "--key",
-            &self.public(accepted),
         ]);
+        command.extend(self.public(accepted));
         if far {
             command.extend(words(&[
                 "--tls-cert",
@@ -120,28 +114,27 @@ impl SystemdArgs {
         }
         let credentials = if far { &["collector.crt", "collector.key", "collector.token"][..] } else { &[] };
         let relays = if far { self.relays_at.iter().map(Cidr::to_string).collect() } else { Vec::new() };
-        store_of("Exeat collector: evidence", "exeat-collector", credentials, &command)
+        store_of("Exeat collector: evidence", "exeat-collector", "network.target", credentials, &command)
             .set("MemoryMax", "512M")
             .set("TasksMax", "64")
             .set("LimitNOFILE", "4096")
             .set("IPAddressDeny", "any")
             .each("IPAddressAllow", std::iter::once("localhost".to_owned()).chain(relays))
+            .logged("exeat-collector")
             .hardened(false, FAMILIES, "@system-service")
             .section("Install")
             .set("WantedBy", "multi-user.target")
             .text()
     }
 
-    pub(super) fn signer(&self, accepted: &Accepted, keyid: &str) -> String {
+    pub(super) fn signer(&self, accepted: &Accepted) -> String {
         let id = accepted.configuration.gateway().id();
         let scheme = if self.is_tls() { "https" } else { "http" };
         let mut command = words(&[
             &self.exeat,
             "signer",
             "--key",
-            "%d/signer.key",
-            "--keyid",
-            keyid,
+            SIGNING_KEY,
             "--gateway",
             &format!("{scheme}://{}", self.listen),
             "--gateway-id",
@@ -164,8 +157,8 @@ impl SystemdArgs {
         command.extend(self.orchestrator.iter().flat_map(|user| words(&["--orchestrator-uid", user])));
         command.extend(self.tool.iter().flat_map(|user| words(&["--tool-uid", user])));
         let credentials = match self.is_tls() {
-            true => &["ca.crt", "signer.crt", "signer.key", "signer.tls.key"][..],
-            false => &["signer.key"],
+            true => &["ca.crt", "signer.crt", "signer.tls.key"][..],
+            false => &[],
         };
         let gateway = self.is_tls().then(|| Cidr::single(self.listen.ip()).to_string());
         unit_of("Exeat signer")
@@ -177,6 +170,8 @@ impl SystemdArgs {
             .set("User", "exeat-signer")
             .each("LoadCredential", credentials.iter().map(|name| format!("{name}:{SECRETS}/{name}")))
             .command("ExecStart", &command)
+            .note("It reads its key again.")
+            .set("ExecReload", "/bin/kill -HUP $MAINPID")
             .note("Requests under way end within --grace, 20 s.")
             .set("TimeoutStopSec", "40")
             .set("Restart", "always")
@@ -192,6 +187,7 @@ impl SystemdArgs {
             .set("TasksMax", "128")
             .set("IPAddressDeny", "any")
             .each("IPAddressAllow", std::iter::once("localhost".to_owned()).chain(gateway))
+            .logged("exeat-signer")
             // It shuts its own proxy in.
             .hardened(
                 false,
@@ -203,8 +199,9 @@ impl SystemdArgs {
             .text()
     }
 
-    fn public(&self, accepted: &Accepted) -> String {
-        format!("{}={}", accepted.configuration.gateway().id(), self.gateway_key)
+    fn public(&self, accepted: &Accepted) -> Vec<String> {
+        let id = accepted.configuration.gateway().id();
+        self.gateway_key.iter().flat_map(|key| words(&["--key", &format!("{id}={key}")])).collect()
     }
 
     /// Ranges, and the name servers that lead there.
@@ -221,9 +218,9 @@ fn unit_of(what: &str) -> Unit {
 }
 
 /// One that keeps a store in a folder of its own, up to what it may use.
-fn store_of(what: &str, folder: &str, credentials: &[&str], command: &[String]) -> Unit {
+fn store_of(what: &str, folder: &str, after: &str, credentials: &[&str], command: &[String]) -> Unit {
     unit_of(what)
-        .set("After", "network.target")
+        .set("After", after)
         .set("StartLimitIntervalSec", "0")
         .section("Service")
         .set("Type", "exec")

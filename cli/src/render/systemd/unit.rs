@@ -49,6 +49,13 @@ impl Unit {
         self.set(key, lines.join(" \\\n  "))
     }
 
+    /// Its lines in the journal, all of them: by the usual limit a flood of requests would choose which are kept. An interval of 0
+    /// would be that usual limit, so the limit is one that nothing reaches.
+    #[must_use]
+    pub(super) fn logged(self, name: &str) -> Self {
+        self.set("SyslogIdentifier", name).set("LogRateLimitIntervalSec", "1s").set("LogRateLimitBurst", "1000000")
+    }
+
     /// What every unit is kept from. `writable_code`: whether it makes code while it runs.
     #[must_use]
     pub(super) fn hardened(self, writable_code: bool, families: &str, calls: &str) -> Self {
