@@ -191,6 +191,13 @@ fn what_sends_evidence_ends_before_what_takes_it() {
     }
 }
 
+/// The keeper tells its proxy when to end; whatever is left then is killed.
+#[test]
+fn a_stop_is_told_to_the_keeper_alone() {
+    let (_folder, files) = rendered(&SIGNER);
+    assert_eq!(values(&files["exeat-signer.service"], "KillMode"), ["mixed"]);
+}
+
 /// While a gateway's key changes, evidence of both is on its way.
 #[test]
 fn evidence_of_an_old_key_is_taken_beside_that_of_a_new_one() {

@@ -97,6 +97,25 @@ fn a_stop_lets_requests_end_and_leaves_nothing() {
     assert!(!std::path::Path::new(session["ca_file"].as_str().unwrap()).exists());
 }
 
+/// Whoever stops a service tells all of its processes, as systemd and terminals do. When the proxy ends is for the keeper to say,
+/// so that requests under way are not cut.
+#[test]
+fn the_proxy_ends_by_the_keeper_and_not_by_a_signal_to_all() {
+    let mut signer = Signer::start(&[]);
+    let session = signer.open_plain();
+    let proxy = signer.proxy_pid();
+    for told in [Signal::TERM, Signal::INT, Signal::HUP] {
+        kill_process(Pid::from_raw(i32::try_from(proxy).unwrap()).unwrap(), told).unwrap();
+        assert!(Signer::fetch(&session, &["https://api.acme.example/"]).0.success(), "{told:?}: {}", signer.log());
+        assert_eq!(signer.proxy_pid(), proxy);
+    }
+    signer.signal(Signal::TERM);
+    assert!(signer.wait().success());
+    let log = signer.log();
+    let last = log.lines().find(|line| line.contains("\"stopped\"") && line.contains("status")).unwrap();
+    assert!(last.contains("exit status: 0"), "{last}");
+}
+
 /// Ports, descriptors and files of sessions come and go with them, however they end.
 #[test]
 fn sessions_leave_nothing_behind() {

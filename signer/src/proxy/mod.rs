@@ -42,6 +42,7 @@ use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -64,9 +65,18 @@ pub fn run_with(socket: UnixStream, peers: PeerTables) -> Result<(), ProxyError>
         .enable_all()
         .build()
         .map_err(start("starting threads"))?;
-    let served = runtime.block_on(serve(socket, peers));
+    let served = runtime.block_on(async {
+        let _told = outlast_signals().map_err(start("taking signals"))?;
+        serve(socket, peers).await
+    });
     runtime.shutdown_timeout(END);
     served
+}
+
+/// Whoever stops a service tells all of its processes, as systemd and terminals do. Requests under way end before this one does: when that
+/// is, the keeper says by closing the socket.
+fn outlast_signals() -> std::io::Result<[Signal; 3]> {
+    Ok([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?])
 }
 
 /// As [`run_with`], on the runtime of the caller.
