@@ -43,17 +43,28 @@ impl Root {
         let bytes = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX)
             .map_err(|status| format!("the host does not hand it over: {status:?}"))?
             .unwrap_or_default();
-        let (role, part, secrets) = read(&bytes)?;
+        let name = host::text_property(&["plugin_name"]).unwrap_or_default();
+        let filter = (name.clone(), Role::Filter);
+        let known = vm::with(|vm| vm.confirm(&filter, &bytes));
+        let (plugin, offer) = match known {
+            true => (filter, None),
+            false => {
+                let (role, part, secrets) = read(&bytes)?;
+                ((name, role), Some((part, secrets)))
+            }
+        };
         hostcalls::set_tick_period(TICK).map_err(|status| format!("the host gives no ticks: {status:?}"))?;
-        let plugin = (host::text_property(&["plugin_name"]).unwrap_or_default(), role);
         let before = self.plugin.replace(plugin.clone());
-        vm::with(|vm| {
+        let news = vm::with(|vm| {
             vm.plugin_came(&plugin);
             before.iter().for_each(|before| vm.plugin_went(before));
-            vm.offer(plugin, bytes, part, secrets);
+            if let Some((part, secrets)) = offer {
+                vm.offer(plugin, bytes, part, secrets);
+            }
+            host::now().is_some_and(|now| vm.settle(now))
         });
-        if let Some(now) = host::now() {
-            vm::with(|vm| vm.settle(now));
+        if news {
+            waiting::hurry(self.context);
         }
         Ok(())
     }

@@ -157,13 +157,14 @@ impl Vm {
         self.offers.insert(plugin, Offer { part, bytes, secrets, told: false });
     }
 
-    /// Takes into use what was offered.
-    pub(crate) fn settle(&mut self, now: Timestamp) {
+    /// Takes into use what was offered. Whether there are other VMs to tell of it.
+    pub(crate) fn settle(&mut self, now: Timestamp) -> bool {
+        let mut news = false;
         for (plugin, mut offer) in std::mem::take(&mut self.offers) {
             let why = match self.accept(&plugin, &offer.part, &offer.secrets, now) {
                 Ok(()) => {
                     if let (Role::Filter, Some(shared)) = (offer.part.role(), self.shared()) {
-                        self.newest_known.came(&shared, &plugin, now, offer.bytes);
+                        news |= self.newest_known.came(&shared, &plugin, now, offer.bytes);
                     }
                     // Guards say nothing that the rendered configuration does not, and there is one for each way out.
                     let level = if offer.part.role() == Role::Guard { LogLevel::Debug } else { LogLevel::Info };
@@ -184,6 +185,18 @@ impl Vm {
             let rest = "the configuration before stays, without one requests are refused";
             host::log(LogLevel::Error, &format!("exeat: configuration not in use, {rest}: {why}"));
         }
+        news
+    }
+
+    /// Whether Envoy brings what is in use already, for another VM was told of it before.
+    pub(crate) fn confirm(&mut self, plugin: &Plugin, bytes: &[u8]) -> bool {
+        let Some(configuration) = self.configuration(plugin) else { return false };
+        if !self.newest_known.confirms(plugin, bytes) {
+            return false;
+        }
+        self.offers.remove(plugin);
+        host::log(LogLevel::Info, &accepted(&Part::Filter(configuration)));
+        true
     }
 
     /// Takes into use what another VM of this process was configured with.

@@ -1,0 +1,276 @@
+//! The newest configuration in VMs that the host does not bring it to: those of the module before, with connections that stay open, and
+//! those that were built anew. Time passes only where a test says so, and ticks come with it.
+
+#![cfg(test)]
+
+use exeat_e2e::scenario::harness::{Harness, guarded_worker, message};
+use exeat_e2e::scenario::plain;
+use exeat_host_test::{Host, Plugin, Response, Worker};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Longer than it takes to be certain of anything, the silence of a VM among it.
+const LONG: Duration = Duration::from_secs(30);
+
+/// The shortest time that timers know.
+const SOON: Duration = Duration::from_millis(1);
+
+/// The VM of the module before, under the first revision.
+struct Before(Harness);
+
+impl Before {
+    fn start() -> Self {
+        Self(Harness::start("configuration").unwrap())
+    }
+
+    fn worker(&self) -> &Worker {
+        self.0.worker()
+    }
+
+    fn plugin(&self) -> &Plugin {
+        self.worker().host().plugin()
+    }
+
+    /// The configuration of another revision.
+    fn revision(&self, revision: usize) -> String {
+        let first = std::str::from_utf8(&self.plugin().configuration).unwrap();
+        first.replace("revision-1", &format!("revision-{revision}"))
+    }
+
+    /// Another module in the same process, under the first revision.
+    fn other_module(&self, env: &[(&str, &str)]) -> Worker {
+        worker(&self.0.another_module(env, self.plugin().clone()).unwrap())
+    }
+
+    /// What judges the next request in that VM: a revision, or the reason of a refusal that no policy gave.
+    fn judge(&self, worker: &Worker) -> String {
+        let wire = plain::wire(&self.0, "GET", "/v1/orders/1", b"").unwrap();
+        let mut exchange = worker.request(message(&wire).unwrap());
+        exchange.send().unwrap();
+        let judge = match exchange.response() {
+            None => exchange.forwarded().and_then(|forwarded| forwarded.text("x-judged-by")).unwrap(),
+            Some(response) => {
+                let problem: Value = serde_json::from_slice(&response.body()).unwrap();
+                problem["reason"].as_str().unwrap().to_owned()
+            }
+        };
+        exchange.finish().unwrap();
+        judge
+    }
+
+    fn judges(&self, worker: &Worker, revision: usize) {
+        assert_eq!(self.judge(worker), format!("revision-{revision}"), "{:?}", self.0.worker().host().log());
+    }
+}
+
+/// By listener update, after which the listeners before drain. The host brings nothing that one of those still has.
+fn bring(worker: &Worker, configuration: String) {
+    let before = worker.root();
+    worker.reconfigure(configuration).unwrap();
+    worker.retire(before).unwrap();
+}
+
+/// A VM that stays when others go, and whose records nobody takes.
+fn worker(host: &Host) -> Worker {
+    let worker = guarded_worker(host).unwrap();
+    worker.on_callout(|callout| match callout.text(":method").as_deref() {
+        Some("GET") => Response::ok(r#"{"boot":null,"logs":[]}"#),
+        _ => Response::new(503),
+    });
+    worker
+}
+
+/// Time for all of them. Ticks of those that come first come first.
+fn pass(time: Duration, workers: &[&Worker]) {
+    let step = Duration::from_millis(100).min(time);
+    for _ in 0..time.as_millis() / step.as_millis() {
+        workers[0].advance(step).unwrap();
+        workers[1..].iter().for_each(|worker| worker.poll().unwrap());
+    }
+}
+
+/// Not a tick of the VMs before is needed, and one of the new ones.
+#[test]
+fn the_next_request_is_judged_by_it() {
+    let before = Before::start();
+    before.judges(before.worker(), 1);
+    let new = before.other_module(&[]);
+    pass(LONG, &[before.worker(), &new]);
+    for revision in 2..10 {
+        bring(&new, before.revision(revision));
+        // So far that may be a VM in which the host tries a configuration, and which nobody hears of again.
+        before.judges(before.worker(), revision - 1);
+        match revision % 2 {
+            0 => new.advance(SOON).unwrap(),
+            _ => before.judges(&new, revision),
+        }
+        before.judges(before.worker(), revision);
+        before.judges(&new, revision);
+    }
+}
+
+/// The same bytes again, and without a mark that tells them apart.
+#[test]
+fn who_goes_back_at_once_is_followed_at_once() {
+    let before = Before::start();
+    let new = before.other_module(&[]);
+    pass(LONG, &[&new, before.worker()]);
+    for revision in [2, 1, 2, 3, 1, 2] {
+        bring(&new, before.revision(revision));
+        new.advance(SOON).unwrap();
+        before.judges(before.worker(), revision);
+    }
+    // And by the module before, which has not brought any of those.
+    bring(before.worker(), before.revision(3));
+    before.judges(before.worker(), 3);
+    before.judges(&new, 3);
+}
+
+#[test]
+fn a_large_one_goes_the_same_way() {
+    let before = Before::start();
+    let new = before.other_module(&[]);
+    pass(LONG, &[before.worker(), &new]);
+    for revision in [2, 3, 2] {
+        let mut document: Value = serde_json::from_str(&before.revision(revision)).unwrap();
+        let destinations = document.pointer_mut("/policy/destinations").unwrap().as_object_mut().unwrap();
+        for n in 0..12_000 {
+            let host = format!("api-{n}.region-{}.cloud-{}.service.example.com", n % 31, n % 977);
+            destinations.insert(format!("destination-{n}"), json!({"hosts": [host], "accepts": "restricted"}));
+        }
+        let text = document.to_string();
+        assert!(text.len() > 1 << 20, "{}", text.len());
+        bring(&new, text);
+        new.advance(SOON).unwrap();
+        before.judges(before.worker(), revision);
+    }
+}
+
+/// A worker that is late brings what was replaced before, and then what replaced it.
+#[test]
+fn what_comes_late_is_not_new() {
+    let before = Before::start();
+    let late = worker(before.worker().host());
+    pass(LONG, &[before.worker(), &late]);
+    for revision in [2, 3] {
+        bring(before.worker(), before.revision(revision));
+        before.judges(before.worker(), revision);
+    }
+    bring(&late, before.revision(2));
+    before.judges(&late, 3);
+    before.judges(before.worker(), 3);
+    bring(&late, before.revision(3));
+    pass(LONG, &[before.worker(), &late]);
+    for worker in [before.worker(), &late] {
+        before.judges(worker, 3);
+    }
+}
+
+/// Into a VM that was built anew the host brings what an old listener has, when a request comes on one of its connections.
+#[test]
+fn what_an_old_listener_has_is_not_new() {
+    let before = Before::start();
+    let dies = worker(before.worker().host());
+    pass(LONG, &[before.worker(), &dies]);
+    for revision in [2, 3] {
+        for worker in [before.worker(), &dies] {
+            bring(worker, before.revision(revision));
+            before.judges(worker, revision);
+        }
+    }
+    drop(dies);
+    pass(Duration::from_secs(1), &[before.worker()]);
+    let rebuilt = worker(before.worker().host());
+    before.judges(&rebuilt, 3);
+    before.judges(before.worker(), 3);
+    // And another one, after the newest.
+    bring(&rebuilt, before.revision(3));
+    bring(&rebuilt, before.revision(2));
+    before.judges(&rebuilt, 3);
+    pass(LONG, &[before.worker(), &rebuilt]);
+    for worker in [before.worker(), &rebuilt] {
+        before.judges(worker, 3);
+    }
+    bring(&rebuilt, before.revision(1));
+    pass(LONG, &[before.worker(), &rebuilt]);
+    for worker in [before.worker(), &rebuilt] {
+        before.judges(worker, 3);
+    }
+    // What was never there before is.
+    bring(&rebuilt, before.revision(4));
+    before.judges(&rebuilt, 4);
+    before.judges(before.worker(), 4);
+}
+
+/// VMs that are all new bring what was replaced, and nothing newer comes: the operator wants it.
+#[test]
+fn who_goes_back_is_followed_in_the_end() {
+    let before = Before::start();
+    pass(LONG, &[before.worker()]);
+    bring(before.worker(), before.revision(2));
+    before.judges(before.worker(), 2);
+    let new = before.other_module(&[]);
+    before.judges(&new, 2);
+    pass(LONG, &[before.worker(), &new]);
+    for worker in [before.worker(), &new] {
+        before.judges(worker, 1);
+    }
+}
+
+/// One that the module before cannot use is newer all the same; until the one comes that it has.
+#[test]
+fn what_cannot_be_used_is_not_undercut() {
+    let before = Before::start();
+    let new = before.other_module(&[("ANOTHER_TOKEN", "a-test-token-of-another-collector")]);
+    pass(LONG, &[before.worker(), &new]);
+    let mut document: Value = serde_json::from_str(&before.revision(2)).unwrap();
+    document["gateway"]["collector"]["token"] = json!({"env": "ANOTHER_TOKEN"});
+    bring(&new, document.to_string());
+    new.advance(SOON).unwrap();
+    assert_eq!(before.judge(before.worker()), "policy-unavailable");
+    before.judges(&new, 2);
+    bring(&new, before.revision(1));
+    new.advance(SOON).unwrap();
+    before.judges(before.worker(), 1);
+}
+
+/// By somebody who can write shared data.
+#[test]
+fn what_was_tampered_with_lets_nothing_out() {
+    let before = Before::start();
+    before.judges(before.worker(), 1);
+    let host = before.worker().host().clone();
+    let name = |kind: &str| {
+        let of = |name: &str| name.contains(kind).then(|| name.to_owned());
+        host.process().shared_keys(host.vm_id()).iter().find_map(|name| of(std::str::from_utf8(name).unwrap())).unwrap()
+    };
+    let (mark, configured) = (name("/newest/"), name("/configured/"));
+    let (good, kept) = (host.shared_data(&mark).unwrap(), host.shared_data(&configured).unwrap());
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        host.set_shared_data(&mark, bad);
+        assert_eq!(before.judge(before.worker()), "policy-unavailable", "{at}");
+    }
+    for bad in [&b""[..], b"x", &kept] {
+        host.set_shared_data(&mark, bad);
+        assert_eq!(before.judge(before.worker()), "policy-unavailable");
+    }
+    host.set_shared_data(&mark, &good);
+    before.judges(before.worker(), 1);
+    // A configuration of its own, for the VMs that do not have the newest.
+    let new = before.other_module(&[]);
+    pass(LONG, &[before.worker(), &new]);
+    bring(&new, before.revision(2));
+    new.advance(SOON).unwrap();
+    let second = host.shared_data(&configured).unwrap();
+    let mut forged = second.clone();
+    let at = forged.windows(10).position(|window| window == b"revision-2").unwrap();
+    forged[at + 9] = b'3';
+    for bad in [&forged[..], &second[..second.len() - 1], b"", &good] {
+        host.set_shared_data(&configured, bad);
+        assert_eq!(before.judge(before.worker()), "policy-unavailable");
+    }
+    host.set_shared_data(&configured, &second);
+    before.judges(before.worker(), 2);
+}
