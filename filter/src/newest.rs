@@ -8,14 +8,18 @@
 //! | value, one of each for a plugin | |
 //! |---|---|
 //! | `configured/<plugin>` | when it came (8), its digest (32), how many were replaced (2), those (8 of each digest, the last first, 256 at most), the configuration |
-//! | `newest/<plugin>` | the same time (8), the same digest (32): all that is looked at again and again |
+//! | `newest/<plugin>` | when Envoy brought it last (8), the same digest (32): all that is looked at again and again |
+//! | `replaced/<plugin>` | what stood under `configured` before |
 //!
-//! What is kept is what came last. Its time is later than that of what was kept when it came, whatever the clock does. It is kept with the first
-//! tick or request, for VMs in which Envoy only tries a configuration have neither.
+//! What is kept is what came last. Its time is later than that of what was kept when it came, whatever the clock does. It is kept at once,
+//! or with the first tick or request of the VM: those in which Envoy only tries a configuration have neither.
 //!
 //! Envoy brings the same one to each worker at about the same time, and a worker may be late; and into a VM that was built anew after it
 //! died Envoy brings what old listeners have, too. So what was replaced before is not taken for new, unless it comes to a VM that judges by the very
 //! one that it replaces, or nothing newer comes for a while. Until then that VM judges by what is kept.
+//!
+//! Envoy brings a configuration before it has read the rest of the listener. Where it refuses that for something else, the root context is to go
+//! again at once, and what was replaced is put back.
 
 mod kept;
 
@@ -24,9 +28,9 @@ use crate::vm::{NotInUse, Plugin, Vm};
 use crate::{host, root};
 use exeat_engine::facts::Timestamp;
 use exeat_engine::policy::Role;
-use kept::{Digest, Keeping, Kept, Offered, Origin, Place};
+pub(crate) use kept::{Digest, digest};
+use kept::{Keeping, Kept, Mark, Offered, Origin, Place};
 use proxy_wasm::types::LogLevel;
-use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 
 /// Milliseconds after which it is known whether a VM may stand in the place of one that died, and whether a worker was late.
@@ -47,6 +51,10 @@ struct Own {
     passed_on: bool,
     /// What Envoy brought and others may not have yet.
     offered: Option<Offer>,
+    /// How what Envoy brought is marked, once others have it.
+    brought: Option<Mark>,
+    /// Whether that it brought it is to be marked, others having it already.
+    confirmed: bool,
     /// A newer one that cannot be taken.
     untakable: Option<Digest>,
     /// What is kept cannot be read: another plugin writes there.
@@ -66,10 +74,15 @@ struct Offer {
 
 impl Newest {
     /// This one came from Envoy and is in use. Whether there may be others to tell of it.
-    pub(crate) fn came(&mut self, shared: &SharedData, plugin: &Plugin, now: Timestamp, bytes: Vec<u8>) -> bool {
+    pub(crate) fn came(
+        &mut self,
+        shared: &SharedData,
+        plugin: &Plugin,
+        now: Timestamp,
+        (digest, bytes): (Digest, Vec<u8>),
+    ) -> bool {
         let place = Place::of(shared, &plugin.0);
         let mark = place.mark(shared).ok().flatten();
-        let digest = Sha256::digest(&bytes).into();
         let offered = Offered {
             at: mark.map_or(now, |mark| now.max(mark.at.plus_millis(1))),
             digest,
@@ -82,6 +95,8 @@ impl Newest {
             digest,
             passed_on: false,
             offered: Some(Offer { offered, since: now, due: Timestamp::default() }),
+            brought: None,
+            confirmed: false,
             untakable: None,
             unreadable: false,
             again: Timestamp::default(),
@@ -92,11 +107,11 @@ impl Newest {
     }
 
     /// Whether Envoy brings what another VM passed on, and this one judges by.
-    pub(crate) fn confirms(&mut self, plugin: &Plugin, bytes: &[u8]) -> bool {
+    pub(crate) fn confirms(&mut self, plugin: &Plugin, digest: &Digest) -> bool {
         let Some(own) = self.0.get_mut(plugin).filter(|own| own.passed_on) else { return false };
-        let same = Digest::from(Sha256::digest(bytes)) == own.digest;
+        let same = *digest == own.digest;
         if same {
-            (own.passed_on, own.offered) = (false, None);
+            (own.passed_on, own.confirmed, own.offered) = (false, true, None);
         }
         same
     }
@@ -116,8 +131,9 @@ impl Newest {
 pub(crate) fn look(vm: &mut Vm, plugin: &Plugin, now: Timestamp) {
     let news = |own: &Own| {
         let offers = own.offered.as_ref().is_some_and(|offer| now >= offer.due);
-        offers || own.unreadable || own.place.glance() != own.seen
+        offers || own.confirmed || own.unreadable || own.place.glance() != own.seen
     };
+    vm.serves = true;
     if vm.newest_known.0.get(plugin).is_some_and(news) {
         exchange(vm, now);
     }
@@ -137,6 +153,19 @@ pub(crate) fn exchange(vm: &mut Vm, now: Timestamp) {
     vm.newest_known.0 = all;
 }
 
+/// The root context is to go that Envoy brought this one with, and no request has met it there: the listener was refused.
+pub(crate) fn withdraw(vm: &mut Vm, plugin: &Plugin, digest: &Digest, now: Timestamp) {
+    let (Some(shared), Some(own)) = (vm.shared(), vm.newest_known.0.get_mut(plugin)) else { return };
+    own.offered.take_if(|offer| offer.offered.digest == *digest);
+    if let Some(brought) = own.brought.take_if(|mark| mark.digest == *digest) {
+        // What cannot be put back stays, as where there was nothing before.
+        let _ = own.place.put_back(&shared, brought, now);
+    }
+    if own.digest == *digest {
+        own.seen.clear();
+    }
+}
+
 fn origin(vm: &mut Vm, now: Timestamp) -> Origin {
     if vm.is_rebuilt(now) {
         return Origin::Rebuilt;
@@ -147,11 +176,18 @@ fn origin(vm: &mut Vm, now: Timestamp) -> Origin {
 
 impl Own {
     fn offer(&mut self, shared: &SharedData, origin: Origin, now: Timestamp) -> Result<(), SharedError> {
+        if self.confirmed {
+            self.brought = self.place.mark_again(shared, Mark { at: now, digest: self.digest })?;
+            self.confirmed = false;
+        }
         let Some(offer) = self.offered.as_mut().filter(|offer| now >= offer.due) else { return Ok(()) };
         offer.offered.alone = now.millis_since(offer.since) >= CERTAIN;
-        match self.place.offer(shared, &offer.offered, origin)? {
-            Keeping::Unclear => offer.due = now.plus_millis(CERTAIN),
-            Keeping::Replace(_) | Keeping::Stays | Keeping::Past => self.offered = None,
+        let (keeping, mark) = self.place.offer(shared, &offer.offered, origin)?;
+        if keeping == Keeping::Unclear {
+            offer.due = now.plus_millis(CERTAIN);
+        } else {
+            self.brought = (mark.digest == offer.offered.digest).then_some(mark);
+            self.offered = None;
         }
         Ok(())
     }

@@ -112,6 +112,11 @@ impl SharedData {
         Ok(self.read(name)?.map(|(content, _)| content))
     }
 
+    /// Writes, whatever stands there.
+    pub(crate) fn put(&self, name: &str, content: &[u8]) -> Result<(), SharedError> {
+        self.write(name, content, None).map(|_| ())
+    }
+
     /// Writes; with a number, only unless somebody else wrote in between: `Ok(false)` then.
     fn write(&self, name: &str, content: &[u8], cas: Option<u32>) -> Result<bool, SharedError> {
         match hostcalls::set_shared_data(name, Some(&self.seal(name, content)), cas) {

@@ -5,7 +5,7 @@
 
 use exeat_e2e::scenario::harness::{Harness, guarded_worker, message};
 use exeat_e2e::scenario::plain;
-use exeat_host_test::{Host, Plugin, Response, Worker};
+use exeat_host_test::{Host, Plugin, Response, RootId, Worker};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -42,10 +42,16 @@ impl Before {
         worker(&self.0.another_module(env, self.plugin().clone()).unwrap())
     }
 
-    /// What judges the next request in that VM: a revision, or the reason of a refusal that no policy gave.
+    /// What judges the next request in that VM: a revision, or the reason of a refusal that no policy gave. On a connection of the
+    /// oldest listener.
+    #[track_caller]
     fn judge(&self, worker: &Worker) -> String {
+        self.judge_on(worker, worker.oldest_root())
+    }
+
+    fn judge_on(&self, worker: &Worker, root: RootId) -> String {
         let wire = plain::wire(&self.0, "GET", "/v1/orders/1", b"").unwrap();
-        let mut exchange = worker.request(message(&wire).unwrap());
+        let mut exchange = worker.request_on(root, message(&wire).unwrap());
         exchange.send().unwrap();
         let judge = match exchange.response() {
             None => exchange.forwarded().and_then(|forwarded| forwarded.text("x-judged-by")).unwrap(),
@@ -58,6 +64,7 @@ impl Before {
         judge
     }
 
+    #[track_caller]
     fn judges(&self, worker: &Worker, revision: usize) {
         assert_eq!(self.judge(worker), format!("revision-{revision}"), "{:?}", self.0.worker().host().log());
     }
@@ -89,23 +96,26 @@ fn pass(time: Duration, workers: &[&Worker]) {
     }
 }
 
-/// Not a tick of the VMs before is needed, and one of the new ones.
+/// Not a tick of the VMs before is needed, and one of the new one at its beginning.
 #[test]
 fn the_next_request_is_judged_by_it() {
     let before = Before::start();
     before.judges(before.worker(), 1);
-    let new = before.other_module(&[]);
-    pass(LONG, &[before.worker(), &new]);
-    for revision in 2..10 {
-        bring(&new, before.revision(revision));
+    for (last, revision, by_request) in [(1, 2, false), (4, 5, true)] {
+        let plugin = before.plugin().reconfigured(before.revision(revision));
+        let new = worker(&before.0.another_module(&[], plugin).unwrap());
         // So far that may be a VM in which the host tries a configuration, and which nobody hears of again.
-        before.judges(before.worker(), revision - 1);
-        match revision % 2 {
-            0 => new.advance(SOON).unwrap(),
-            _ => before.judges(&new, revision),
+        before.judges(before.worker(), last);
+        match by_request {
+            true => before.judges(&new, revision),
+            false => new.advance(SOON).unwrap(),
         }
         before.judges(before.worker(), revision);
-        before.judges(&new, revision);
+        for revision in [revision + 1, revision + 2] {
+            bring(&new, before.revision(revision));
+            before.judges(before.worker(), revision);
+            before.judges(&new, revision);
+        }
     }
 }
 
@@ -117,7 +127,6 @@ fn who_goes_back_at_once_is_followed_at_once() {
     pass(LONG, &[&new, before.worker()]);
     for revision in [2, 1, 2, 3, 1, 2] {
         bring(&new, before.revision(revision));
-        new.advance(SOON).unwrap();
         before.judges(before.worker(), revision);
     }
     // And by the module before, which has not brought any of those.
@@ -141,7 +150,6 @@ fn a_large_one_goes_the_same_way() {
         let text = document.to_string();
         assert!(text.len() > 1 << 20, "{}", text.len());
         bring(&new, text);
-        new.advance(SOON).unwrap();
         before.judges(before.worker(), revision);
     }
 }
@@ -226,11 +234,9 @@ fn what_cannot_be_used_is_not_undercut() {
     let mut document: Value = serde_json::from_str(&before.revision(2)).unwrap();
     document["gateway"]["collector"]["token"] = json!({"env": "ANOTHER_TOKEN"});
     bring(&new, document.to_string());
-    new.advance(SOON).unwrap();
     assert_eq!(before.judge(before.worker()), "policy-unavailable");
     before.judges(&new, 2);
     bring(&new, before.revision(1));
-    new.advance(SOON).unwrap();
     before.judges(before.worker(), 1);
 }
 
@@ -262,7 +268,6 @@ fn what_was_tampered_with_lets_nothing_out() {
     let new = before.other_module(&[]);
     pass(LONG, &[before.worker(), &new]);
     bring(&new, before.revision(2));
-    new.advance(SOON).unwrap();
     let second = host.shared_data(&configured).unwrap();
     let mut forged = second.clone();
     let at = forged.windows(10).position(|window| window == b"revision-2").unwrap();
@@ -273,4 +278,83 @@ fn what_was_tampered_with_lets_nothing_out() {
     }
     host.set_shared_data(&configured, &second);
     before.judges(before.worker(), 2);
+}
+
+/// The host brings a configuration before it has read the rest of the listener. Root contexts of one that it refuses go again at once.
+#[test]
+fn what_a_refused_listener_brought_is_put_back() {
+    let before = Before::start();
+    let [second, new] = [worker(before.worker().host()), before.other_module(&[])];
+    let all = [before.worker(), &second, &new];
+    pass(LONG, &all);
+    // Before anybody has asked, and after; until it has gone from all VMs that it came to.
+    for (n, heard) in [false, true, false, true].into_iter().enumerate() {
+        let refused = before.revision(10 + n);
+        let came = [before.worker(), &second].map(|worker| {
+            let root = worker.reconfigure(refused.clone()).unwrap();
+            (worker, root)
+        });
+        if heard {
+            all.iter().for_each(|worker| before.judges(worker, 10 + n));
+        }
+        for (worker, root) in came {
+            worker.retire(root).unwrap();
+        }
+        all.iter().for_each(|worker| before.judges(worker, 1));
+    }
+    // The same again, without what was wrong with the listener.
+    before.worker().reconfigure(before.revision(11)).unwrap();
+    all.iter().for_each(|worker| before.judges(worker, 11));
+    // And what comes after a refused one.
+    let refused = before.worker().reconfigure(before.revision(20)).unwrap();
+    before.worker().retire(refused).unwrap();
+    all.iter().for_each(|worker| before.judges(worker, 11));
+    bring(&second, before.revision(21));
+    all.iter().for_each(|worker| before.judges(worker, 21));
+}
+
+/// With a module of its own, whose VM is gone then.
+#[test]
+fn a_refused_listener_takes_its_vms_along() {
+    let before = Before::start();
+    pass(LONG, &[before.worker()]);
+    for heard in [true, false] {
+        let new = before.other_module(&[]);
+        let first = new.root();
+        let refused = new.reconfigure(before.revision(2)).unwrap();
+        new.retire(first).unwrap();
+        if heard {
+            new.advance(SOON).unwrap();
+            before.judges(before.worker(), 2);
+        }
+        new.retire(refused).unwrap();
+        before.judges(before.worker(), 1);
+    }
+}
+
+/// A listener that serves goes as well, later or in another VM.
+#[test]
+fn what_serves_is_not_put_back() {
+    let before = Before::start();
+    let new = before.other_module(&[]);
+    pass(LONG, &[before.worker(), &new]);
+    // Longer than it takes to refuse a listener.
+    let root = before.worker().reconfigure(before.revision(2)).unwrap();
+    pass(LONG + Duration::from_secs(1), &[before.worker(), &new]);
+    before.worker().retire(root).unwrap();
+    before.judges(&new, 2);
+    // A request has met it.
+    let root = before.worker().reconfigure(before.revision(3)).unwrap();
+    assert_eq!(before.judge_on(before.worker(), root), "revision-3");
+    before.worker().retire(root).unwrap();
+    before.judges(&new, 3);
+    // The same came elsewhere: the next module, under the same policy.
+    let root = before.worker().reconfigure(before.revision(4)).unwrap();
+    before.judges(&new, 4);
+    let first = new.root();
+    new.reconfigure(before.revision(4)).unwrap();
+    new.retire(first).unwrap();
+    before.worker().retire(root).unwrap();
+    before.judges(&new, 4);
+    before.judges(before.worker(), 4);
 }

@@ -9,8 +9,13 @@ use sha2::{Digest as _, Sha256};
 /// Digests of configurations that were replaced.
 const BEFORE: usize = 256;
 
-pub(super) type Digest = [u8; 32];
+/// SHA-256 of a configuration's bytes.
+pub(crate) type Digest = [u8; 32];
 type Short = [u8; 8];
+
+pub(crate) fn digest(bytes: &[u8]) -> Digest {
+    Sha256::digest(bytes).into()
+}
 
 fn short(digest: &Digest) -> Short {
     let [a, b, c, d, e, f, g, h, ..] = *digest;
@@ -119,14 +124,15 @@ fn keep(kept: Option<&Kept<'_>>, offered: &Offered, origin: Origin) -> Keeping {
 /// Where the newest configuration of a plugin stands.
 pub(super) struct Place {
     configured: String,
+    replaced: String,
     newest: String,
 }
 
 impl Place {
     pub(super) fn of(shared: &SharedData, plugin: &str) -> Self {
-        let digest: Digest = Sha256::digest(plugin).into();
-        let (name, prefix) = (hex(&short(&digest)), shared.prefix());
-        Self { configured: format!("{prefix}configured/{name}"), newest: format!("{prefix}newest/{name}") }
+        let (name, prefix) = (hex(&short(&digest(plugin.as_bytes()))), shared.prefix());
+        let of = |kind: &str| format!("{prefix}{kind}/{name}");
+        Self { configured: of("configured"), replaced: of("replaced"), newest: of("newest") }
     }
 
     /// The bytes of the mark, which say by themselves only whether it is another one. None where nothing can be read.
@@ -144,39 +150,82 @@ impl Place {
         shared.value(&self.configured)
     }
 
-    /// Keeps it for others, where it is the newest.
-    pub(super) fn offer(&self, shared: &SharedData, offered: &Offered, origin: Origin) -> Result<Keeping, SharedError> {
-        // Most often another VM was quicker.
-        if self.mark(shared)?.is_some_and(|mark| mark.digest == offered.digest) {
-            return Ok(Keeping::Stays);
-        }
+    /// Keeps it for others, where it is the newest. What is marked afterwards.
+    pub(super) fn offer(
+        &self,
+        shared: &SharedData,
+        offered: &Offered,
+        origin: Origin,
+    ) -> Result<(Keeping, Mark), SharedError> {
+        let newest = self.mark(shared)?;
         let own = Mark { at: offered.at, digest: offered.digest };
+        // Most often another VM was quicker.
+        if let Some(mark) = self.mark_again(shared, own)? {
+            return Ok((Keeping::Stays, mark));
+        }
         let (keeping, mark) = shared.update(&self.configured, |content| {
-            let kept = content.map(|content| Kept::read(content).ok_or(SharedError::NotAuthentic)).transpose()?;
+            let mut kept = content.map(|content| Kept::read(content).ok_or(SharedError::NotAuthentic)).transpose()?;
+            if let (Some(kept), Some(newest)) = (&mut kept, newest)
+                && kept.mark.digest == newest.digest
+            {
+                kept.mark.at = kept.mark.at.max(newest.at);
+            }
             let keeping = keep(kept.as_ref(), offered, origin);
             Ok(match (&keeping, kept) {
                 (Keeping::Replace(before), _) => {
+                    if let Some(content) = content {
+                        shared.put(&self.replaced, content)?;
+                    }
                     let new = Kept { mark: own, before: before.clone(), bytes: &offered.bytes };
                     (Some(new.to_value()), (keeping, own))
                 }
                 (_, kept) => (None, (keeping, kept.map_or(own, |kept| kept.mark))),
             })
         })?;
+        self.put(shared, mark)?;
+        Ok((keeping, mark))
+    }
+
+    /// Marks that Envoy has brought once more what is the newest.
+    pub(super) fn mark_again(&self, shared: &SharedData, own: Mark) -> Result<Option<Mark>, SharedError> {
+        shared.update(&self.newest, |content| {
+            let mark = content.map(|content| Mark::read(content).ok_or(SharedError::NotAuthentic)).transpose()?;
+            let again = mark.filter(|mark| mark.digest == own.digest);
+            let later = again.map(|mark| Mark { at: own.at.max(mark.at.plus_millis(1)), ..own });
+            Ok((later.map(Mark::to_bytes), later))
+        })
+    }
+
+    fn put(&self, shared: &SharedData, new: Mark) -> Result<(), SharedError> {
         shared.update(&self.newest, |content| {
             let before = content.and_then(Mark::read).map_or(Timestamp::default(), |mark| mark.at);
-            Ok(((mark.at > before).then(|| mark.to_bytes()), ()))
+            Ok(((new.at > before).then(|| new.to_bytes()), ()))
+        })
+    }
+
+    /// Puts back what the one replaced that is marked so, where nobody has brought it since, and nothing newer.
+    pub(super) fn put_back(&self, shared: &SharedData, brought: Mark, now: Timestamp) -> Result<(), SharedError> {
+        if self.mark(shared)? != Some(brought) {
+            return Ok(());
+        }
+        let Some(value) = shared.value(&self.replaced)? else { return Ok(()) };
+        let mut former = Kept::read(&value).ok_or(SharedError::NotAuthentic)?;
+        former.mark.at = now.max(brought.at.plus_millis(1));
+        let is_back = shared.update(&self.configured, |content| {
+            let kept = content.map(|content| Kept::read(content).ok_or(SharedError::NotAuthentic)).transpose()?;
+            let stands = kept.is_some_and(|kept| kept.mark.digest == brought.digest);
+            Ok((stands.then(|| former.to_value()), stands))
         })?;
-        Ok(keeping)
+        if is_back {
+            self.put(shared, former.mark)?;
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn digest(bytes: &[u8]) -> Digest {
-        Sha256::digest(bytes).into()
-    }
 
     fn offered(at: u64, bytes: &[u8], before: Option<&[u8]>) -> Offered {
         let (at, bytes) = (Timestamp(at), bytes.to_vec());
