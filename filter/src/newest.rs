@@ -39,14 +39,18 @@ const CERTAIN: u64 = 5_000;
 /// Milliseconds after which what could not be done is tried again: there is no room for the record of it, say.
 const AGAIN: u64 = 5_000;
 
+/// Milliseconds for which mark and configuration may differ: another VM is just writing them.
+const TORN: u64 = 1_000;
+
 /// What filters of this VM are configured with.
 #[derive(Default)]
 pub(crate) struct Newest(HashMap<Plugin, Own>);
 
 struct Own {
     place: Place,
-    /// Of what this VM judges by.
+    /// What this VM judges by, and its place in the order of all: nothing older is taken.
     digest: Digest,
+    at: Timestamp,
     /// Whether another VM brought it, and Envoy did not.
     passed_on: bool,
     /// What Envoy brought and others may not have yet.
@@ -61,6 +65,8 @@ struct Own {
     unreadable: bool,
     /// When a newer one is tried again.
     again: Timestamp,
+    /// Since when another one is marked than is kept.
+    torn: Option<Timestamp>,
     /// The mark that was looked at.
     seen: Vec<u8>,
 }
@@ -93,6 +99,7 @@ impl Newest {
         let own = Own {
             place,
             digest,
+            at: offered.at,
             passed_on: false,
             offered: Some(Offer { offered, since: now, due: Timestamp::default() }),
             brought: None,
@@ -100,6 +107,7 @@ impl Newest {
             untakable: None,
             unreadable: false,
             again: Timestamp::default(),
+            torn: None,
             seen: Vec::new(),
         };
         self.0.insert(plugin.clone(), own);
@@ -162,6 +170,7 @@ pub(crate) fn withdraw(vm: &mut Vm, plugin: &Plugin, digest: &Digest, now: Times
         let _ = own.place.put_back(&shared, brought, now);
     }
     if own.digest == *digest {
+        own.at = Timestamp::default();
         own.seen.clear();
     }
 }
@@ -183,35 +192,50 @@ impl Own {
         let Some(offer) = self.offered.as_mut().filter(|offer| now >= offer.due) else { return Ok(()) };
         offer.offered.alone = now.millis_since(offer.since) >= CERTAIN;
         let (keeping, mark) = self.place.offer(shared, &offer.offered, origin)?;
-        if keeping == Keeping::Unclear {
-            offer.due = now.plus_millis(CERTAIN);
-        } else {
-            self.brought = (mark.digest == offer.offered.digest).then_some(mark);
-            self.offered = None;
+        match keeping {
+            Keeping::Replace(_) | Keeping::Stays => {
+                self.brought = (mark.digest == offer.offered.digest).then_some(mark);
+                self.offered = None;
+            }
+            Keeping::Past => (self.at, self.offered) = (Timestamp::default(), None),
+            Keeping::Unclear => (self.at, offer.due) = (Timestamp::default(), now.plus_millis(CERTAIN)),
         }
         Ok(())
     }
 }
 
-/// Takes what is kept into use, where that is another one. What this VM had to offer is kept by now.
+/// Takes what is kept into use, where that is another one.
 fn take(vm: &mut Vm, shared: &SharedData, plugin: &Plugin, own: &mut Own, now: Timestamp) -> Result<(), SharedError> {
     let seen = own.place.glance();
-    if !own.unreadable && seen == own.seen || now < own.again && own.again.millis_since(now) <= AGAIN {
+    // What this VM has to offer comes first.
+    let offers = own.offered.as_ref().is_some_and(|offer| now >= offer.due);
+    if offers || !own.unreadable && seen == own.seen || now < own.again && own.again.millis_since(now) <= AGAIN {
         return Ok(());
     }
     let Some(mark) = own.place.mark(shared)? else { return Ok(()) };
     if mark.digest == own.digest {
-        (own.untakable, own.seen) = (None, seen);
+        (own.at, own.untakable, own.torn, own.seen) = (own.at.max(mark.at), None, None, seen);
         return Ok(());
+    }
+    if mark.at < own.at {
+        // Somebody put it back. Of those that write here each is later than the one before.
+        return Err(SharedError::NotAuthentic);
     }
     let Some(value) = own.place.value(shared)? else { return Ok(()) };
     let kept = Kept::read(&value).ok_or(SharedError::NotAuthentic)?;
     let digest = kept.mark.digest;
+    if digest != mark.digest && kept.mark.at <= mark.at {
+        // One of the two is written after the other.
+        let since = *own.torn.get_or_insert(now);
+        return if now.millis().abs_diff(since.millis()) > TORN { Err(SharedError::NotAuthentic) } else { Ok(()) };
+    }
+    own.torn = None;
+    let at = if digest == mark.digest { mark.at.max(kept.mark.at) } else { kept.mark.at };
     let taken = match digest == own.digest || own.untakable == Some(digest) {
         true => Ok(()),
         false => root::read(kept.bytes).map_err(NotInUse::Never).and_then(|(role, part, secrets)| match role {
             Role::Filter => vm.take_over(plugin, part, &secrets, now).map(|()| {
-                (own.digest, own.passed_on, own.untakable) = (digest, true, None);
+                (own.digest, own.at, own.passed_on, own.untakable) = (digest, at, true, None);
             }),
             Role::Guard => Err(NotInUse::Never("it is that of a guard".to_owned())),
         }),

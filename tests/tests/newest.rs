@@ -278,6 +278,21 @@ fn what_was_tampered_with_lets_nothing_out() {
     }
     host.set_shared_data(&configured, &second);
     before.judges(before.worker(), 2);
+    // What was good before, in the place of what replaced it. It may be that another VM is just writing.
+    bring(&new, before.revision(3));
+    let third = host.shared_data(&mark).unwrap();
+    host.set_shared_data(&configured, &second);
+    before.judges(before.worker(), 2);
+    pass(Duration::from_secs(2), &[before.worker(), &new]);
+    assert_eq!(before.judge(before.worker()), "policy-unavailable");
+    host.set_shared_data(&mark, &good);
+    for worker in [before.worker(), &new] {
+        assert_eq!(before.judge(worker), "policy-unavailable");
+    }
+    host.set_shared_data(&mark, &third);
+    before.judges(&new, 3);
+    bring(&new, before.revision(4));
+    before.judges(before.worker(), 4);
 }
 
 /// The host brings a configuration before it has read the rest of the listener. Root contexts of one that it refuses go again at once.

@@ -205,21 +205,21 @@ impl Place {
 
     /// Puts back what the one replaced that is marked so, where nobody has brought it since, and nothing newer.
     pub(super) fn put_back(&self, shared: &SharedData, brought: Mark, now: Timestamp) -> Result<(), SharedError> {
-        if self.mark(shared)? != Some(brought) {
-            return Ok(());
-        }
         let Some(value) = shared.value(&self.replaced)? else { return Ok(()) };
         let mut former = Kept::read(&value).ok_or(SharedError::NotAuthentic)?;
         former.mark.at = now.max(brought.at.plus_millis(1));
-        let is_back = shared.update(&self.configured, |content| {
+        let is_back = shared.update(&self.newest, |content| {
+            let stands = content.and_then(Mark::read) == Some(brought);
+            Ok((stands.then(|| former.mark.to_bytes()), stands))
+        })?;
+        if !is_back {
+            return Ok(());
+        }
+        shared.update(&self.configured, |content| {
             let kept = content.map(|content| Kept::read(content).ok_or(SharedError::NotAuthentic)).transpose()?;
             let stands = kept.is_some_and(|kept| kept.mark.digest == brought.digest);
-            Ok((stands.then(|| former.to_value()), stands))
-        })?;
-        if is_back {
-            self.put(shared, former.mark)?;
-        }
-        Ok(())
+            Ok((stands.then(|| former.to_value()), ()))
+        })
     }
 }
 
