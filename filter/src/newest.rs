@@ -5,11 +5,10 @@
 //! others take it from there before they judge the next request, as if Envoy had brought it. One that cannot be taken, for an older module
 //! does not know all that it says, is newer all the same: without it nothing is let go any more by the one before.
 //!
-//! | value, one of each for a plugin | |
+//! | value, for each plugin | |
 //! |---|---|
-//! | `configured/<plugin>` | when it came (8), its digest (32), how many were replaced (2), those (8 of each digest, the last first, 256 at most), the configuration |
-//! | `newest/<plugin>` | when Envoy brought it last (8), the same digest (32): all that is looked at again and again |
-//! | `replaced/<plugin>` | what stood under `configured` before |
+//! | `newest/<plugin>` | when Envoy brought the newest last (8), since when a VM writes the next (8), digest and slot of the newest (32, 1) and of what it replaced (32, 1), how many were replaced (2), those (8 of each digest, the last first, 256 at most). All that is looked at again and again |
+//! | `configuration/<plugin>/<slot>` | as it came, in three slots. Its digest stands for it |
 //!
 //! What is kept is what came last. Its time is later than that of what was kept when it came, whatever the clock does. It is kept at once,
 //! or with the first tick or request of the VM: those in which Envoy only tries a configuration have neither.
@@ -29,7 +28,7 @@ use crate::{host, root};
 use exeat_engine::facts::Timestamp;
 use exeat_engine::policy::Role;
 pub(crate) use kept::{Digest, digest};
-use kept::{Keeping, Kept, Mark, Offered, Origin, Place};
+use kept::{Keeping, Mark, Offered, Origin, Place};
 use proxy_wasm::types::LogLevel;
 use std::collections::HashMap;
 
@@ -39,7 +38,7 @@ const CERTAIN: u64 = 5_000;
 /// Milliseconds after which what could not be done is tried again: there is no room for the record of it, say.
 const AGAIN: u64 = 5_000;
 
-/// Milliseconds for which mark and configuration may differ: another VM is just writing them.
+/// Milliseconds for which something else may stand in the place of the newest: another VM is just writing.
 const TORN: u64 = 1_000;
 
 /// What filters of this VM are configured with.
@@ -88,7 +87,7 @@ impl Newest {
         (digest, bytes): (Digest, Vec<u8>),
     ) -> bool {
         let place = Place::of(shared, &plugin.0);
-        let mark = place.mark(shared).ok().flatten();
+        let mark = place.kept(shared).ok().flatten().map(|kept| kept.mark());
         let offered = Offered {
             at: mark.map_or(now, |mark| now.max(mark.at.plus_millis(1))),
             digest,
@@ -191,7 +190,7 @@ impl Own {
         }
         let Some(offer) = self.offered.as_mut().filter(|offer| now >= offer.due) else { return Ok(()) };
         offer.offered.alone = now.millis_since(offer.since) >= CERTAIN;
-        let (keeping, mark) = self.place.offer(shared, &offer.offered, origin)?;
+        let (keeping, mark) = self.place.offer(shared, &offer.offered, origin, now)?;
         match keeping {
             Keeping::Replace(_) | Keeping::Stays => {
                 self.brought = (mark.digest == offer.offered.digest).then_some(mark);
@@ -212,36 +211,34 @@ fn take(vm: &mut Vm, shared: &SharedData, plugin: &Plugin, own: &mut Own, now: T
     if offers || !own.unreadable && seen == own.seen || now < own.again && own.again.millis_since(now) <= AGAIN {
         return Ok(());
     }
-    let Some(mark) = own.place.mark(shared)? else { return Ok(()) };
-    if mark.digest == own.digest {
-        (own.at, own.untakable, own.torn, own.seen) = (own.at.max(mark.at), None, None, seen);
+    let Some(kept) = own.place.kept(shared)? else { return Ok(()) };
+    let Mark { at, digest } = kept.mark();
+    if digest == own.digest {
+        (own.at, own.untakable, own.torn, own.seen) = (own.at.max(at), None, None, seen);
         return Ok(());
     }
-    if mark.at < own.at {
+    if at < own.at {
         // Somebody put it back. Of those that write here each is later than the one before.
         return Err(SharedError::NotAuthentic);
     }
-    let Some(value) = own.place.value(shared)? else { return Ok(()) };
-    let kept = Kept::read(&value).ok_or(SharedError::NotAuthentic)?;
-    let digest = kept.mark.digest;
-    if digest != mark.digest && kept.mark.at <= mark.at {
-        // One of the two is written after the other.
+    if own.untakable == Some(digest) {
+        own.seen = seen;
+        return Ok(());
+    }
+    let Some(bytes) = own.place.configuration(&kept)? else {
+        // Perhaps something newer is just written in its place.
         let since = *own.torn.get_or_insert(now);
         return if now.millis().abs_diff(since.millis()) > TORN { Err(SharedError::NotAuthentic) } else { Ok(()) };
-    }
-    own.torn = None;
-    let at = if digest == mark.digest { mark.at.max(kept.mark.at) } else { kept.mark.at };
-    let taken = match digest == own.digest || own.untakable == Some(digest) {
-        true => Ok(()),
-        false => root::read(kept.bytes).map_err(NotInUse::Never).and_then(|(role, part, secrets)| match role {
-            Role::Filter => vm.take_over(plugin, part, &secrets, now).map(|()| {
-                (own.digest, own.at, own.passed_on, own.untakable) = (digest, at, true, None);
-            }),
-            Role::Guard => Err(NotInUse::Never("it is that of a guard".to_owned())),
-        }),
     };
+    own.torn = None;
+    let taken = root::read(&bytes).map_err(NotInUse::Never).and_then(|(role, part, secrets)| match role {
+        Role::Filter => vm.take_over(plugin, part, &secrets, now),
+        Role::Guard => Err(NotInUse::Never("it is that of a guard".to_owned())),
+    });
     match taken {
-        Ok(()) => own.seen = seen,
+        Ok(()) => {
+            (own.digest, own.at, own.passed_on, own.untakable, own.seen) = (digest, at, true, None, seen);
+        }
         Err(NotInUse::Yet(_)) => own.again = now.plus_millis(AGAIN),
         Err(NotInUse::Never(why)) => {
             (own.untakable, own.seen) = (Some(digest), seen);

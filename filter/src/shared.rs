@@ -4,7 +4,7 @@
 //! it stands under and its content: what does not authenticate counts as unavailable, and the request is refused. A
 //! plugin that puts an older value back, or deletes one, is not detected; docs/threat-model.md says so.
 //!
-//! The host never forgets a key, so the set of keys is bounded: one for the boot, two counters, one a way out, three a plugin, a few a VM,
+//! The host never forgets a key, so the set of keys is bounded: one for the boot, two counters, one a way out, four a plugin, a few a VM,
 //! the places of `left.rs`, and the shards of `nonces.rs`, `sessions.rs` and `budgets.rs`.
 
 use crate::elsewhere::Word;
@@ -110,11 +110,6 @@ impl SharedData {
     /// The content under `name`.
     pub(crate) fn value(&self, name: &str) -> Result<Option<Vec<u8>>, SharedError> {
         Ok(self.read(name)?.map(|(content, _)| content))
-    }
-
-    /// Writes, whatever stands there.
-    pub(crate) fn put(&self, name: &str, content: &[u8]) -> Result<(), SharedError> {
-        self.write(name, content, None).map(|_| ())
     }
 
     /// Writes; with a number, only unless somebody else wrote in between: `Ok(false)` then.

@@ -246,53 +246,73 @@ fn what_was_tampered_with_lets_nothing_out() {
     let before = Before::start();
     before.judges(before.worker(), 1);
     let host = before.worker().host().clone();
-    let name = |kind: &str| {
-        let of = |name: &str| name.contains(kind).then(|| name.to_owned());
-        host.process().shared_keys(host.vm_id()).iter().find_map(|name| of(std::str::from_utf8(name).unwrap())).unwrap()
-    };
-    let (mark, configured) = (name("/newest/"), name("/configured/"));
-    let (good, kept) = (host.shared_data(&mark).unwrap(), host.shared_data(&configured).unwrap());
+    let keys = || host.process().shared_keys(host.vm_id()).into_iter().map(|name| String::from_utf8(name).unwrap());
+    let newest = keys().find(|name| name.contains("/newest/")).unwrap();
+    let good = host.shared_data(&newest).unwrap();
     for at in 0..good.len() {
         let mut bad = good.clone();
         bad[at] ^= 1;
-        host.set_shared_data(&mark, bad);
+        host.set_shared_data(&newest, bad);
         assert_eq!(before.judge(before.worker()), "policy-unavailable", "{at}");
     }
-    for bad in [&b""[..], b"x", &kept] {
-        host.set_shared_data(&mark, bad);
+    for bad in [&b""[..], b"x", &good[1..]] {
+        host.set_shared_data(&newest, bad);
         assert_eq!(before.judge(before.worker()), "policy-unavailable");
     }
-    host.set_shared_data(&mark, &good);
+    host.set_shared_data(&newest, &good);
     before.judges(before.worker(), 1);
-    // A configuration of its own, for the VMs that do not have the newest.
+
+    // A configuration of its own, for VMs that do not have the newest. For a moment it may be that another VM is just writing.
     let new = before.other_module(&[]);
-    pass(LONG, &[before.worker(), &new]);
+    let all = [before.worker(), &new];
+    pass(LONG, &all);
     bring(&new, before.revision(2));
-    let second = host.shared_data(&configured).unwrap();
-    let mut forged = second.clone();
-    let at = forged.windows(10).position(|window| window == b"revision-2").unwrap();
-    forged[at + 9] = b'3';
-    for bad in [&forged[..], &second[..second.len() - 1], b"", &good] {
-        host.set_shared_data(&configured, bad);
+    let of = |revision: &str| {
+        let is = |name: &String| {
+            let value = host.shared_data(name).unwrap();
+            value.windows(revision.len()).any(|window| window == revision.as_bytes())
+        };
+        keys().filter(|name| name.contains("/configuration/")).find(is).unwrap()
+    };
+    let slot = of("revision-2");
+    let (first, second) = (host.shared_data(of("revision-1")).unwrap(), host.shared_data(&slot).unwrap());
+    let forged = String::from_utf8(second.clone()).unwrap().replace("revision-2", "revision-3");
+    host.set_shared_data(&slot, &forged);
+    before.judges(before.worker(), 1);
+    pass(Duration::from_secs(2), &all);
+    for bad in [forged.as_bytes(), &second[..second.len() - 1], b"", &first] {
+        host.set_shared_data(&slot, bad);
         assert_eq!(before.judge(before.worker()), "policy-unavailable");
+        before.judges(&new, 2);
     }
-    host.set_shared_data(&configured, &second);
+    host.set_shared_data(&slot, &second);
     before.judges(before.worker(), 2);
-    // What was good before, in the place of what replaced it. It may be that another VM is just writing.
+
+    // What was good before.
     bring(&new, before.revision(3));
-    let third = host.shared_data(&mark).unwrap();
-    host.set_shared_data(&configured, &second);
-    before.judges(before.worker(), 2);
-    pass(Duration::from_secs(2), &[before.worker(), &new]);
-    assert_eq!(before.judge(before.worker()), "policy-unavailable");
-    host.set_shared_data(&mark, &good);
-    for worker in [before.worker(), &new] {
+    all.iter().for_each(|worker| before.judges(worker, 3));
+    let third = host.shared_data(&newest).unwrap();
+    host.set_shared_data(&newest, &good);
+    for worker in all {
         assert_eq!(before.judge(worker), "policy-unavailable");
     }
-    host.set_shared_data(&mark, &third);
-    before.judges(&new, 3);
+    host.set_shared_data(&newest, &third);
     bring(&new, before.revision(4));
-    before.judges(before.worker(), 4);
+    all.iter().for_each(|worker| before.judges(worker, 4));
+}
+
+/// As many as there are updates: the host never forgets a key.
+#[test]
+fn keys_are_bounded() {
+    let before = Before::start();
+    let host = before.worker().host().clone();
+    for revision in 2..40 {
+        bring(before.worker(), before.revision(revision));
+        before.judges(before.worker(), revision);
+    }
+    let keys = host.process().shared_keys(host.vm_id());
+    let of = |kind: &str| keys.iter().filter(|name| String::from_utf8_lossy(name).contains(kind)).count();
+    assert_eq!((of("/newest/"), of("/configuration/")), (1, 3));
 }
 
 /// The host brings a configuration before it has read the rest of the listener. Root contexts of one that it refuses go again at once.

@@ -4,10 +4,18 @@ use crate::shared::{SharedData, SharedError};
 use exeat_engine::facts::Timestamp;
 use exeat_engine::hex::hex;
 use proxy_wasm::hostcalls;
+use proxy_wasm::types::Status;
 use sha2::{Digest as _, Sha256};
 
 /// Digests of configurations that were replaced.
 const BEFORE: usize = 256;
+
+/// Places for configurations of one plugin: the newest, the one that it replaced, and one to write the next to.
+const SLOTS: u8 = 3;
+const NOWHERE: u8 = u8::MAX;
+
+/// Milliseconds after which nobody waits any more for a VM that writes.
+const PATIENCE: u64 = 1_000;
 
 /// SHA-256 of a configuration's bytes.
 pub(crate) type Digest = [u8; 32];
@@ -22,52 +30,77 @@ fn short(digest: &Digest) -> Short {
     [a, b, c, d, e, f, g, h]
 }
 
-/// What stands under `configured/<plugin>`.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Kept<'a> {
-    pub(super) mark: Mark,
-    before: Vec<Short>,
-    /// As it came.
-    pub(super) bytes: &'a [u8],
-}
-
-impl<'a> Kept<'a> {
-    fn to_value(&self) -> Vec<u8> {
-        let before = self.before.as_flattened();
-        let mut value = Vec::with_capacity(before.len().saturating_add(self.bytes.len()).saturating_add(42));
-        value.extend_from_slice(&self.mark.to_bytes());
-        // INVARIANT: at most 256.
-        value.extend_from_slice(&u16::try_from(self.before.len()).unwrap_or(0).to_le_bytes());
-        value.extend_from_slice(before);
-        value.extend_from_slice(self.bytes);
-        value
-    }
-
-    pub(super) fn read(value: &'a [u8]) -> Option<Self> {
-        let (mark, rest) = value.split_first_chunk::<40>()?;
-        let (count, rest) = rest.split_first_chunk::<2>()?;
-        let (before, bytes) = rest.split_at_checked(usize::from(u16::from_le_bytes(*count)).checked_mul(8)?)?;
-        let (before, []) = before.as_chunks::<8>() else { return None };
-        Some(Self { mark: Mark::read(mark)?, before: before.to_vec(), bytes })
-    }
+/// Where and how one configuration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stored {
+    digest: Digest,
+    slot: u8,
 }
 
 /// What stands under `newest/<plugin>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// When Envoy brought it last.
+    pub(super) at: Timestamp,
+    stored: Stored,
+    /// What it replaced, as long as that can be put back.
+    former: Option<Stored>,
+    /// Since when a VM writes what is to be next; 0 where none does.
+    writing: Timestamp,
+    before: Vec<Short>,
+}
+
+impl Kept {
+    fn to_bytes(&self) -> Vec<u8> {
+        let former = self.former.unwrap_or(Stored { digest: [0; 32], slot: NOWHERE });
+        let mut value = Vec::with_capacity(self.before.len().saturating_mul(8).saturating_add(84));
+        value.extend_from_slice(&self.at.millis().to_le_bytes());
+        value.extend_from_slice(&self.writing.millis().to_le_bytes());
+        for Stored { digest, slot } in [self.stored, former] {
+            value.extend_from_slice(&digest);
+            value.push(slot);
+        }
+        // INVARIANT: at most 256.
+        value.extend_from_slice(&u16::try_from(self.before.len()).unwrap_or(0).to_le_bytes());
+        value.extend_from_slice(self.before.as_flattened());
+        value
+    }
+
+    fn read(value: &[u8]) -> Option<Self> {
+        let (at, rest) = value.split_first_chunk::<8>()?;
+        let (writing, rest) = rest.split_first_chunk::<8>()?;
+        let (stored, rest) = rest.split_first_chunk::<33>()?;
+        let (former, rest) = rest.split_first_chunk::<33>()?;
+        let (count, rest) = rest.split_first_chunk::<2>()?;
+        let (before, []) = rest.as_chunks::<8>() else { return None };
+        let time = |bytes: &[u8; 8]| Timestamp(u64::from_le_bytes(*bytes));
+        let read = |[digest @ .., slot]: &[u8; 33]| Stored { digest: *digest, slot: *slot };
+        let kept = Self {
+            at: time(at),
+            stored: read(stored),
+            former: Some(read(former)).filter(|former| former.slot != NOWHERE),
+            writing: time(writing),
+            before: before.to_vec(),
+        };
+        (before.len() == usize::from(u16::from_le_bytes(*count))).then_some(kept)
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark { at: self.at, digest: self.stored.digest }
+    }
+
+    /// A slot in which nothing stands that counts.
+    fn free(&self) -> u8 {
+        let taken = |slot: &u8| *slot == self.stored.slot || self.former.is_some_and(|former| former.slot == *slot);
+        (0..SLOTS).find(|slot| !taken(slot)).unwrap_or(0)
+    }
+}
+
+/// Which configuration, and when Envoy brought it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) at: Timestamp,
     pub(super) digest: Digest,
-}
-
-impl Mark {
-    fn to_bytes(self) -> Vec<u8> {
-        [&self.at.millis().to_le_bytes()[..], &self.digest].concat()
-    }
-
-    fn read(content: &[u8]) -> Option<Self> {
-        let (at, digest) = content.split_first_chunk::<8>()?;
-        Some(Self { at: Timestamp(u64::from_le_bytes(*at)), digest: Digest::try_from(digest).ok()? })
-    }
 }
 
 /// A configuration that Envoy brought.
@@ -106,48 +139,73 @@ pub(super) enum Keeping {
     Unclear,
 }
 
-fn keep(kept: Option<&Kept<'_>>, offered: &Offered, origin: Origin) -> Keeping {
-    let Some(Kept { mark, before, .. }) = kept else { return Keeping::Replace(Vec::new()) };
-    if mark.digest == offered.digest || mark.at >= offered.at {
+fn keep(kept: Option<&Kept>, offered: &Offered, origin: Origin) -> Keeping {
+    let Some(kept) = kept else { return Keeping::Replace(Vec::new()) };
+    let (Mark { at, digest }, before) = (kept.mark(), &kept.before);
+    if digest == offered.digest || at >= offered.at {
         return Keeping::Stays;
     }
     if before.contains(&short(&offered.digest)) {
         match origin {
             Origin::Rebuilt => return Keeping::Past,
-            Origin::First if offered.alone || offered.before == Some(mark.digest) => {}
+            Origin::First if offered.alone || offered.before == Some(digest) => {}
             Origin::First | Origin::Unsure => return Keeping::Unclear,
         }
     }
-    Keeping::Replace(std::iter::once(short(&mark.digest)).chain(before.iter().copied()).take(BEFORE).collect())
+    Keeping::Replace(std::iter::once(short(&digest)).chain(before.iter().copied()).take(BEFORE).collect())
+}
+
+/// How far an offer has come.
+enum Turn {
+    Done(Keeping, Mark),
+    /// It is to be written there.
+    Write {
+        slot: u8,
+        turn: Timestamp,
+    },
 }
 
 /// Where the newest configuration of a plugin stands.
 pub(super) struct Place {
-    configured: String,
-    replaced: String,
     newest: String,
+    configuration: String,
 }
 
 impl Place {
     pub(super) fn of(shared: &SharedData, plugin: &str) -> Self {
         let (name, prefix) = (hex(&short(&digest(plugin.as_bytes()))), shared.prefix());
-        let of = |kind: &str| format!("{prefix}{kind}/{name}");
-        Self { configured: of("configured"), replaced: of("replaced"), newest: of("newest") }
+        Self { newest: format!("{prefix}newest/{name}"), configuration: format!("{prefix}configuration/{name}/") }
     }
 
-    /// The bytes of the mark, which say by themselves only whether it is another one. None where nothing can be read.
+    /// What stands there, which says by itself only whether it is something else. Nothing where it cannot be read.
     pub(super) fn glance(&self) -> Vec<u8> {
         hostcalls::get_shared_data(&self.newest).ok().and_then(|(value, _)| value).unwrap_or_default()
     }
 
-    pub(super) fn mark(&self, shared: &SharedData) -> Result<Option<Mark>, SharedError> {
-        let Some(content) = shared.value(&self.newest)? else { return Ok(None) };
-        Mark::read(&content).map(Some).ok_or(SharedError::NotAuthentic)
+    pub(super) fn kept(&self, shared: &SharedData) -> Result<Option<Kept>, SharedError> {
+        shared.value(&self.newest)?.map(|content| Kept::read(&content).ok_or(SharedError::NotAuthentic)).transpose()
     }
 
-    /// What is to be read by [`Kept::read`].
-    pub(super) fn value(&self, shared: &SharedData) -> Result<Option<Vec<u8>>, SharedError> {
-        shared.value(&self.configured)
+    /// The configuration itself; `None` where something else stands in its place.
+    pub(super) fn configuration(&self, kept: &Kept) -> Result<Option<Vec<u8>>, SharedError> {
+        let name = format!("{}{}", self.configuration, kept.stored.slot);
+        let bytes = match hostcalls::get_shared_data(&name) {
+            Ok((bytes, _)) => bytes,
+            Err(Status::NotFound) => None,
+            Err(status) => return Err(SharedError::Host(status)),
+        };
+        Ok(bytes.filter(|bytes| digest(bytes) == kept.stored.digest))
+    }
+
+    fn change<T>(
+        &self,
+        shared: &SharedData,
+        mut change: impl FnMut(Option<Kept>) -> Result<(Option<Kept>, T), SharedError>,
+    ) -> Result<T, SharedError> {
+        shared.update(&self.newest, |content| {
+            let kept = content.map(|content| Kept::read(content).ok_or(SharedError::NotAuthentic)).transpose()?;
+            change(kept).map(|(new, answer)| (new.map(|new| new.to_bytes()), answer))
+        })
     }
 
     /// Keeps it for others, where it is the newest. What is marked afterwards.
@@ -156,69 +214,79 @@ impl Place {
         shared: &SharedData,
         offered: &Offered,
         origin: Origin,
+        now: Timestamp,
     ) -> Result<(Keeping, Mark), SharedError> {
-        let newest = self.mark(shared)?;
-        let own = Mark { at: offered.at, digest: offered.digest };
         // Most often another VM was quicker.
-        if let Some(mark) = self.mark_again(shared, own)? {
+        if let Some(mark) = self.mark_again(shared, Mark { at: offered.at, digest: offered.digest })? {
             return Ok((Keeping::Stays, mark));
         }
-        let (keeping, mark) = shared.update(&self.configured, |content| {
-            let mut kept = content.map(|content| Kept::read(content).ok_or(SharedError::NotAuthentic)).transpose()?;
-            if let (Some(kept), Some(newest)) = (&mut kept, newest)
-                && kept.mark.digest == newest.digest
-            {
-                kept.mark.at = kept.mark.at.max(newest.at);
+        let turn = self.change(shared, |kept| {
+            let Some(kept) = kept else { return Ok((None, Turn::Write { slot: 0, turn: Timestamp::default() })) };
+            match keep(Some(&kept), offered, origin) {
+                // One writes at a time, so that each finds there what it wrote.
+                Keeping::Replace(_) if now.millis().abs_diff(kept.writing.millis()) <= PATIENCE => {
+                    Err(SharedError::Contended)
+                }
+                Keeping::Replace(_) => {
+                    let turn = Turn::Write { slot: kept.free(), turn: now };
+                    Ok((Some(Kept { writing: now, ..kept }), turn))
+                }
+                which => Ok((None, Turn::Done(which, kept.mark()))),
+            }
+        })?;
+        let (slot, turn) = match turn {
+            Turn::Done(keeping, mark) => return Ok((keeping, mark)),
+            Turn::Write { slot, turn } => (slot, turn),
+        };
+        hostcalls::set_shared_data(&format!("{}{slot}", self.configuration), Some(&offered.bytes), None)
+            .map_err(SharedError::Host)?;
+        self.change(shared, |kept| {
+            if kept.as_ref().map_or(Timestamp::default(), |kept| kept.writing) != turn {
+                return Err(SharedError::Contended);
             }
             let keeping = keep(kept.as_ref(), offered, origin);
             Ok(match (&keeping, kept) {
-                (Keeping::Replace(before), _) => {
-                    if let Some(content) = content {
-                        shared.put(&self.replaced, content)?;
-                    }
-                    let new = Kept { mark: own, before: before.clone(), bytes: &offered.bytes };
-                    (Some(new.to_value()), (keeping, own))
+                (Keeping::Replace(before), kept) => {
+                    let new = Kept {
+                        at: offered.at,
+                        stored: Stored { digest: offered.digest, slot },
+                        former: kept.map(|kept| kept.stored),
+                        writing: Timestamp::default(),
+                        before: before.clone(),
+                    };
+                    let mark = new.mark();
+                    (Some(new), (keeping, mark))
                 }
-                (_, kept) => (None, (keeping, kept.map_or(own, |kept| kept.mark))),
+                (_, Some(kept)) => {
+                    let mark = kept.mark();
+                    (Some(Kept { writing: Timestamp::default(), ..kept }), (keeping, mark))
+                }
+                // INVARIANT: where there is nothing, it is replaced.
+                (_, None) => (None, (Keeping::Stays, Mark { at: offered.at, digest: offered.digest })),
             })
-        })?;
-        self.put(shared, mark)?;
-        Ok((keeping, mark))
+        })
     }
 
     /// Marks that Envoy has brought once more what is the newest.
     pub(super) fn mark_again(&self, shared: &SharedData, own: Mark) -> Result<Option<Mark>, SharedError> {
-        shared.update(&self.newest, |content| {
-            let mark = content.map(|content| Mark::read(content).ok_or(SharedError::NotAuthentic)).transpose()?;
-            let again = mark.filter(|mark| mark.digest == own.digest);
-            let later = again.map(|mark| Mark { at: own.at.max(mark.at.plus_millis(1)), ..own });
-            Ok((later.map(Mark::to_bytes), later))
-        })
-    }
-
-    fn put(&self, shared: &SharedData, new: Mark) -> Result<(), SharedError> {
-        shared.update(&self.newest, |content| {
-            let before = content.and_then(Mark::read).map_or(Timestamp::default(), |mark| mark.at);
-            Ok(((new.at > before).then(|| new.to_bytes()), ()))
+        self.change(shared, |kept| {
+            let Some(kept) = kept.filter(|kept| kept.stored.digest == own.digest) else { return Ok((None, None)) };
+            let new = Kept { at: own.at.max(kept.at.plus_millis(1)), ..kept };
+            let mark = new.mark();
+            Ok((Some(new), Some(mark)))
         })
     }
 
     /// Puts back what the one replaced that is marked so, where nobody has brought it since, and nothing newer.
     pub(super) fn put_back(&self, shared: &SharedData, brought: Mark, now: Timestamp) -> Result<(), SharedError> {
-        let Some(value) = shared.value(&self.replaced)? else { return Ok(()) };
-        let mut former = Kept::read(&value).ok_or(SharedError::NotAuthentic)?;
-        former.mark.at = now.max(brought.at.plus_millis(1));
-        let is_back = shared.update(&self.newest, |content| {
-            let stands = content.and_then(Mark::read) == Some(brought);
-            Ok((stands.then(|| former.mark.to_bytes()), stands))
-        })?;
-        if !is_back {
-            return Ok(());
-        }
-        shared.update(&self.configured, |content| {
-            let kept = content.map(|content| Kept::read(content).ok_or(SharedError::NotAuthentic)).transpose()?;
-            let stands = kept.is_some_and(|kept| kept.mark.digest == brought.digest);
-            Ok((stands.then(|| former.to_value()), ()))
+        self.change(shared, |kept| {
+            let back = kept.filter(|kept| kept.mark() == brought).and_then(|kept| {
+                let stored = kept.former?;
+                let at = now.max(brought.at.plus_millis(1));
+                let before = kept.before.into_iter().skip(1).collect();
+                Some(Kept { at, stored, former: None, writing: kept.writing, before })
+            });
+            Ok((back, ()))
         })
     }
 }
@@ -232,12 +300,13 @@ mod tests {
         Offered { at, digest: digest(&bytes), bytes, before: before.map(digest), alone: false }
     }
 
-    /// The value after it, where it is another one.
-    fn after(value: &[u8], offered: &Offered, origin: Origin) -> Result<Vec<u8>, Keeping> {
-        match keep(Kept::read(value).as_ref(), offered, origin) {
+    /// What is kept after it, where that is something else.
+    fn after(kept: Option<&Kept>, offered: &Offered, origin: Origin) -> Result<Kept, Keeping> {
+        match keep(kept, offered, origin) {
             Keeping::Replace(before) => {
-                let mark = Mark { at: offered.at, digest: offered.digest };
-                Ok(Kept { mark, before, bytes: &offered.bytes }.to_value())
+                let stored = Stored { digest: offered.digest, slot: kept.map_or(0, Kept::free) };
+                let former = kept.map(|kept| kept.stored);
+                Ok(Kept { at: offered.at, stored, former, writing: Timestamp::default(), before })
             }
             which => Err(which),
         }
@@ -245,54 +314,59 @@ mod tests {
 
     #[test]
     fn the_last_one_is_kept_with_those_before() {
-        let first = after(b"", &offered(10, b"one", None), Origin::Unsure).unwrap();
-        assert_eq!(after(&first, &offered(20, b"one", None), Origin::First), Err(Keeping::Stays), "the same");
-        assert_eq!(after(&first, &offered(10, b"two", Some(b"one")), Origin::First), Err(Keeping::Stays), "as old");
+        let first = after(None, &offered(10, b"one", None), Origin::Unsure).unwrap();
+        assert_eq!(after(Some(&first), &offered(20, b"one", None), Origin::First), Err(Keeping::Stays), "the same");
+        assert_eq!(
+            after(Some(&first), &offered(10, b"two", Some(b"one")), Origin::First),
+            Err(Keeping::Stays),
+            "as old"
+        );
         // What was never there before is new, whoever brings it.
-        let second = after(&first, &offered(20, b"two", None), Origin::Rebuilt).unwrap();
-        assert_eq!(after(&second, &offered(15, b"one", None), Origin::First), Err(Keeping::Stays), "overtaken");
-        let kept = Kept::read(&second).unwrap();
-        assert_eq!((kept.bytes, &kept.before[..]), (&b"two"[..], &[short(&digest(b"one"))][..]));
-        let mut value = second;
+        let second = after(Some(&first), &offered(20, b"two", None), Origin::Rebuilt).unwrap();
+        assert_eq!(after(Some(&second), &offered(15, b"one", None), Origin::First), Err(Keeping::Stays), "overtaken");
+        assert_eq!(second.before, [short(&digest(b"one"))]);
+        let mut kept = second;
         for n in 0..1_000_u64 {
-            value = after(&value, &offered(100 + n, format!("{n}").as_bytes(), None), Origin::Unsure).unwrap();
+            let next = after(Some(&kept), &offered(100 + n, format!("{n}").as_bytes(), None), Origin::Unsure).unwrap();
+            // Neither the one before is written over, nor the one before that.
+            assert_eq!(next.former, Some(kept.stored));
+            assert!([Some(kept.stored), kept.former].iter().flatten().all(|other| other.slot != next.stored.slot));
+            kept = next;
         }
-        let kept = Kept::read(&value).unwrap();
         assert_eq!((kept.before.len(), kept.before[0]), (BEFORE, short(&digest(b"998"))));
     }
 
     /// The operator goes back. A worker that is late, or a VM that died and was built anew, does not.
     #[test]
     fn what_was_replaced_is_not_new() {
-        let first = after(b"", &offered(10, b"one", None), Origin::First).unwrap();
-        let second = after(&first, &offered(20, b"two", Some(b"one")), Origin::First).unwrap();
+        let first = after(None, &offered(10, b"one", None), Origin::First).unwrap();
+        let second = after(Some(&first), &offered(20, b"two", Some(b"one")), Origin::First).unwrap();
         let (back, late) = (offered(30, b"one", Some(b"two")), offered(30, b"one", Some(b"none")));
-        assert!(after(&second, &back, Origin::First).is_ok());
+        assert!(after(Some(&second), &back, Origin::First).is_ok());
         for (offered, origin) in [(&back, Origin::Unsure), (&late, Origin::Unsure), (&late, Origin::First)] {
-            assert_eq!(after(&second, offered, origin), Err(Keeping::Unclear), "{origin:?}");
+            assert_eq!(after(Some(&second), offered, origin), Err(Keeping::Unclear), "{origin:?}");
         }
         for offered in [&back, &late] {
-            assert_eq!(after(&second, offered, Origin::Rebuilt), Err(Keeping::Past));
+            assert_eq!(after(Some(&second), offered, Origin::Rebuilt), Err(Keeping::Past));
         }
         // Nothing newer came.
         let alone = Offered { alone: true, ..late };
-        assert!(after(&second, &alone, Origin::First).is_ok());
-        assert_eq!(after(&second, &alone, Origin::Unsure), Err(Keeping::Unclear));
-        assert_eq!(after(&second, &alone, Origin::Rebuilt), Err(Keeping::Past));
+        assert!(after(Some(&second), &alone, Origin::First).is_ok());
+        assert_eq!(after(Some(&second), &alone, Origin::Unsure), Err(Keeping::Unclear));
+        assert_eq!(after(Some(&second), &alone, Origin::Rebuilt), Err(Keeping::Past));
     }
 
     #[test]
     fn nothing_else_is_read() {
-        let mark = Mark { at: Timestamp(7), digest: [3; 32] };
-        let value = Kept { mark, before: vec![[1; 8], [2; 8]], bytes: b"" }.to_value();
-        for end in 0..value.len() {
-            assert_eq!(Kept::read(&value[..end]), None);
+        let stored = |n| Stored { digest: [n; 32], slot: n };
+        let kept = |former, before| Kept { at: Timestamp(7), stored: stored(1), former, writing: Timestamp(9), before };
+        for kept in [kept(Some(stored(2)), vec![[1; 8], [2; 8]]), kept(None, Vec::new())] {
+            let value = kept.to_bytes();
+            for end in 0..value.len() {
+                assert_eq!(Kept::read(&value[..end]), None);
+            }
+            assert_eq!(Kept::read(&[&value[..], b"12345678"].concat()), None);
+            assert_eq!(Kept::read(&value), Some(kept));
         }
-        assert_eq!(Kept::read(&value).unwrap().to_value(), value);
-        let mark = mark.to_bytes();
-        for end in 0..mark.len() {
-            assert_eq!(Mark::read(&mark[..end]), None);
-        }
-        assert_eq!(Mark::read(&[&mark[..], b"x"].concat()), None);
     }
 }
