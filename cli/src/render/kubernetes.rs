@@ -10,9 +10,9 @@ mod gateway;
 mod network;
 mod pod;
 
-use super::cluster::delivery::{APPLIED, CONFIG_MAP};
+use super::cluster::delivery::{CONFIG_MAP, check_sizes};
 use super::cluster::names::{Image, Name, Namespace};
-use super::cluster::{APP, absolute};
+use super::cluster::{APP, absolute, check_agents, check_port, resolver};
 use super::common::{Accepted, CommonArgs};
 use super::envoy::bootstrap::{Admin, ListenerTls, Settings};
 use super::envoy::upstream::CollectorAddress;
@@ -88,7 +88,7 @@ pub struct KubernetesArgs {
     #[arg(long, value_name = "NAMESPACE")]
     monitoring: Option<Namespace>,
     /// DNS servers for upstreams; repeat it for more. Without it, those of the cluster.
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = resolver)]
     resolver: Vec<SocketAddr>,
     /// Certificate authorities for upstreams: a PEM file of Envoy's image.
     #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt", value_parser = absolute)]
@@ -115,6 +115,10 @@ pub struct KubernetesArgs {
     #[command(flatten)]
     agents: agents::AgentArgs,
 }
+
+/// Characters that a gateway's name may have. Pods of a StatefulSet have its name as a label, with 11 characters more, the
+/// collector's too, and labels have 63.
+const NAME: usize = 63 - 11 - "-collector".len();
 
 fn quantity(text: &str) -> Result<String, String> {
     let digits = text.strip_suffix("Mi").or_else(|| text.strip_suffix("Gi")).or_else(|| text.strip_suffix("Ti"));
@@ -156,23 +160,23 @@ impl KubernetesArgs {
     fn objects(&self, accepted: &Accepted) -> anyhow::Result<(Vec<Value>, Vec<String>)> {
         self.check(accepted)?;
         let (bootstrap, listener) = self.envoy(accepted)?;
-        let says = self.deliver(&listener)?;
+        let mut says = vec![self.deliver(&listener)?];
         let mut objects = network::policies(self, accepted);
         objects.extend(gateway::objects(self, accepted, bootstrap, listener));
         objects.extend(collector::objects(self));
         objects.extend(agents::objects(self, accepted));
+        says.extend(check_sizes(&objects)?);
         Ok((objects, says))
     }
 
     fn check(&self, accepted: &Accepted) -> anyhow::Result<()> {
         let id = accepted.configuration.gateway().id();
         CheckpointKey::parse(id, &self.gateway_key).context("--gateway-key")?;
-        if self.agents.namespaces().any(|agents| *agents == self.namespace) {
-            bail!(
-                "--agents {}: agents in the gateway's namespace could read its secrets and label themselves as its collector; \
-                 keep them apart",
-                self.namespace
-            );
+        self.name.check_gateway(NAME)?;
+        check_agents(self.agents.namespaces(), &[self.namespace.as_str()])?;
+        check_port(self.port, &[gateway::ADMIN, gateway::METRICS, pod::COLLECTOR])?;
+        if self.address != self.address.to_canonical() {
+            bail!("--address {}: a cluster takes it as {} alone", self.address, self.address.to_canonical());
         }
         if self.address.is_unspecified() || self.address.is_loopback() || self.address.is_multicast() {
             bail!(
@@ -214,14 +218,14 @@ impl KubernetesArgs {
     }
 
     /// How the policy gets there, and what to know of it.
-    fn deliver(&self, listener: &str) -> anyhow::Result<Vec<String>> {
+    fn deliver(&self, listener: &str) -> anyhow::Result<String> {
         let size = listener.len();
         if let (Some(file), Some(_)) = (&self.policy_file, &self.policy_image) {
             write_whole(file, listener.as_bytes())?;
-            return Ok(vec![format!(
+            return Ok(format!(
                 "The listener with its policy, {size} bytes, is read from an image, as {}.",
                 gateway::LISTENER_FILE
-            )]);
+            ));
         }
         if size > CONFIG_MAP {
             bail!(
@@ -230,12 +234,7 @@ impl KubernetesArgs {
                 gateway::LISTENER_FILE
             );
         }
-        let mut says =
-            vec![format!("The listener with its policy, {size} bytes, is the ConfigMap {}-listener.", self.name)];
-        if size > APPLIED / 2 {
-            says.push("Apply with kubectl apply --server-side: without it kubectl keeps a copy in an annotation, which has no room.".to_owned());
-        }
-        Ok(says)
+        Ok(format!("The listener with its policy, {size} bytes, is the ConfigMap {}-listener.", self.name))
     }
 
     /// A port at every address of a pod, in the family that the cluster gives its services.

@@ -176,7 +176,7 @@ fn signer(args: &KubernetesArgs, keyid: &str, gateway: &str, mounts: Vec<Value>)
         "name": "signer",
         "image": args.cli_image,
         "restartPolicy": "Always",
-        "command": command,
+        "command": pod::words(&command),
         "startupProbe": pod::probe(&asks, 2, 60),
         "livenessProbe": pod::probe(&asks, 10, 6),
         "resources": pod::resources("100m", "64Mi", "256Mi"),

@@ -153,10 +153,18 @@ fn envoy(args: &KubernetesArgs, accepted: &Accepted, mounts: Vec<Value>) -> Valu
         "startupProbe": {"httpGet": {"path": "/ready", "port": "metrics"}, "periodSeconds": 2, "failureThreshold": 60},
         "livenessProbe": {"tcpSocket": {"port": "metrics"}, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
         "lifecycle": {"preStop": {"exec": {"command": ["bash", "-c", LEAVE]}}},
-        "resources": pod::resources("500m", "512Mi", &args.memory),
+        "resources": pod::resources("500m", request(&args.memory), &args.memory),
         "securityContext": pod::container_security(),
         "volumeMounts": mounts,
     })
+}
+
+/// Memory that is asked for: never more than there may be.
+fn request(memory: &str) -> &str {
+    match super::heap(memory) {
+        Ok(half) if half < 256 << 20 => memory,
+        _ => "512Mi",
+    }
 }
 
 fn relay(args: &KubernetesArgs, mut mounts: Vec<Value>) -> Value {

@@ -71,6 +71,11 @@ pub(super) fn resources(cpu: &str, request: &str, limit: &str) -> Value {
     json!({"requests": {"cpu": cpu, "memory": request}, "limits": {"memory": limit}})
 }
 
+/// Words of a command as they are: the kubelet puts variables in place of `$(NAME)`, and takes `$$` for one `$`.
+pub(super) fn words(command: &[String]) -> Value {
+    command.iter().map(|word| word.replace('$', "$$")).collect()
+}
+
 /// A volume, and where a container has it.
 pub(super) struct Mount {
     pub(super) volume: Value,
