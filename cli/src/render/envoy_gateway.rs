@@ -85,7 +85,9 @@ pub(crate) fn run(args: EnvoyGatewayArgs) -> anyhow::Result<()> {
     let accepted = args.common.accept()?;
     let (mut objects, delivery) = configuration(&args, &accepted)?;
     let dns = args.cluster.agent_dns.unwrap_or(AgentDns::None);
-    objects.extend(network::policies(&args.cluster, &accepted, &args.pods(), dns, &args.control_plane(), false)?);
+    let policies = network::policies(&args.cluster, &accepted, &args.pods(), dns, &args.control_plane(), false)?;
+    // First, as no pod should be there before them.
+    objects.splice(..0, policies);
     let mut says = vec![delivery.says(&args.cluster)];
     says.extend(check_sizes(&objects)?);
     says.push(

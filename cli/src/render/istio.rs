@@ -68,7 +68,8 @@ pub(crate) fn run(args: IstioArgs) -> anyhow::Result<()> {
     let mesh = !args.agents_outside_mesh;
     objects.extend(entries::entries(&args.cluster, &accepted));
     let pods = Pods { namespace: &args.cluster.namespace, labels: args.cluster.labels(), metrics: METRICS };
-    objects.extend(network::policies(&args.cluster, &accepted, &pods, dns, &CONTROLLER, mesh)?);
+    // First, as no pod should be there before them.
+    objects.splice(..0, network::policies(&args.cluster, &accepted, &pods, dns, &CONTROLLER, mesh)?);
     let mut says = vec![delivery.says(&args.cluster)];
     says.extend(check_sizes(&objects)?);
     if dns == AgentDns::Cluster {

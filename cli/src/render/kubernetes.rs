@@ -10,7 +10,7 @@ mod gateway;
 mod network;
 mod pod;
 
-use super::cluster::delivery::{CONFIG_MAP, check_sizes};
+use super::cluster::delivery::{CONFIG_MAP, Delivery, check_sizes, written};
 use super::cluster::names::{Image, Name, Namespace};
 use super::cluster::{APP, absolute, check_agents, check_port, resolver};
 use super::common::{Accepted, CommonArgs};
@@ -159,10 +159,15 @@ impl KubernetesArgs {
     /// Everything, in the order in which it is applied, and what to know before.
     fn objects(&self, accepted: &Accepted) -> anyhow::Result<(Vec<Value>, Vec<String>)> {
         self.check(accepted)?;
-        let (bootstrap, listener) = self.envoy(accepted)?;
+        let compact = accepted.plugin_document.to_string();
+        let (bootstrap, mut listener) = self.envoy(accepted, &accepted.plugin)?;
+        // As it was written where kubectl has room for it, else without its white space.
+        if written(&gateway::map(self, "listener", gateway::LISTENER_FILE, &listener)) > Delivery::INLINE {
+            listener = self.envoy(accepted, &compact)?.1;
+        }
         let mut says = vec![self.deliver(&listener)?];
         let mut objects = network::policies(self, accepted);
-        objects.extend(gateway::objects(self, accepted, bootstrap, listener));
+        objects.extend(gateway::objects(self, accepted, &bootstrap, &listener));
         objects.extend(collector::objects(self));
         objects.extend(agents::objects(self, accepted));
         says.extend(check_sizes(&objects)?);
@@ -187,14 +192,14 @@ impl KubernetesArgs {
         super::envoy::check(&accepted.configuration, self.secrets.as_ref().map(|_| gateway::SECRETS))
     }
 
-    /// Bootstrap and listener of Envoy, as text.
-    fn envoy(&self, accepted: &Accepted) -> anyhow::Result<(String, String)> {
+    /// Bootstrap and listener of Envoy, as text. `plugin` is the configuration in one of its spellings.
+    fn envoy(&self, accepted: &Accepted, plugin: &str) -> anyhow::Result<(String, String)> {
         let ca = format!("{}/ca.crt", pod::CA);
         let pair = |file: &str| format!("{}/{file}", gateway::TLS);
         let (certificate, key) = (pair("tls.crt"), pair("tls.key"));
         let settings = Settings {
             configuration: &accepted.configuration,
-            plugin: &accepted.plugin,
+            plugin,
             filter_file: None,
             gateway: &accepted.gateway,
             module: gateway::MODULE_FILE,

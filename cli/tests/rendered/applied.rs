@@ -178,6 +178,38 @@ fn a_second_apply_changes_nothing() {
     }
 }
 
+/// Servers compare templates of claims whole, with what they fill in.
+#[test]
+fn templates_of_claims_are_whole() {
+    let all = taken("kubernetes", &["--agents", "a", "--storage-class", "fast"]);
+    let sets = of_kind(&all, "StatefulSet");
+    for (set, name, size) in [(sets[0], "relay", "20Gi"), (sets[1], "evidence", "100Gi")] {
+        let whole = json!([{
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": size}},
+                "storageClassName": "fast",
+                "volumeMode": "Filesystem",
+            },
+            "status": {"phase": "Pending"},
+        }]);
+        assert_eq!(set["spec"]["volumeClaimTemplates"], whole);
+    }
+}
+
+/// kubectl applies in the order of the file, and goes on after what is refused.
+#[test]
+fn network_policies_come_before_any_pod() {
+    for (variant, all) in variants() {
+        let kinds: Vec<&str> = all.iter().map(|object| object["kind"].as_str().unwrap()).collect();
+        let policies = kinds.iter().filter(|kind| **kind == "NetworkPolicy").count();
+        assert!(policies >= 2 && kinds[..policies].iter().all(|kind| *kind == "NetworkPolicy"), "{variant}: {kinds:?}");
+    }
+}
+
 /// What the standard `restricted` asks of pods; Istio and Envoy Gateway leave the rest of theirs as they are.
 #[test]
 fn pods_are_admitted_to_restricted_namespaces() {
@@ -298,5 +330,44 @@ fn a_policy_is_the_same_to_readers_of_every_version_of_yaml() {
             run(platform, &[&["--config", config.as_str(), "--agents", "n", "--json"][..], usual, more].concat());
         let list: Value = serde_json::from_slice(&list.stdout).unwrap();
         assert_eq!(json!(documents(&text)), list["items"]);
+    }
+}
+
+/// Every text within a value.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(items) => items.iter().flat_map(texts).collect(),
+        Value::Object(fields) => fields.values().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Lines are for people; a policy that fits without them is not refused.
+#[test]
+fn a_large_policy_is_delivered_without_its_white_space() {
+    let folder = tempfile::tempdir().unwrap();
+    for (destinations, lines) in [(0, true), (2_000, false), (7_000, false)] {
+        let config = policy(folder.path(), |document| {
+            for i in 0..destinations {
+                let one = json!({"hosts": [format!("host-{i}.example")], "accepts": "public", "ports": [443, 8443]});
+                document["policy"]["destinations"][format!("pad-{i}")] = one;
+            }
+        });
+        let written = std::fs::read(&config).unwrap();
+        let output = run("kubernetes", &[&["--config", config.as_str(), "--agents", "a"][..], &USUAL].concat());
+        assert!(output.status.success(), "{}", said(&output));
+        assert_eq!(said(&output).contains("--server-side"), destinations == 7_000, "{}", said(&output));
+        let all = documents(&String::from_utf8(output.stdout).unwrap());
+        let maps = of_kind(&all, "ConfigMap");
+        let listener = maps.iter().find_map(|map| map["data"]["listener.yaml"].as_str()).unwrap();
+        let listener = &documents(listener)[0];
+        let of_policy = |text: &&str| text.contains("destinations") && text.starts_with('{');
+        let plugin = texts(listener).into_iter().find(of_policy).unwrap();
+        assert_eq!(plugin.contains('\n'), lines, "{destinations}");
+        assert_eq!(serde_json::from_str::<Value>(plugin).unwrap(), serde_json::from_slice::<Value>(&written).unwrap());
+        if destinations == 7_000 {
+            assert!(written.len() > 1 << 20, "{}", written.len());
+        }
     }
 }

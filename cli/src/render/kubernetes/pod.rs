@@ -119,11 +119,23 @@ pub(super) fn probe(command: &[&str], period: u32, failures: u32) -> Value {
 
 /// A disk that outlives its pod.
 pub(super) fn claim(args: &KubernetesArgs, name: &str, size: &str) -> Value {
-    let mut spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}});
+    let mut spec = json!({
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": size}},
+        "volumeMode": "Filesystem",
+    });
     if let (Some(class), Some(fields)) = (&args.storage_class, spec.as_object_mut()) {
         fields.insert("storageClassName".to_owned(), json!(class));
     }
-    json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec})
+    json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name},
+        "spec": spec,
+        // As servers fill it in, the mode too: templates are compared whole, so that an apply would otherwise be a change each
+        // time, and the first on the server after one without it a conflict.
+        "status": {"phase": "Pending"},
+    })
 }
 
 /// An account that may do nothing, and whose token nobody gets.
