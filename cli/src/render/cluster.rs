@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use names::{Image, Name, Namespace};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -65,7 +66,7 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "LABEL", default_value = "exeat-collector")]
     pub collector_label: Name,
     /// DNS servers for upstreams; repeat it for more. Without it, those of the cluster.
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = resolver)]
     pub resolver: Vec<SocketAddr>,
     /// A namespace that may read the proxy's metrics; repeat it for more.
     #[arg(long, value_name = "NAMESPACE")]
@@ -110,7 +111,55 @@ pub(super) fn absolute(text: &str) -> Result<String, String> {
     }
 }
 
+/// A DNS server as a NetworkPolicy can name it.
+pub(super) fn resolver(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| "not an address with a port, such as 192.0.2.53:53 or [2001:db8::53]:53".to_owned())?;
+    match address.port() {
+        0 => Err("nobody answers at port 0; write 53, or where it does".to_owned()),
+        port => Ok(SocketAddr::new(address.ip().to_canonical(), port)),
+    }
+}
+
+/// Agents are in namespaces of their own, each of which is named once.
+pub(super) fn check_agents<'a>(agents: impl Iterator<Item = &'a Namespace>, platform: &[&str]) -> anyhow::Result<()> {
+    let mut seen = BTreeSet::new();
+    for namespace in agents {
+        if platform.contains(&namespace.as_str()) {
+            bail!(
+                "--agents {namespace}: what makes or runs the gateway is there, too; agents could read its secrets and label \
+                 themselves as its collector; keep them apart"
+            );
+        }
+        if !seen.insert(namespace) {
+            bail!("--agents {namespace} is named twice; name it once");
+        }
+    }
+    Ok(())
+}
+
+/// Ports that something else in the gateway's pod listens at.
+pub(super) fn check_port(port: u16, taken: &[u16]) -> anyhow::Result<()> {
+    if taken.contains(&port) {
+        bail!("--port {port}: something else in the gateway's pod listens there; take another");
+    }
+    Ok(())
+}
+
 impl ClusterArgs {
+    /// What the platform's own namespaces and ports leave: names that services may have, agents apart, a port of its own.
+    ///
+    /// # Errors
+    /// What they do not.
+    pub fn check_place(&self, platform: &[&str], taken: &[u16]) -> anyhow::Result<()> {
+        self.name.check_gateway(63)?;
+        check_agents(self.agents.iter(), &[platform, &[self.namespace.as_str()]].concat())?;
+        // Without certificate authorities it is on loopback, in the same pod.
+        let beside = self.collector_ca.is_none().then(|| self.collector.rsplit_once(':')?.1.parse().ok()).flatten();
+        check_port(self.port, &[taken, beside.as_slice()].concat())
+    }
+
     /// What Envoy gets, as for any other, handed to `then`. `plugin` is the configuration in one of its spellings.
     ///
     /// # Errors
@@ -154,12 +203,6 @@ impl ClusterArgs {
     }
 
     fn check(&self, accepted: &Accepted) -> anyhow::Result<()> {
-        if let Some(namespace) = self.agents.iter().find(|agents| **agents == self.namespace) {
-            bail!(
-                "--agents {namespace}: agents in the gateway's namespace could read its secrets and label themselves as its \
-                 collector; keep them apart"
-            );
-        }
         let injected = accepted.configuration.policy().injected().next();
         if let (Some((destination, header, secret)), None) = (injected, &self.credentials) {
             bail!(

@@ -52,6 +52,15 @@ pub struct Accepted {
 }
 
 impl Accepted {
+    /// Whether the policy has a signing key of this id: without it nothing that a signer signs would be let out.
+    pub fn knows(&self, keyid: &str) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.configuration.policy().keys().get(keyid).is_some(),
+            "--keyid {keyid}: no signer of the policy has a key of this id; add it under `signers`, or name one that is there"
+        );
+        Ok(())
+    }
+
     /// What the gateway document says of `hold`, where it says it.
     pub fn hold(&self) -> Option<bool> {
         self.gateway.get("hold").and_then(Value::as_bool)

@@ -76,12 +76,18 @@ impl EnvoyGatewayArgs {
 /// Where Envoy Gateway's Envoys have their metrics.
 const METRICS: u16 = 19_001;
 
+/// Ports that its pods have: administration, metrics, shutdown manager and readiness.
+const TAKEN: [u16; 4] = [19_000, METRICS, 19_002, 19_003];
+
 /// Runs `exeat render envoy-gateway`.
 pub(crate) fn run(args: EnvoyGatewayArgs) -> anyhow::Result<()> {
+    args.cluster.check_place(&[args.controller.as_str(), args.proxies().as_str()], &TAKEN)?;
     let accepted = args.common.accept()?;
     let (mut objects, delivery) = configuration(&args, &accepted)?;
     let dns = args.cluster.agent_dns.unwrap_or(AgentDns::None);
-    objects.extend(network::policies(&args.cluster, &accepted, &args.pods(), dns, &args.control_plane(), false)?);
+    let policies = network::policies(&args.cluster, &accepted, &args.pods(), dns, &args.control_plane(), false)?;
+    // First, as no pod should be there before them.
+    objects.splice(..0, policies);
     let mut says = vec![delivery.says(&args.cluster)];
     says.extend(check_sizes(&objects)?);
     says.push(

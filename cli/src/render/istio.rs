@@ -52,8 +52,12 @@ const CONTROLLER: Peer<'_> = Peer { namespace: "istio-system", label: ("app", "i
 /// Where Istio's Envoys have their metrics.
 const METRICS: u16 = 15_090;
 
+/// Ports that Istio's agent and Envoy have in every pod (istio.io, application requirements).
+const TAKEN: [u16; 10] = [15_000, 15_001, 15_002, 15_004, 15_006, 15_008, 15_020, 15_021, 15_053, METRICS];
+
 /// Runs `exeat render istio`.
 pub(crate) fn run(args: IstioArgs) -> anyhow::Result<()> {
+    args.cluster.check_place(&[CONTROLLER.namespace], &TAKEN)?;
     let accepted = args.common.accept()?;
     let (mut objects, delivery) = configuration(&args, &accepted)?;
     let dns = args.cluster.agent_dns.unwrap_or(match args.agents_outside_mesh {
@@ -64,7 +68,8 @@ pub(crate) fn run(args: IstioArgs) -> anyhow::Result<()> {
     let mesh = !args.agents_outside_mesh;
     objects.extend(entries::entries(&args.cluster, &accepted));
     let pods = Pods { namespace: &args.cluster.namespace, labels: args.cluster.labels(), metrics: METRICS };
-    objects.extend(network::policies(&args.cluster, &accepted, &pods, dns, &CONTROLLER, mesh)?);
+    // First, as no pod should be there before them.
+    objects.splice(..0, network::policies(&args.cluster, &accepted, &pods, dns, &CONTROLLER, mesh)?);
     let mut says = vec![delivery.says(&args.cluster)];
     says.extend(check_sizes(&objects)?);
     if dns == AgentDns::Cluster {

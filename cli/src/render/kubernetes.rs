@@ -10,9 +10,9 @@ mod gateway;
 mod network;
 mod pod;
 
-use super::cluster::delivery::{APPLIED, CONFIG_MAP};
+use super::cluster::delivery::{CONFIG_MAP, Delivery, check_sizes, written};
 use super::cluster::names::{Image, Name, Namespace};
-use super::cluster::{APP, absolute};
+use super::cluster::{APP, absolute, check_agents, check_port, resolver};
 use super::common::{Accepted, CommonArgs};
 use super::envoy::bootstrap::{Admin, ListenerTls, Settings};
 use super::envoy::upstream::CollectorAddress;
@@ -88,7 +88,7 @@ pub struct KubernetesArgs {
     #[arg(long, value_name = "NAMESPACE")]
     monitoring: Option<Namespace>,
     /// DNS servers for upstreams; repeat it for more. Without it, those of the cluster.
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = resolver)]
     resolver: Vec<SocketAddr>,
     /// Certificate authorities for upstreams: a PEM file of Envoy's image.
     #[arg(long, value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt", value_parser = absolute)]
@@ -115,6 +115,10 @@ pub struct KubernetesArgs {
     #[command(flatten)]
     agents: agents::AgentArgs,
 }
+
+/// Characters that a gateway's name may have. Pods of a StatefulSet have its name as a label, with 11 characters more, the
+/// collector's too, and labels have 63.
+const NAME: usize = 63 - 11 - "-collector".len();
 
 fn quantity(text: &str) -> Result<String, String> {
     let digits = text.strip_suffix("Mi").or_else(|| text.strip_suffix("Gi")).or_else(|| text.strip_suffix("Ti"));
@@ -155,24 +159,30 @@ impl KubernetesArgs {
     /// Everything, in the order in which it is applied, and what to know before.
     fn objects(&self, accepted: &Accepted) -> anyhow::Result<(Vec<Value>, Vec<String>)> {
         self.check(accepted)?;
-        let (bootstrap, listener) = self.envoy(accepted)?;
-        let says = self.deliver(&listener)?;
+        self.agents.check(accepted)?;
+        let compact = accepted.plugin_document.to_string();
+        let (bootstrap, mut listener) = self.envoy(accepted, &accepted.plugin)?;
+        // As it was written where kubectl has room for it, else without its white space.
+        if written(&gateway::map(self, "listener", gateway::LISTENER_FILE, &listener)) > Delivery::INLINE {
+            listener = self.envoy(accepted, &compact)?.1;
+        }
+        let mut says = vec![self.deliver(&listener)?];
         let mut objects = network::policies(self, accepted);
-        objects.extend(gateway::objects(self, accepted, bootstrap, listener));
+        objects.extend(gateway::objects(self, accepted, &bootstrap, &listener));
         objects.extend(collector::objects(self));
         objects.extend(agents::objects(self, accepted));
+        says.extend(check_sizes(&objects)?);
         Ok((objects, says))
     }
 
     fn check(&self, accepted: &Accepted) -> anyhow::Result<()> {
         let id = accepted.configuration.gateway().id();
         CheckpointKey::parse(id, &self.gateway_key).context("--gateway-key")?;
-        if self.agents.namespaces().any(|agents| *agents == self.namespace) {
-            bail!(
-                "--agents {}: agents in the gateway's namespace could read its secrets and label themselves as its collector; \
-                 keep them apart",
-                self.namespace
-            );
+        self.name.check_gateway(NAME)?;
+        check_agents(self.agents.namespaces(), &[self.namespace.as_str()])?;
+        check_port(self.port, &[gateway::ADMIN, gateway::METRICS, pod::COLLECTOR])?;
+        if self.address != self.address.to_canonical() {
+            bail!("--address {}: a cluster takes it as {} alone", self.address, self.address.to_canonical());
         }
         if self.address.is_unspecified() || self.address.is_loopback() || self.address.is_multicast() {
             bail!(
@@ -183,14 +193,14 @@ impl KubernetesArgs {
         super::envoy::check(&accepted.configuration, self.secrets.as_ref().map(|_| gateway::SECRETS))
     }
 
-    /// Bootstrap and listener of Envoy, as text.
-    fn envoy(&self, accepted: &Accepted) -> anyhow::Result<(String, String)> {
+    /// Bootstrap and listener of Envoy, as text. `plugin` is the configuration in one of its spellings.
+    fn envoy(&self, accepted: &Accepted, plugin: &str) -> anyhow::Result<(String, String)> {
         let ca = format!("{}/ca.crt", pod::CA);
         let pair = |file: &str| format!("{}/{file}", gateway::TLS);
         let (certificate, key) = (pair("tls.crt"), pair("tls.key"));
         let settings = Settings {
             configuration: &accepted.configuration,
-            plugin: &accepted.plugin,
+            plugin,
             filter_file: None,
             gateway: &accepted.gateway,
             module: gateway::MODULE_FILE,
@@ -214,14 +224,14 @@ impl KubernetesArgs {
     }
 
     /// How the policy gets there, and what to know of it.
-    fn deliver(&self, listener: &str) -> anyhow::Result<Vec<String>> {
+    fn deliver(&self, listener: &str) -> anyhow::Result<String> {
         let size = listener.len();
         if let (Some(file), Some(_)) = (&self.policy_file, &self.policy_image) {
             write_whole(file, listener.as_bytes())?;
-            return Ok(vec![format!(
+            return Ok(format!(
                 "The listener with its policy, {size} bytes, is read from an image, as {}.",
                 gateway::LISTENER_FILE
-            )]);
+            ));
         }
         if size > CONFIG_MAP {
             bail!(
@@ -230,12 +240,7 @@ impl KubernetesArgs {
                 gateway::LISTENER_FILE
             );
         }
-        let mut says =
-            vec![format!("The listener with its policy, {size} bytes, is the ConfigMap {}-listener.", self.name)];
-        if size > APPLIED / 2 {
-            says.push("Apply with kubectl apply --server-side: without it kubectl keeps a copy in an annotation, which has no room.".to_owned());
-        }
-        Ok(says)
+        Ok(format!("The listener with its policy, {size} bytes, is the ConfigMap {}-listener.", self.name))
     }
 
     /// A port at every address of a pod, in the family that the cluster gives its services.

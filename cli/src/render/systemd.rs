@@ -178,12 +178,8 @@ impl SystemdArgs {
                 bail!("{text:?} does not fit a unit: letters, digits and / . _ - : @ + = [ ] do");
             }
         }
-        if let Some(keyid) = &self.keyid
-            && accepted.configuration.policy().keys().get(keyid).is_none()
-        {
-            bail!(
-                "--keyid {keyid}: no signer of the policy has a key of this id; add it under `signers`, or name one that is there"
-            );
+        if let Some(keyid) = &self.keyid {
+            accepted.knows(keyid)?;
         }
         for path in [&self.envoy, &self.exeat, &self.module, &self.ca] {
             if !path.starts_with('/') {

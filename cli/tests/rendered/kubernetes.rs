@@ -2,7 +2,8 @@
 //!
 //! Custom resources are held against their definitions in tests/vectors/crds. A server drops members that a definition does not
 //! know without a word, so definitions are closed here first. Built-in objects are read into their types and written again:
-//! what is lost was never there. Rules in CEL (`x-kubernetes-validations`) are not evaluated.
+//! what is lost was never there. Rules in CEL (`x-kubernetes-validations`) are not evaluated; what a server made of these
+//! objects is in `applied`.
 
 use jsonschema::Validator;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};

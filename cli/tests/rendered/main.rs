@@ -6,6 +6,7 @@
 
 #![cfg(test)]
 
+mod applied;
 mod envoy_gateway;
 mod istio;
 mod kubernetes;

@@ -38,9 +38,10 @@ pub(crate) fn parses(words: &[String]) -> Result<(), String> {
     Cli::try_parse_from(words).map(drop).map_err(|error| error.to_string())
 }
 
-const POLICY: [&str; 4] = ["--gateway", "envoy/gateway.yaml", "--policy", "policies/support-summarizer/policy"];
+pub(crate) const POLICY: [&str; 4] =
+    ["--gateway", "envoy/gateway.yaml", "--policy", "policies/support-summarizer/policy"];
 
-const USUAL: [&str; 10] = [
+pub(crate) const USUAL: [&str; 10] = [
     "--image",
     IMAGE,
     "--envoy-image",
@@ -53,7 +54,7 @@ const USUAL: [&str; 10] = [
     "10.96.31.28",
 ];
 
-const AGENT: [&str; 8] =
+pub(crate) const AGENT: [&str; 8] =
     ["--agents", "agents", "--agent-image", IMAGE, "--runtime-image", IMAGE, "--keyid", "signer-eu-1"];
 
 fn rendered(more: &[&str]) -> Vec<Value> {
@@ -63,12 +64,12 @@ fn rendered(more: &[&str]) -> Vec<Value> {
 }
 
 /// Specifications of all pods, with the labels of each.
-fn pods(all: &[Value]) -> Vec<(&Value, &Value)> {
+pub(crate) fn pods(all: &[Value]) -> Vec<(&Value, &Value)> {
     let templates = all.iter().map(|object| &object["spec"]["template"]).filter(|template| template.is_object());
     templates.map(|template| (&template["spec"], &template["metadata"]["labels"])).collect()
 }
 
-fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+pub(crate) fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     let of = |key: &str| pod[key].as_array().map(Vec::as_slice).unwrap_or_default();
     of("initContainers").iter().chain(of("containers"))
 }

@@ -25,7 +25,7 @@ pub const CONFIG_MAP: usize = 1024 * 1024;
 pub const STORED: usize = 1_536 * 1024;
 
 /// Bytes of an object as kubectl writes it: Go's JSON has `<`, `>`, `&` and two separators of lines as escapes of six bytes.
-fn written(object: &Value) -> usize {
+pub fn written(object: &Value) -> usize {
     let text = object.to_string();
     let escaped = |character: char| match character {
         '<' | '>' | '&' => 5,

@@ -1,5 +1,6 @@
 //! Names that a cluster takes, and images that say which bytes they are.
 
+use anyhow::bail;
 use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
@@ -94,6 +95,23 @@ impl Name {
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether a gateway may be called so: its services are, and their names begin with a letter (RFC 1035 section 2.3.1).
+    ///
+    /// # Errors
+    /// It may not, or has more than so many characters.
+    pub fn check_gateway(&self, longest: usize) -> anyhow::Result<()> {
+        if !self.0.starts_with(|first: char| first.is_ascii_lowercase()) {
+            bail!("--name {self}: a service takes no such name; begin it with a letter");
+        }
+        if self.0.len() > longest {
+            bail!(
+                "--name {self}: {} characters, and what has this name with an ending leaves room for {longest}; take a shorter one",
+                self.0.len()
+            );
+        }
+        Ok(())
     }
 }
 

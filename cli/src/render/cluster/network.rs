@@ -163,7 +163,7 @@ pub(crate) fn ways_out(accepted: &Accepted) -> Vec<Value> {
                 }
             });
         for range in destination.addresses().iter().copied().chain(written) {
-            named.entry(range).or_default().extend(destination.ports());
+            named.entry(plain(range)).or_default().extend(destination.ports());
         }
     }
     let ports = |ports: &BTreeSet<u16>| ports.iter().map(|port| tcp(*port)).collect::<Value>();
@@ -174,6 +174,13 @@ pub(crate) fn ways_out(accepted: &Accepted) -> Vec<Value> {
     }
     rules.extend(named.iter().map(|(range, at)| json!({"to": [{"ipBlock": {"cidr": range}}], "ports": ports(at)})));
     rules
+}
+
+/// As a cluster takes it: IPv4 within IPv6 (RFC 4291 section 2.5.5.2) as IPv4, which it is on the way.
+fn plain(range: Cidr) -> Cidr {
+    let network = range.network().to_canonical();
+    let prefix = range.prefix().checked_sub(96).filter(|_| network != range.network());
+    prefix.and_then(|prefix| Cidr::new(network, prefix).ok()).unwrap_or(range)
 }
 
 /// Hosts of a destination, as the policy writes them.
@@ -220,6 +227,20 @@ mod tests {
         open_blocks()
             .iter()
             .any(|block| block.cidr.contains(address) && !block.except.iter().any(|closed| closed.contains(address)))
+    }
+
+    #[test]
+    fn ipv4_is_written_as_such() {
+        for (policy, network) in [
+            ("::ffff:a00:1", "10.0.0.1/32"),
+            ("::ffff:a00:0/104", "10.0.0.0/8"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::/80", "::/80"),
+            ("fd00::/8", "fd00::/8"),
+            ("10.20.0.0/16", "10.20.0.0/16"),
+        ] {
+            assert_eq!(plain(Cidr::parse(policy).unwrap()).to_string(), network);
+        }
     }
 
     /// At the first, the last and the neighbouring addresses of every range that has a meaning.

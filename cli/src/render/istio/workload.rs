@@ -52,6 +52,8 @@ pub(super) fn workload(args: &ClusterArgs, accepted: &Accepted, delivery: &Deliv
                             "privileged": false,
                             "readOnlyRootFilesystem": true,
                             "runAsNonRoot": true,
+                            // Istio's template has none, and namespaces that are `restricted` ask for it.
+                            "seccompProfile": {"type": "RuntimeDefault"},
                         },
                         "volumeMounts": mounts,
                     }],

@@ -49,7 +49,7 @@ pub(super) struct AgentArgs {
     /// The image of what opens its sessions, by digest. It needs the command `mkdir`.
     #[arg(long, value_name = "IMAGE@sha256:HEX", requires = "agent_image")]
     runtime_image: Option<Image>,
-    /// Id of the signing key, as the policy has it.
+    /// Id of the signing key, as the policy has it; the key file says it itself (`exeat key new --keyid`).
     #[arg(long, value_name = "ID", requires = "agent_image")]
     keyid: Option<String>,
     /// The Secret whose `signer.key` is the signing key.
@@ -65,13 +65,18 @@ impl AgentArgs {
     pub(super) fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
         self.agents.iter()
     }
+
+    /// The signer is rendered for a key that gateways know. Its command names none, so that the key can change while it runs.
+    pub(super) fn check(&self, accepted: &Accepted) -> anyhow::Result<()> {
+        self.keyid.iter().try_for_each(|keyid| accepted.knows(keyid))
+    }
 }
 
 /// Account and pod.
 pub(super) fn objects(args: &KubernetesArgs, accepted: &Accepted) -> Vec<Value> {
     let agents = &args.agents;
-    let (Some(agent), Some(runtime), Some(keyid), Some(namespace)) =
-        (&agents.agent_image, &agents.runtime_image, &agents.keyid, agents.agents.first())
+    let (Some(agent), Some(runtime), Some(namespace)) =
+        (&agents.agent_image, &agents.runtime_image, agents.agents.first())
     else {
         return Vec::new();
     };
@@ -110,7 +115,7 @@ pub(super) fn objects(args: &KubernetesArgs, accepted: &Accepted) -> Vec<Value> 
                     "dnsPolicy": "None",
                     "dnsConfig": {"nameservers": ["127.0.0.1"]},
                     "hostAliases": [{"ip": args.address.to_string(), "hostnames": [args.host(args.name.as_str())]}],
-                    "initContainers": [folder(runtime), signer(args, keyid, id, mounts)],
+                    "initContainers": [folder(runtime), signer(args, id, mounts)],
                     "containers": [
                         own("runtime", runtime, User::Runtime, vec![
                             json!({"name": "run", "mountPath": RUN, "subPath": FOLDER, "readOnly": true}),
@@ -142,7 +147,7 @@ fn folder(image: &Image) -> Value {
     })
 }
 
-fn signer(args: &KubernetesArgs, keyid: &str, gateway: &str, mounts: Vec<Value>) -> Value {
+fn signer(args: &KubernetesArgs, gateway: &str, mounts: Vec<Value>) -> Value {
     let control = format!("unix:{RUN}/control.sock");
     let users = [User::Signer, User::Runtime].map(|user| user.id().to_string());
     let mut command: Vec<String> = [
@@ -150,8 +155,6 @@ fn signer(args: &KubernetesArgs, keyid: &str, gateway: &str, mounts: Vec<Value>)
         "signer",
         "--key",
         &format!("{KEY}/signer.key"),
-        "--keyid",
-        keyid,
         "--gateway",
         &format!("https://{}:{}", args.host(args.name.as_str()), args.port),
         "--gateway-id",
@@ -176,7 +179,7 @@ fn signer(args: &KubernetesArgs, keyid: &str, gateway: &str, mounts: Vec<Value>)
         "name": "signer",
         "image": args.cli_image,
         "restartPolicy": "Always",
-        "command": command,
+        "command": pod::words(&command),
         "startupProbe": pod::probe(&asks, 2, 60),
         "livenessProbe": pod::probe(&asks, 10, 6),
         "resources": pod::resources("100m", "64Mi", "256Mi"),

@@ -42,19 +42,12 @@ const DRAIN: u32 = 10;
 const LEAVE: &str = r#"exec 3<>/dev/tcp/127.0.0.1/15000 && printf 'POST /drain_listeners?graceful HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n' >&3 && cat <&3 && sleep 15"#;
 
 /// Configuration, pods, and their address.
-pub(super) fn objects(args: &KubernetesArgs, accepted: &Accepted, bootstrap: String, listener: String) -> Vec<Value> {
+pub(super) fn objects(args: &KubernetesArgs, accepted: &Accepted, bootstrap: &str, listener: &str) -> Vec<Value> {
     let digest = hex(&Sha256::digest(bootstrap.as_bytes()));
-    let map = |ending: &str, file: &str, text: String| {
-        json!({
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": args.metadata(&args.named(ending), None),
-            "data": {file: text},
-        })
-    };
+    let map = |ending: &str, file: &str, text: &str| map(args, ending, file, text);
     let keys = json!({accepted.configuration.gateway().id(): args.gateway_key}).to_string();
     let metadata = args.metadata(args.name.as_str(), None);
-    let mut objects = vec![map("keys", "keys.json", keys), map("bootstrap", "envoy.yaml", bootstrap)];
+    let mut objects = vec![map("keys", "keys.json", &keys), map("bootstrap", "envoy.yaml", bootstrap)];
     if args.policy_image.is_none() {
         objects.push(map("listener", LISTENER_FILE, listener));
     }
@@ -66,6 +59,16 @@ pub(super) fn objects(args: &KubernetesArgs, accepted: &Accepted, bootstrap: Str
         "spec": {"maxUnavailable": 1, "selector": {"matchLabels": args.labels(None)}},
     }));
     objects
+}
+
+/// A ConfigMap with one file.
+pub(super) fn map(args: &KubernetesArgs, ending: &str, file: &str, text: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": args.metadata(&args.named(ending), None),
+        "data": {file: text},
+    })
 }
 
 fn stateful_set(args: &KubernetesArgs, accepted: &Accepted, digest: &str) -> Value {
@@ -153,10 +156,18 @@ fn envoy(args: &KubernetesArgs, accepted: &Accepted, mounts: Vec<Value>) -> Valu
         "startupProbe": {"httpGet": {"path": "/ready", "port": "metrics"}, "periodSeconds": 2, "failureThreshold": 60},
         "livenessProbe": {"tcpSocket": {"port": "metrics"}, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
         "lifecycle": {"preStop": {"exec": {"command": ["bash", "-c", LEAVE]}}},
-        "resources": pod::resources("500m", "512Mi", &args.memory),
+        "resources": pod::resources("500m", request(&args.memory), &args.memory),
         "securityContext": pod::container_security(),
         "volumeMounts": mounts,
     })
+}
+
+/// Memory that is asked for: never more than there may be.
+fn request(memory: &str) -> &str {
+    match super::heap(memory) {
+        Ok(half) if half < 256 << 20 => memory,
+        _ => "512Mi",
+    }
 }
 
 fn relay(args: &KubernetesArgs, mut mounts: Vec<Value>) -> Value {

@@ -17,13 +17,14 @@ pub(super) fn policies(args: &KubernetesArgs, accepted: &Accepted) -> Vec<Value>
 }
 
 fn policy(metadata: Value, labels: Value, ingress: Vec<Value>, egress: Vec<Value>) -> Value {
-    json!({
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": metadata,
-        // Both directions: what is not named is closed.
-        "spec": {"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress", "Egress"], "ingress": ingress, "egress": egress},
-    })
+    // Both directions: what is not named is closed.
+    let mut spec =
+        json!({"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress", "Egress"], "ingress": ingress});
+    // A server drops a list without members, so that with one each apply would be a change.
+    if let (false, Some(fields)) = (egress.is_empty(), spec.as_object_mut()) {
+        fields.insert("egress".to_owned(), egress.into());
+    }
+    json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec})
 }
 
 fn of_gateway(args: &KubernetesArgs, accepted: &Accepted) -> Value {

@@ -71,6 +71,11 @@ pub(super) fn resources(cpu: &str, request: &str, limit: &str) -> Value {
     json!({"requests": {"cpu": cpu, "memory": request}, "limits": {"memory": limit}})
 }
 
+/// Words of a command as they are: the kubelet puts variables in place of `$(NAME)`, and takes `$$` for one `$`.
+pub(super) fn words(command: &[String]) -> Value {
+    command.iter().map(|word| word.replace('$', "$$")).collect()
+}
+
 /// A volume, and where a container has it.
 pub(super) struct Mount {
     pub(super) volume: Value,
@@ -114,14 +119,37 @@ pub(super) fn probe(command: &[&str], period: u32, failures: u32) -> Value {
 
 /// A disk that outlives its pod.
 pub(super) fn claim(args: &KubernetesArgs, name: &str, size: &str) -> Value {
-    let mut spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}});
+    let mut spec = json!({
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": size}},
+        "volumeMode": "Filesystem",
+    });
     if let (Some(class), Some(fields)) = (&args.storage_class, spec.as_object_mut()) {
         fields.insert("storageClassName".to_owned(), json!(class));
     }
-    json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec})
+    json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name},
+        "spec": spec,
+        // As servers fill it in, the mode too: templates are compared whole, so that an apply would otherwise be a change each
+        // time, and the first on the server after one without it a conflict.
+        "status": {"phase": "Pending"},
+    })
 }
 
 /// An account that may do nothing, and whose token nobody gets.
 pub(super) fn account(metadata: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, "automountServiceAccountToken": false})
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn words_are_what_the_program_gets() {
+        let words = super::words(&["a$$b$(EXEAT)".to_owned(), "plain".to_owned()]);
+        assert_eq!(words, json!(["a$$$$b$$(EXEAT)", "plain"]));
+    }
 }
