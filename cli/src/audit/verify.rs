@@ -26,6 +26,9 @@ pub fn verify(store: &EvidenceStore, keys: &Keyring, window: &Window, expected: 
     let mut report = Report::default();
     let mut citations = Citations::default();
     let unreadable = "the store cannot be read; is it damaged?";
+    for what in store.contradictions().context(unreadable)? {
+        report.add("the store", None, format!("the database contradicts itself: {what}"));
+    }
     let mut logs = Vec::new();
     let mut names = BTreeSet::new();
     for stored in store.logs().context(unreadable)? {

@@ -385,16 +385,34 @@ fn forks_are_found_whoever_shows_them() {
         &["w0: a signed checkpoint that the collector refused is of 2025-11-20T00:53:20.030Z and size 4"],
     );
 
-    // One that somebody hides in a second log of the same name.
+    // One that somebody hides in a second log of the same name, which takes more than SQL: it is in the table and not in the index, and so
+    // seen by some questions and not by others.
     let dir = stored();
-    let db = rusqlite::Connection::open(dir.path().join("evidence.db")).unwrap();
-    db.pragma_update(None, "foreign_keys", false).unwrap();
-    db.execute_batch("CREATE TABLE o AS SELECT * FROM logs; DROP TABLE logs; ALTER TABLE o RENAME TO logs").unwrap();
-    drop(db);
+    let schema = |statements: &str| {
+        let db = rusqlite::Connection::open(dir.path().join("evidence.db")).unwrap();
+        db.execute_batch(&format!("PRAGMA writable_schema = on; {statements}")).unwrap();
+    };
+    schema(
+        "CREATE TABLE kept AS SELECT rootpage, (SELECT sql FROM sqlite_schema WHERE name = 'logs') AS sql FROM sqlite_schema
+           WHERE name = 'sqlite_autoindex_logs_1';
+         UPDATE sqlite_schema SET sql = replace(sql, 'UNIQUE', '') WHERE name = 'logs';
+         DELETE FROM sqlite_schema WHERE name = 'sqlite_autoindex_logs_1'",
+    );
     sql(dir.path(), "INSERT INTO logs SELECT 2, origin, gateway, boot FROM logs");
+    schema(
+        "UPDATE sqlite_schema SET sql = (SELECT sql FROM kept) WHERE name = 'logs';
+         INSERT INTO sqlite_schema SELECT 'index', 'sqlite_autoindex_logs_1', 'logs', rootpage, NULL FROM kept;
+         DROP TABLE kept",
+    );
     sql(dir.path(), "INSERT INTO leaves SELECT 2, position, line FROM leaves");
     sql(dir.path(), "INSERT INTO checkpoints SELECT id + 100, 2, size, root, time, note, received FROM checkpoints");
-    assert_found(dir.path(), &["egress-eu-1/b1/w0: stored twice"]);
+    let (ok, lines) = verify(dir.path(), &[]);
+    let contradicts = "the store: the database contradicts itself: row 2 missing from index sqlite_autoindex_logs_1";
+    assert!(!ok && lines.iter().any(|line| line == contradicts), "{lines:#?}");
+    // Nor can it be made anew: the name is there twice.
+    let db = rusqlite::Connection::open(dir.path().join("evidence.db")).unwrap();
+    let error = db.execute_batch("REINDEX logs").unwrap_err();
+    assert!(error.to_string().contains("UNIQUE"), "{error}");
 
     // What was only damaged on the way is none.
     let dir = tempfile::tempdir().unwrap();
