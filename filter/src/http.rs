@@ -8,7 +8,7 @@ use crate::elsewhere::{self, Standing};
 use crate::guard::DECISION;
 use crate::nonces::SharedLedger;
 use crate::vm::{self, Plugin};
-use crate::{headers, host, wasi};
+use crate::{headers, host, newest, wasi};
 use exeat_engine::decision::Reason;
 use exeat_engine::decision::answer::{Answer, answer};
 use exeat_engine::evidence::record::{Ending, GuardVerdict};
@@ -203,6 +203,7 @@ impl Http {
         });
         let plugin = self.plugin.as_ref().ok_or(Reason::PolicyUnavailable)?;
         vm::with(|vm| {
+            newest::look(vm, plugin, now);
             let configuration = vm.configuration(plugin).ok_or(Reason::PolicyUnavailable)?;
             let outdated = vm.is_outdated(plugin);
             let log = vm.log(now).ok_or(Reason::AuditUnavailable)?;

@@ -5,6 +5,7 @@
 
 use crate::guard::Guard;
 use crate::http::Http;
+use crate::newest::Digest;
 use crate::secrets::Secrets;
 use crate::verify::ForeignVerifier;
 use crate::vm::{self, Part, Plugin, Vm};
@@ -15,24 +16,38 @@ use exeat_engine::policy::{PluginConfiguration, Role};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the log is looked after. Under `async` a decision reaches the collector this much later at most, if that is well.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Milliseconds within which a root context that no request has met is to go again if its listener was refused: as long as Envoy may take
+/// for the rest of it.
+const REFUSED: u64 = 30_000;
+
 /// A root context: one plugin of one listener, in one worker VM.
 pub(crate) struct Root {
     context: u32,
-    plugin: Option<Plugin>,
+    brought: Option<Brought>,
+    /// Whether a request has met it.
+    met: Cell<bool>,
     /// It is to go, and stays until a callout of its own is answered.
     draining: bool,
+}
+
+/// What a root context was configured with.
+struct Brought {
+    plugin: Plugin,
+    digest: Digest,
+    at: Option<Timestamp>,
 }
 
 impl Root {
     pub(crate) fn new(context: u32) -> Self {
         vm::with(Vm::root_created);
-        Self { context, plugin: None, draining: false }
+        Self { context, brought: None, met: Cell::new(false), draining: false }
     }
 
     /// Refuses only by what is the same in every VM: the configuration's bytes and the environment. The host tries a
@@ -43,17 +58,35 @@ impl Root {
         let bytes = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX)
             .map_err(|status| format!("the host does not hand it over: {status:?}"))?
             .unwrap_or_default();
-        let (role, part, secrets) = read(&bytes)?;
+        let digest = newest::digest(&bytes);
+        let name = host::text_property(&["plugin_name"]).unwrap_or_default();
+        let filter = (name.clone(), Role::Filter);
+        let known = vm::with(|vm| vm.confirm(&filter, &digest));
+        let (plugin, offer) = match known {
+            true => (filter, None),
+            false => {
+                let (role, part, secrets) = read(&bytes)?;
+                ((name, role), Some((part, secrets)))
+            }
+        };
         hostcalls::set_tick_period(TICK).map_err(|status| format!("the host gives no ticks: {status:?}"))?;
-        let plugin = (host::text_property(&["plugin_name"]).unwrap_or_default(), role);
-        let before = self.plugin.replace(plugin.clone());
-        vm::with(|vm| {
-            vm.plugin_came(&plugin);
-            before.iter().for_each(|before| vm.plugin_went(before));
-            vm.offer(plugin, bytes, part, secrets);
+        let now = host::now();
+        let before = self.brought.replace(Brought { plugin: plugin.clone(), digest, at: now });
+        let news = vm::with(|vm| {
+            vm.plugin_came(&plugin, digest);
+            before.iter().for_each(|before| vm.plugin_went(&before.plugin, &before.digest, None));
+            if let Some((part, secrets)) = offer {
+                vm.offer(plugin, (digest, bytes), part, secrets);
+            }
+            let Some(now) = now else { return false };
+            let news = vm.settle(now);
+            if vm.serves {
+                newest::exchange(vm, now);
+            }
+            news && !vm.serves
         });
-        if let Some(now) = host::now() {
-            vm::with(|vm| vm.settle(now));
+        if news {
+            waiting::hurry(self.context);
         }
         Ok(())
     }
@@ -119,10 +152,12 @@ impl Context for Root {
     }
 
     fn on_done(&mut self) -> bool {
-        if let Some(plugin) = &self.plugin {
-            vm::with(|vm| vm.plugin_went(plugin));
+        let now = host::now();
+        if let Some(Brought { plugin, digest, at }) = &self.brought {
+            let refused = |now: &Timestamp| !self.met.get() && at.is_some_and(|at| now.millis_since(at) <= REFUSED);
+            vm::with(|vm| vm.plugin_went(plugin, digest, now.filter(refused)));
         }
-        let Some(now) = host::now() else { return true };
+        let Some(now) = now else { return true };
         let waiting = vm::with(|vm| {
             if !vm.root_done() {
                 // The answer would be lost with this context, and everybody would wait for it in vain.
@@ -161,6 +196,7 @@ impl RootContext for Root {
             let _ = hostcalls::set_tick_period(TICK);
         }
         vm::with(|vm| {
+            vm.serves = true;
             vm.settle(now);
             previous::ask_first(vm, now);
             if vm.previous.is_settled(now) {
@@ -188,9 +224,11 @@ impl RootContext for Root {
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
         // What has no configuration refuses, and it is better refused before anything is resolved for it.
-        match &self.plugin {
-            Some((_, Role::Guard)) => Some(Box::new(Guard::new(self.plugin.clone()))),
-            _ => Some(Box::new(Held::new(self.context, Http::new(context_id, self.plugin.clone())))),
+        self.met.set(true);
+        let plugin = self.brought.as_ref().map(|brought| brought.plugin.clone());
+        match plugin {
+            Some((_, Role::Guard)) => Some(Box::new(Guard::new(plugin))),
+            _ => Some(Box::new(Held::new(self.context, Http::new(context_id, plugin)))),
         }
     }
 

@@ -4,7 +4,7 @@
 //! it stands under and its content: what does not authenticate counts as unavailable, and the request is refused. A
 //! plugin that puts an older value back, or deletes one, is not detected; docs/threat-model.md says so.
 //!
-//! The host never forgets a key, so the set of keys is bounded: one for the boot, two counters, one a way out, two a plugin, a few a VM,
+//! The host never forgets a key, so the set of keys is bounded: one for the boot, two counters, one a way out, four a plugin, a few a VM,
 //! the places of `left.rs`, and the shards of `nonces.rs`, `sessions.rs` and `budgets.rs`.
 
 use crate::elsewhere::Word;
@@ -95,15 +95,16 @@ impl SharedData {
 
     /// The content under `name` and its compare-and-swap number; `None` where nothing stands.
     fn read(&self, name: &str) -> Result<Option<(Vec<u8>, u32)>, SharedError> {
-        let (value, cas) = match hostcalls::get_shared_data(name) {
+        let (mut value, cas) = match hostcalls::get_shared_data(name) {
             Ok((Some(value), cas)) => (value, cas.unwrap_or(0)),
             Ok((None, None)) | Err(Status::NotFound) => return Ok(None),
             // A key that exists with an empty value was not written here.
             Ok((None, Some(_))) => return Err(SharedError::NotAuthentic),
             Err(status) => return Err(SharedError::Host(status)),
         };
-        let content = self.open(name, &value).ok_or(SharedError::NotAuthentic)?;
-        Ok(Some((content.to_vec(), cas)))
+        self.open(name, &value).ok_or(SharedError::NotAuthentic)?;
+        value.drain(..TAG);
+        Ok(Some((value, cas)))
     }
 
     /// The content under `name`.

@@ -8,7 +8,7 @@ use crate::elsewhere::{self, Heard, Standing, Word};
 use crate::left::Left;
 use crate::log::Log;
 use crate::metrics::{self, Counts, Metrics};
-use crate::newest::Newest;
+use crate::newest::{self, Digest, Newest};
 use crate::passes::Passes;
 use crate::previous::Previous;
 use crate::secrets::Secrets;
@@ -78,8 +78,10 @@ pub(crate) struct Vm {
     /// Whether the operator was told why there is no log.
     told: bool,
     roots: u32,
-    /// Root contexts of each plugin.
-    plugins: HashMap<Plugin, u32>,
+    /// Whether there was a tick or a request: the host does not only try a configuration in this VM.
+    pub(crate) serves: bool,
+    /// Root contexts of each plugin, by what each was configured with.
+    plugins: HashMap<Plugin, Vec<Digest>>,
     /// The host's counter of first meetings, once there was one.
     first_seen: Option<u32>,
     pub(crate) delivery: Delivery,
@@ -127,7 +129,7 @@ impl Part {
 struct Offer {
     part: Part,
     /// As it came.
-    bytes: Vec<u8>,
+    bytes: (Digest, Vec<u8>),
     secrets: Secrets,
     /// Whether the operator was told that it is not in use.
     told: bool,
@@ -153,17 +155,18 @@ struct Identity {
 impl Vm {
     /// Brings a configuration that is valid in itself. Whether it is in use afterwards depends on the state of this VM:
     /// where it is not, the one before stays, and the next [`Vm::settle`] tries again.
-    pub(crate) fn offer(&mut self, plugin: Plugin, bytes: Vec<u8>, part: Part, secrets: Secrets) {
+    pub(crate) fn offer(&mut self, plugin: Plugin, bytes: (Digest, Vec<u8>), part: Part, secrets: Secrets) {
         self.offers.insert(plugin, Offer { part, bytes, secrets, told: false });
     }
 
-    /// Takes into use what was offered.
-    pub(crate) fn settle(&mut self, now: Timestamp) {
+    /// Takes into use what was offered. Whether there are other VMs to tell of it.
+    pub(crate) fn settle(&mut self, now: Timestamp) -> bool {
+        let mut news = false;
         for (plugin, mut offer) in std::mem::take(&mut self.offers) {
             let why = match self.accept(&plugin, &offer.part, &offer.secrets, now) {
                 Ok(()) => {
                     if let (Role::Filter, Some(shared)) = (offer.part.role(), self.shared()) {
-                        self.newest_known.came(&shared, &plugin, now, offer.bytes);
+                        news |= self.newest_known.came(&shared, &plugin, now, offer.bytes);
                     }
                     // Guards say nothing that the rendered configuration does not, and there is one for each way out.
                     let level = if offer.part.role() == Role::Guard { LogLevel::Debug } else { LogLevel::Info };
@@ -184,6 +187,18 @@ impl Vm {
             let rest = "the configuration before stays, without one requests are refused";
             host::log(LogLevel::Error, &format!("exeat: configuration not in use, {rest}: {why}"));
         }
+        news
+    }
+
+    /// Whether Envoy brings what is in use already, for another VM was told of it before.
+    pub(crate) fn confirm(&mut self, plugin: &Plugin, digest: &Digest) -> bool {
+        let Some(configuration) = self.configuration(plugin) else { return false };
+        if !self.newest_known.confirms(plugin, digest) {
+            return false;
+        }
+        self.offers.remove(plugin);
+        host::log(LogLevel::Info, &accepted(&Part::Filter(configuration)));
+        true
     }
 
     /// Takes into use what another VM of this process was configured with.
@@ -408,17 +423,28 @@ impl Vm {
     }
 
     /// A root context was configured as this plugin.
-    pub(crate) fn plugin_came(&mut self, plugin: &Plugin) {
-        let roots = self.plugins.entry(plugin.clone()).or_default();
-        *roots = roots.saturating_add(1);
+    pub(crate) fn plugin_came(&mut self, plugin: &Plugin, digest: Digest) {
+        self.plugins.entry(plugin.clone()).or_default().push(digest);
     }
 
     /// A root context is to go that was configured as this plugin. With the last one what it was configured with goes, and the VM
-    /// says of itself no longer that it judges by it, or that a guard stands there.
-    pub(crate) fn plugin_went(&mut self, plugin: &Plugin) {
-        let left = self.plugins.get(plugin).map_or(0, |roots| roots.saturating_sub(1));
-        if left > 0 {
-            self.plugins.insert(plugin.clone(), left);
+    /// says of itself no longer that it judges by it, or that a guard stands there. `refused`: now, where its listener was refused.
+    pub(crate) fn plugin_went(&mut self, plugin: &Plugin, digest: &Digest, refused: Option<Timestamp>) {
+        let roots = self.plugins.entry(plugin.clone()).or_default();
+        if let Some(at) = roots.iter().position(|of| of == digest) {
+            roots.swap_remove(at);
+        }
+        let (is_last, others) = (roots.is_empty(), roots.contains(digest));
+        if let Some(now) = refused.filter(|_| !others) {
+            if self.offers.get(plugin).is_some_and(|offer| offer.bytes.0 == *digest) {
+                self.offers.remove(plugin);
+            }
+            newest::withdraw(self, plugin, digest, now);
+            if !is_last {
+                newest::exchange(self, now);
+            }
+        }
+        if !is_last {
             return;
         }
         self.plugins.remove(plugin);

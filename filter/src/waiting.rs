@@ -18,6 +18,14 @@ use std::time::Duration;
 /// How soon a batch is sent once a request waits: the shortest time that a host's timers know.
 const SOON: Duration = Duration::from_millis(1);
 
+/// Brings the next tick of a root context forward.
+pub(crate) fn hurry(root: u32) {
+    // Without it the ordinary tick comes.
+    if vm::with(|vm| vm.waiting.hurried.insert(root)) && hostcalls::set_tick_period(SOON).is_err() {
+        vm::with(|vm| vm.waiting.calm(root));
+    }
+}
+
 type Shared = Rc<RefCell<Http>>;
 
 /// The requests of a VM that wait, by the size of the log that must be stored.
@@ -107,15 +115,13 @@ impl Held {
         if let Some(size) = waits.filter(|_| self.parked.is_none()) {
             self.parked = Some(size);
             let (key, http) = ((size, self.context), Rc::clone(&self.http));
-            let root = self.root;
-            let hurry = vm::with(|vm| {
+            let alone = vm::with(|vm| {
                 vm.waiting.requests.insert(key, http);
                 // What is on its way is followed by the next batch at once.
-                !vm.delivery.is_under_way() && vm.waiting.hurried.insert(root)
+                !vm.delivery.is_under_way()
             });
-            // Without it the ordinary tick comes.
-            if hurry && hostcalls::set_tick_period(SOON).is_err() {
-                vm::with(|vm| vm.waiting.calm(root));
+            if alone {
+                hurry(self.root);
             }
         }
         action

@@ -140,6 +140,12 @@ impl Worker {
         lock(&self.roots).iter().rev().find(|(_, p)| p.name == *name).map_or(RootId(0), |(root, _)| *root)
     }
 
+    /// The oldest root context of the host's plugin: that of connections from before.
+    pub fn oldest_root(&self) -> RootId {
+        let name = &self.host.plugin().name;
+        lock(&self.roots).iter().find(|(_, p)| p.name == *name).map_or(RootId(0), |(root, _)| *root)
+    }
+
     /// All root contexts that were installed and not retired, oldest first.
     pub fn roots(&self) -> Vec<RootId> {
         lock(&self.roots).iter().map(|(root, _)| *root).collect()

@@ -84,24 +84,32 @@ impl Harness {
     /// are nobody's to answer.
     pub fn start_with_guards_elsewhere(gateway: Gateway) -> Result<(Self, Worker)> {
         let harness = Self::start_fresh(gateway, START, None, |host| Ok(host.worker()?))?;
-        let mut module = std::fs::read(artefacts::module()?)?;
-        // A custom section more.
-        module.extend([0, 6, 5, b'o', b't', b'h', b'e', b'r']);
-        let guards = Host::builder()
-            .module(module)
-            .process(harness.host.process())
-            .clock(harness.host.clock())
-            .vm_id(harness.host.vm_id())
-            .env("EXEAT_GATEWAY_KEY", &harness.gateway.evidence_key)
-            .env(COLLECTOR_TOKEN.0, COLLECTOR_TOKEN.1)
-            .cluster("exeat-collector")
-            .plugin(guard_plugin(harness.host.plugin())?)
-            .build()?
-            .worker()?;
+        let guards = harness.another_module(&[], guard_plugin(harness.host.plugin())?)?.worker()?;
         // A guard says where it stands with its ticks.
         guards.advance(Duration::from_secs(2))?;
         harness.worker.poll()?;
         Ok((harness, guards))
+    }
+
+    /// A host in the same process whose module is another one, with more in its environment. What it asks of the collector is
+    /// nobody's to answer.
+    pub fn another_module(&self, env: &[(&str, &str)], plugin: Plugin) -> Result<Host> {
+        let mut module = std::fs::read(artefacts::module()?)?;
+        // A custom section more.
+        module.extend([0, 6, 5, b'o', b't', b'h', b'e', b'r']);
+        let host = Host::builder()
+            .module(module)
+            .process(self.host.process())
+            .clock(self.host.clock())
+            .vm_id(self.host.vm_id())
+            .env("EXEAT_GATEWAY_KEY", &self.gateway.evidence_key)
+            .env(COLLECTOR_TOKEN.0, COLLECTOR_TOKEN.1)
+            .cluster("exeat-collector")
+            .hold(true)
+            .property(["source", "address"], "127.0.0.1:40000")
+            .foreign("set_envoy_filter_state", |_| Ok(Vec::new()))
+            .plugin(plugin);
+        Ok(env.iter().fold(host, |host, (name, value)| host.env(name, value)).build()?)
     }
 
     fn start_fresh(

@@ -184,7 +184,7 @@ impl Agent<'_> {
 }
 
 /// The revision in the header that the rule set, as the upstream got it.
-fn judged_by(answer: &Response) -> Result<usize> {
+pub fn judged_by(answer: &Response) -> Result<usize> {
     let account: Value = answer.json()?;
     let fields = account.get("headers").and_then(Value::as_array).context("the upstream tells no headers")?;
     let value = fields.iter().find_map(|field| match field.as_array()?.as_slice() {

@@ -16,6 +16,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Where the listener says which file its module is in.
 pub const CODE: &str = "/resources/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/vm_config/code/local/filename";
 
+const FILTERS: &str = "/resources/0/filter_chains/0/filters/0/typed_config/http_filters";
+
 const CONFIGURATION: &str =
     "/resources/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value";
 
@@ -104,6 +106,19 @@ impl<'a> Updating<'a> {
         match self.real.envoy.update_listeners(&wrong.to_string()) {
             Err(stage::Error::Rejected(_)) => {}
             other => anyhow::bail!("a wrong policy came to {other:?}"),
+        }
+        self.read = self.real.envoy.log().len();
+        Ok(())
+    }
+
+    /// The next one in a listener that Envoy refuses for what comes behind the filter: there is no router.
+    pub fn spoil(&mut self) -> Result<()> {
+        let mut wrong: Value = serde_json::from_str(&self.text(self.revision + 1)?)?;
+        let filters = wrong.pointer_mut(FILTERS).and_then(Value::as_array_mut).context("no filters in the listener")?;
+        filters.pop();
+        match self.real.envoy.update_listeners(&wrong.to_string()) {
+            Err(stage::Error::Rejected(_)) => {}
+            other => anyhow::bail!("a listener without a router came to {other:?}"),
         }
         self.read = self.real.envoy.log().len();
         Ok(())

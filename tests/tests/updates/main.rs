@@ -6,9 +6,11 @@
 mod module;
 
 use exeat_e2e::scenario::gateway::Gateway;
+use exeat_e2e::scenario::plain;
 use exeat_e2e::scenario::real::{Around, RealEnvoy};
-use exeat_e2e::scenario::steady::{Agents, Answered, steadily};
+use exeat_e2e::scenario::steady::{Agents, Answered, judged_by, steadily};
 use exeat_e2e::scenario::updating::{Updating, recorded, resident};
+use exeat_e2e::stage::client::Connection;
 use exeat_e2e::stage::upstream::Upstream;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -97,4 +99,31 @@ fn hundreds_in_a_row_leave_memory_flat() {
     assert!(last(&modules) <= half(&modules) + (4 << 10), "the modules grow: {modules:?}");
     assert!(last(&process) <= half(&process) + (16 << 10), "the process grows: {process:?}");
     recorded(&real, &decisions(&answered)).unwrap();
+}
+
+/// Envoy brings the filter its policy before it has read the rest of the listener. Where it refuses that, the policy before judges, on
+/// connections from before and on new ones; and the same policy is taken when nothing is wrong with its listener.
+#[test]
+fn the_policy_of_a_refused_listener_is_not_in_force() {
+    let real = start(&[]);
+    let mut updating = Updating::new(&real, WORKERS as usize).unwrap();
+    updating.improve().unwrap();
+    let mut open: Vec<_> = (0..8).map(|_| Connection::open(real.listener).unwrap()).collect();
+    let judged = |connection: &mut Connection| {
+        judged_by(&connection.send(&plain::get(&real, "/v1/orders/1").unwrap()).unwrap()).unwrap()
+    };
+    for _ in 0..3 {
+        updating.spoil().unwrap();
+        let back = || {
+            let mut fresh = Connection::open(real.listener).ok()?;
+            let all = open.iter_mut().chain([&mut fresh]).map(judged);
+            all.into_iter().all(|revision| revision == 2).then_some(())
+        };
+        real.envoy.process().wait_until("the policy before", Duration::from_secs(60), back).unwrap();
+    }
+    assert!(real.envoy.log().contains("policy revision-3 "));
+    real.envoy.update_listeners(&updating.text(3).unwrap()).unwrap();
+    let taken = || open.iter_mut().map(judged).all(|revision| revision == 3).then_some(());
+    real.envoy.process().wait_until("the same policy", Duration::from_secs(60), taken).unwrap();
+    assert!(real.verify_settled(Duration::from_secs(60)).unwrap().starts_with("ok: "));
 }

@@ -5,12 +5,12 @@ use crate::{WORKERS, decisions, start};
 use exeat_e2e::scenario::gateway::{COLLECTOR_TOKEN, Gateway};
 use exeat_e2e::scenario::plain;
 use exeat_e2e::scenario::real::{Around, RealEnvoy};
-use exeat_e2e::scenario::steady::{Agents, steadily};
+use exeat_e2e::scenario::steady::{Agents, judged_by, steadily};
 use exeat_e2e::scenario::updating::{Updating, rebuilt_from, recorded, resident};
 use exeat_e2e::stage::artefacts;
 use exeat_e2e::stage::client::Connection;
 use exeat_e2e::stage::upstream::{Reply, Upstream};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -76,6 +76,32 @@ fn a_new_module_takes_over_while_agents_send() {
     all_guarded(&records, answered.len() + 6);
     let begun = modules(&records);
     assert!(begun.len() == 3 && digests.iter().all(|digest| begun.contains(digest.as_str())), "{begun:?}");
+    assert!(real.verify_settled(LIMIT).unwrap().starts_with("ok: "));
+}
+
+/// More than a megabyte.
+#[test]
+fn a_large_policy_reaches_the_module_before() {
+    let upstream = Upstream::start().unwrap();
+    let gateway = Gateway::prepare("configuration", upstream.address().port()).unwrap();
+    let host = |n: usize| format!("api-{n}.region-{}.cloud-{}.service.example.com", n % 31, n % 977);
+    let destination = |n| (format!("destination-{n}"), json!({"hosts": [host(n)], "accepts": "restricted"}));
+    let destinations: serde_json::Map<String, Value> = (0..12_000).map(destination).collect();
+    std::fs::write(gateway.policy().join("many.json"), json!({"destinations": destinations}).to_string()).unwrap();
+    assert!(gateway.compile().unwrap().len() > 1 << 20);
+    let real = RealEnvoy::start_amid(gateway, upstream, WORKERS, Around::default(), |_| ()).unwrap();
+    let mut open: Vec<_> = (0..8).map(|_| Connection::open(real.listener).unwrap()).collect();
+    let other = real.gateway_file("other.wasm");
+    rebuilt_from("2", &other).unwrap();
+    let mut updating = Updating::new(&real, WORKERS as usize).unwrap();
+    updating.replace_module(Some(&other), true).unwrap();
+    for _ in 0..3 {
+        println!("{:?}", updating.improve().unwrap().accepted);
+        for connection in &mut open {
+            let answer = connection.send(&plain::get(&real, "/v1/orders/1").unwrap()).unwrap();
+            assert_eq!(judged_by(&answer).unwrap(), updating.revision());
+        }
+    }
     assert!(real.verify_settled(LIMIT).unwrap().starts_with("ok: "));
 }
 
