@@ -25,6 +25,7 @@ pub mod view;
 use crate::collect::keyring::KeyringArgs;
 use crate::terminal::{Out, say};
 use clap::Subcommand;
+use report::Group;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -37,7 +38,8 @@ pub struct AuditArgs {
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
-    /// Check everything that is stored, from the bytes up. One line for each finding; fails if there is one.
+    /// Check everything that is stored, from the bytes up. Fails if there is a finding; those that differ in nothing but leaf or
+    /// checkpoint are one line.
     Verify(VerifyArgs),
     /// Show decisions as a table. Reads without verifying.
     List(list::ListArgs),
@@ -80,6 +82,9 @@ struct VerifyArgs {
     /// A gateway of which something must be stored; repeat it. Unless given, every gateway whose key is.
     #[arg(long, value_name = "GATEWAY")]
     expect: Vec<String>,
+    /// A line for each finding and note, also for those that are alike.
+    #[arg(long)]
+    all: bool,
 }
 
 /// Runs `exeat audit`.
@@ -91,14 +96,15 @@ pub fn run(args: AuditArgs) -> anyhow::Result<()> {
             let window = coverage::Window::new(args.from, args.to)?;
             let report = verify::verify(&store, &keys, &window, &args.expect)?;
             let mut out = Out::new();
-            for finding in &report.findings {
-                writeln!(out, "{finding}")?;
+            let groups = |findings| if args.all { Group::each(findings) } else { Group::alike(findings) };
+            for group in groups(&report.findings) {
+                writeln!(out, "{group}")?;
             }
             if report.findings.is_empty() {
                 writeln!(out, "{}", report.totals)?;
             }
-            for note in &report.notes {
-                writeln!(out, "note: {note}")?;
+            for group in groups(&report.notes) {
+                writeln!(out, "note: {group}")?;
             }
             // Of this machine's clock, so that it proves nothing and fails nothing: but a store that was put back looks like this.
             if let (None, Some((_, newest))) = (args.to, report.totals.span)

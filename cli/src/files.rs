@@ -1,12 +1,16 @@
 //! Writing files: whole or not at all, and with words an operator can act on when it does not work.
 
+mod part;
+
 use anyhow::anyhow;
+use part::Part;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::Path;
 
 /// Writes a file as a whole or not at all: a gateway that watches it never reads half of it, and neither does anybody after a power
-/// failure. It takes the place of the file that is there. A device or a pipe is written to: it must not be replaced by a file.
+/// failure. It takes the place of the file that is there, for good: what was written is on the disk when this returns. A device or a
+/// pipe is written to: it must not be replaced by a file.
 ///
 /// # Errors
 /// What the system says, and what to do about it.
@@ -37,39 +41,31 @@ fn replace(path: &Path, bytes: &[u8], for_all: bool) -> io::Result<()> {
     if path.is_dir() {
         return Err(ErrorKind::IsADirectory.into());
     }
-    let name = path.file_name().ok_or(ErrorKind::IsADirectory)?;
-    let mut beside = tempfile::Builder::new();
-    beside.prefix(name).suffix(".part");
     // As any new file: what the user's mask leaves of it.
-    #[cfg(unix)]
-    beside.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut part = beside.tempfile_in(folder(path))?;
-    #[cfg(unix)]
+    let mut part = Part::beside(path, 0o666)?;
     if for_all {
-        part.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+        part.for_all()?;
     }
-    part.write_all(bytes)?;
-    part.as_file().sync_all()?;
-    part.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    part.write(&[bytes])?;
+    part.replace(path)
 }
 
-/// Makes a file that is not there yet, with one line in it. A private one is never readable by others, not even for a moment.
+/// Makes a file that is not there yet, with one line in it, as a whole or not at all. A private one is never readable by others, not
+/// even for a moment.
 ///
 /// # Errors
 /// There is such a file, which is left alone; and what the system says.
 pub(crate) fn write_new(path: &Path, line: &str, private: bool) -> anyhow::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, if private { 0o600 } else { 0o644 });
-    let mut file = options.open(path).map_err(|error| unwritable(path, error))?;
-    let written = file.write_all(line.as_bytes()).and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all());
-    if written.is_err() {
-        // Half a file is worse than none: the next try would refuse to touch it.
-        let _ = std::fs::remove_file(path);
-    }
-    written.map_err(|error| unwritable(path, error))
+    let make = || {
+        // What is there is said before anything is made; whoever comes between is noticed at the end.
+        if std::fs::symlink_metadata(path).is_ok() {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let mut part = Part::beside(path, if private { 0o600 } else { 0o644 })?;
+        part.write(&[line.as_bytes(), b"\n"])?;
+        part.place(path)
+    };
+    make().map_err(|error| unwritable(path, error))
 }
 
 /// Makes a folder, and those above it.

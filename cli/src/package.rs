@@ -27,7 +27,7 @@ use layout::Layout;
 use module::Module;
 use program::Program;
 use report::Report;
-use sbom::Sbom;
+use sbom::{Sbom, Subject};
 use std::io::Write as _;
 use std::path::PathBuf;
 use target::Target;
@@ -42,8 +42,8 @@ pub struct PackageArgs {
     /// alone, as `cargo xtask image` builds it.
     #[arg(long)]
     cli: bool,
-    /// The bill of materials of the module, exeat.cdx.json (CycloneDX), which then goes along.
-    #[arg(long, value_name = "FILE", conflicts_with = "cli")]
+    /// The bill of materials of the module or program, exeat.cdx.json (CycloneDX), which then goes along.
+    #[arg(long, value_name = "FILE")]
     sbom: Option<PathBuf>,
     /// Write an OCI image layout into this folder. An image layout that is there is replaced.
     #[arg(short, long, value_name = "DIR", required_unless_present_any = ["archive", "push"])]
@@ -79,8 +79,9 @@ pub fn run(args: PackageArgs) -> anyhow::Result<()> {
     let (package, about, mut report) = match &args.module {
         Some(file) => {
             let module = Module::read(file)?;
-            let sbom = args.sbom.as_deref().map(|file| Sbom::read(file, &module)).transpose()?;
             let about = About::new(&module, created)?;
+            let subject = Subject { word: "module", made_by: "cargo xtask wasm", file: module.blob(), about: &about };
+            let sbom = args.sbom.as_deref().map(|file| Sbom::read(file, subject)).transpose()?;
             let package = Package::new(&module, &about, sbom.as_ref())?;
             let report = Report::of_module(module.blob(), &about, &package, target.as_ref());
             (package, about, report)
@@ -88,7 +89,10 @@ pub fn run(args: PackageArgs) -> anyhow::Result<()> {
         None => {
             let program = Program::own()?;
             let about = About::of_program(&program, created);
-            let package = Package::of_program(&program, &about)?;
+            let subject =
+                Subject { word: "program", made_by: "cargo xtask image", file: program.blob(), about: &about };
+            let sbom = args.sbom.as_deref().map(|file| Sbom::read(file, subject)).transpose()?;
+            let package = Package::of_program(&program, &about, sbom.as_ref())?;
             let report = Report::of_program(program.blob(), &about, &package, target.as_ref());
             (package, about, report)
         }

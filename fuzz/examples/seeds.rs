@@ -11,6 +11,7 @@ use exeat_engine::destination::AddressClass;
 use exeat_engine::evidence::record::GuardVerdict;
 use exeat_engine::exchange::Step;
 use exeat_engine::request::RequestHead;
+use exeat_fuzz::tools;
 use exeat_fuzz::world::{Kind, World, batches, document, sign};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -19,20 +20,25 @@ use std::path::{Path, PathBuf};
 type Seeds = Vec<Vec<u8>>;
 type Generator = fn(&Path) -> Seeds;
 
-const TARGETS: [(&str, Generator); 15] = [
+const TARGETS: [(&str, Generator); 20] = [
     ("agent_context", agent_contexts),
+    ("agent_request", |_| tools::agent_requests()),
     ("batch", evidence),
     ("canonical_destination", destinations),
     ("client_hello", |_| hellos()),
+    ("collector_request", |_| tools::collector_requests()),
     ("configuration", |_| configurations()),
     ("exchange", |_| programs(256, 768)),
     ("handover", |_| handovers()),
     ("json_body", bodies),
     ("ledger", |_| programs(256, 512)),
     ("parameters", parameters),
+    ("policy_file", policy_files),
     ("proof", proofs),
     ("signature_base", components),
     ("signed_context", heads),
+    ("signer_message", |_| tools::signer_messages()),
+    ("store_file", |_| [tools::stores(), programs(64, 256)].concat()),
     ("token", |_| tokens()),
     ("treated_body", treated),
 ];
@@ -66,6 +72,13 @@ fn files(folder: PathBuf, ends: &str) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// Policies that ship, and those of the scenarios.
+fn policy_files(repository: &Path) -> Seeds {
+    let folders = ["policies", "tests/policies", "examples"].map(|folder| repository.join(folder));
+    let all = folders.iter().flat_map(|folder| [".yaml", ".json"].map(|ends| files(folder.clone(), ends))).flatten();
+    all.filter_map(|file| std::fs::read(file).ok()).filter(|text| text.len() < 16 * 1024).collect()
 }
 
 fn documents(folder: PathBuf) -> impl Iterator<Item = Value> {

@@ -97,15 +97,15 @@ impl Place<'_> {
     fn make_seeds(&self) -> Result<()> {
         let mut seeds = self.workspace.cargo();
         seeds.current_dir(&self.folder).args(["run", "--quiet", "--locked", "--example", "seeds", "--"]);
-        run("seeds (first time about 1 min)", seeds.arg(self.workspace.root()).arg(self.folder.join("seeds")))
+        run("seeds (first time about 5 min)", seeds.arg(self.workspace.root()).arg(self.folder.join("seeds")))
     }
 
     /// Builds all targets; the folder with them. Without a sanitizer: they look for bytes that the product's own code gets wrong,
-    /// which has no unsafe code, and so get to see several times as many.
+    /// which has no unsafe code, and so get to see several times as many. What they use that is written in C is fuzzed elsewhere.
     fn build(&self, cargo_fuzz: &Path) -> Result<PathBuf> {
         let mut build = self.workspace.command(cargo_fuzz);
         build.args(["fuzz", "build", "--sanitizer", "none", "--fuzz-dir"]).arg(&self.folder);
-        run("targets (first time about 3 min)", &mut build)?;
+        run("targets (first time about 10 min)", &mut build)?;
         let host = probe(self.workspace.command("rustc").args(["--print", "host-tuple"]));
         let host = host.context("rustc does not say what it builds for")?;
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.folder.join("target"), PathBuf::from);

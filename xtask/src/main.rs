@@ -35,7 +35,7 @@ cargo xtask <command>
   wasm --note-size                 note what takes how many bytes, for later builds to be compared with
   wasm --check-reproducible        build it here and from a copy elsewhere, and compare the bytes (minutes)
   image                            build the command line so that it stands alone, and the image of it into
-                                   target/image (OCI image layout)
+                                   target/image (OCI image layout), with a bill of materials
   test [--advisories] [-- ARGS]    checks, module, every test on the real Envoy; ARGS go to the test runner
   demo [--keep]                    run the demo on the real Envoy; --keep leaves it running to look around
   bench [--quick]                  Exeat beside other filters on the real Envoy, its parts in V8, updates; writes

@@ -27,7 +27,7 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &WasmToolchain) -> Result<
         stamp.actual,
         stamp.file,
     ));
-    sbom::write(workspace, toolchain, &workspace.module())?;
+    sbom::of_module(workspace, toolchain, &workspace.module())?;
     Ok(workspace.module())
 }
 

@@ -90,7 +90,7 @@ pub fn erase(file: &Path, user: &str, tenant: Option<&str>, dry_run: bool) -> an
     let mut connection = Connection::open_with_flags(file, flags).with_context(unwritable)?;
     connection.busy_timeout(Duration::from_secs(30))?;
     match schema::kind(&connection).with_context(|| format!("{place} cannot be read as a SQLite database"))? {
-        Kind::Store => {}
+        Kind::Store => schema::check(&connection, schema::VERSION).with_context(|| format!("the store {place}"))?,
         Kind::Empty => bail!("{}", super::store::empty(file)),
         Kind::OtherVersion(_) | Kind::Other => bail!("{place} is no evidence store of this version"),
     }

@@ -5,6 +5,7 @@ use super::StoreArgs;
 use super::coverage::Window;
 use super::filter::Filter;
 use super::list::Row;
+use super::report::Group;
 use super::store::EvidenceStore;
 use super::time;
 use super::verify::verify;
@@ -59,12 +60,12 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<()> {
             "**No.** `exeat audit verify` finds {}; what is told above may be altered or lack a part:\n",
             findings.len()
         )?;
-        for finding in findings {
-            writeln!(text, "- {}", code(&finding.to_string()))?;
+        for group in Group::alike(findings) {
+            writeln!(text, "- {}", code(&group.to_string()))?;
         }
     }
-    for note in &verified.notes {
-        writeln!(text, "\nNote: {}", code(&note.to_string()))?;
+    for group in Group::alike(&verified.notes) {
+        writeln!(text, "\nNote: {}", code(&group.to_string()))?;
     }
     Ok(Out::new().write_all(text.as_bytes())?)
 }

@@ -1,16 +1,39 @@
-//! What an audit says: findings, one line each, or one line that all is well.
+//! What an audit says: findings, one line each or for all that are alike, or one line that all is well.
 
 use super::time;
 use exeat_engine::evidence::line::display;
+use std::collections::HashMap;
 use std::fmt;
+use std::mem::Discriminant;
+
+/// What of a log a finding is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// The log, or the gateway, as a whole.
+    Whole,
+    /// The leaf of that index.
+    Leaf(u64),
+    /// The checkpoint whose row states that size.
+    Checkpoint(i64),
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => Ok(()),
+            Self::Leaf(leaf) => write!(f, " leaf {leaf}"),
+            Self::Checkpoint(size) => write!(f, ": the checkpoint stored for size {size}"),
+        }
+    }
+}
 
 /// Something that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The log, or the gateway.
     pub place: String,
-    /// Index of the leaf, where there is one.
-    pub leaf: Option<u64>,
+    /// What of it.
+    pub at: At,
     /// What is wrong.
     pub what: String,
 }
@@ -18,11 +41,57 @@ pub struct Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Places come out of the store, where somebody may have written anything.
-        write!(f, "{}", display(&self.place))?;
-        if let Some(leaf) = self.leaf {
-            write!(f, " leaf {leaf}")?;
+        write!(f, "{}{}: {}", display(&self.place), self.at, display(&self.what))
+    }
+}
+
+/// Findings that are alike: where a key is wrong, every checkpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group<'f> {
+    first: &'f Finding,
+    last: &'f Finding,
+    /// How many.
+    pub count: usize,
+}
+
+impl<'f> Group<'f> {
+    /// One of each finding that is alone.
+    pub fn each(findings: &'f [Finding]) -> Vec<Self> {
+        findings.iter().map(|finding| Self { first: finding, last: finding, count: 1 }).collect()
+    }
+
+    /// Findings with those that are like them, in the order of the first of each. Those that differ in anything but the leaf or the
+    /// checkpoint stay apart.
+    pub fn alike(findings: &'f [Finding]) -> Vec<Self> {
+        let mut groups: Vec<Self> = Vec::new();
+        let mut known: HashMap<(&str, Discriminant<At>, &str), usize> = HashMap::new();
+        for finding in findings {
+            let key = (finding.place.as_str(), std::mem::discriminant(&finding.at), finding.what.as_str());
+            match known.get(&key).and_then(|at| groups.get_mut(*at)) {
+                Some(group) => (group.last, group.count) = (finding, group.count.saturating_add(1)),
+                None => {
+                    known.insert(key, groups.len());
+                    groups.push(Self { first: finding, last: finding, count: 1 });
+                }
+            }
         }
-        write!(f, ": {}", display(&self.what))
+        groups
+    }
+}
+
+impl fmt::Display for Group<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.first.fmt(f)?;
+        match (self.count, self.last.at) {
+            (0 | 1, _) => Ok(()),
+            (count, At::Whole) => write!(f, " ({count} times)"),
+            (count, At::Leaf(leaf)) => {
+                write!(f, " (and so {} more, the last of them leaf {leaf})", count.saturating_sub(1))
+            }
+            (count, At::Checkpoint(size)) => {
+                write!(f, " (and so {} more, the last of them that for size {size})", count.saturating_sub(1))
+            }
+        }
     }
 }
 
@@ -106,11 +175,60 @@ pub struct Report {
 impl Report {
     /// Adds a note.
     pub fn note(&mut self, place: &str, leaf: Option<u64>, what: impl Into<String>) {
-        self.notes.push(Finding { place: place.to_owned(), leaf, what: what.into() });
+        let at = leaf.map_or(At::Whole, At::Leaf);
+        self.notes.push(Finding { place: place.to_owned(), at, what: what.into() });
     }
 
     /// Adds a finding.
     pub fn add(&mut self, place: &str, leaf: Option<u64>, what: impl Into<String>) {
-        self.findings.push(Finding { place: place.to_owned(), leaf, what: what.into() });
+        self.find(place, leaf.map_or(At::Whole, At::Leaf), what.into());
+    }
+
+    /// Adds a finding about a checkpoint, by the size that its row states.
+    pub fn add_checkpoint(&mut self, place: &str, size: i64, what: impl Into<String>) {
+        self.find(place, At::Checkpoint(size), what.into());
+    }
+
+    fn find(&mut self, place: &str, at: At, what: String) {
+        self.findings.push(Finding { place: place.to_owned(), at, what });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_alike_is_told_together() {
+        let mut report = Report::default();
+        for size in 1..=4 {
+            report.add_checkpoint("g/b/w0", size, "no signature is by a known key");
+        }
+        report.add_checkpoint("g/b/w0", 5, "the signature does not verify");
+        report.add("g/b/w0", None, "no signature is by a known key");
+        report.add("g/b/w0", Some(6), "no signature is by a known key");
+        report.add_checkpoint("g/b/w1", 7, "no signature is by a known key");
+        report.add_checkpoint("g/b/w0", 8, "no signature is by a known key");
+        report.add("g/b/w0", Some(9), "no signature is by a known key");
+        report.add("g/b/w1", None, "twice");
+        report.add("g/b/w1", None, "twice");
+        let groups = Group::alike(&report.findings);
+        let lines: Vec<String> = groups.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "g/b/w0: the checkpoint stored for size 1: no signature is by a known key (and so 4 more, the last of them that for \
+                 size 8)",
+                "g/b/w0: the checkpoint stored for size 5: the signature does not verify",
+                "g/b/w0: no signature is by a known key",
+                "g/b/w0 leaf 6: no signature is by a known key (and so 1 more, the last of them leaf 9)",
+                "g/b/w1: the checkpoint stored for size 7: no signature is by a known key",
+                "g/b/w1: twice (2 times)",
+            ]
+        );
+        // None is lost.
+        assert_eq!(groups.iter().map(|group| group.count).sum::<usize>(), report.findings.len());
+        let each: Vec<String> = Group::each(&report.findings).iter().map(ToString::to_string).collect();
+        assert_eq!(each, report.findings.iter().map(ToString::to_string).collect::<Vec<_>>());
     }
 }

@@ -3,7 +3,7 @@
 use super::citations::{Citations, Kind, furthest};
 use super::coverage::{self, Timeline, Window};
 use super::log::{self, Claims, Signatures, SignedHead};
-use super::report::Report;
+use super::report::{At, Report};
 use super::store::{EvidenceStore, StoredLog};
 use super::time;
 use super::view::RecordView;
@@ -26,6 +26,9 @@ pub fn verify(store: &EvidenceStore, keys: &Keyring, window: &Window, expected: 
     let mut report = Report::default();
     let mut citations = Citations::default();
     let unreadable = "the store cannot be read; is it damaged?";
+    for what in store.contradictions().context(unreadable)? {
+        report.add("the store", None, format!("the database contradicts itself: {what}"));
+    }
     let mut logs = Vec::new();
     let mut names = BTreeSet::new();
     for stored in store.logs().context(unreadable)? {
@@ -39,6 +42,7 @@ pub fn verify(store: &EvidenceStore, keys: &Keyring, window: &Window, expected: 
         }
     }
     forks(store, keys, &mut citations, &mut report).context(unreadable)?;
+    other_keys(&logs, &mut report);
     let mut timelines: Vec<Timeline> = Vec::with_capacity(logs.len());
     let mut signatures = Signatures::default();
     for (stored, origin, signed) in &logs {
@@ -94,13 +98,13 @@ fn checkpoints(
         let checkpoint = match checkpoint(&row.note, keys) {
             Ok(checkpoint) => checkpoint,
             Err(error) => {
-                report.add(place, None, format!("the checkpoint stored for size {}: {error}", row.size));
+                report.add_checkpoint(place, row.size, error.to_string());
                 continue;
             }
         };
         let (head, time) = (&checkpoint.head, checkpoint.time.millis());
         if head.origin != *origin {
-            report.add(place, None, format!("the checkpoint stored for size {} is of {}", row.size, head.origin));
+            report.add_checkpoint(place, row.size, format!("it is of {}", head.origin));
             continue;
         }
         if u64::try_from(row.size) != Ok(head.size) || u64::try_from(row.time) != Ok(time) {
@@ -133,6 +137,23 @@ fn checkpoints(
 
 fn checkpoint(note: &[u8], keys: &Keyring) -> Result<Checkpoint, exeat_engine::evidence::CheckpointError> {
     Ok(UnverifiedCheckpoint::parse(note)?.verify(keys.keys())?.checkpoint().clone())
+}
+
+/// Gateways of which not one checkpoint holds: far more often the key is that of another than all of it was forged.
+fn other_keys(logs: &[(StoredLog, Origin, Vec<SignedHead>)], report: &mut Report) {
+    let gateways: BTreeSet<&str> = logs.iter().map(|(_, origin, _)| origin.gateway()).collect();
+    for gateway in gateways {
+        let own = || logs.iter().filter(|(_, origin, _)| origin.gateway() == gateway);
+        let none_holds = own().all(|(_, _, signed)| signed.is_empty());
+        let refused = |origin: &Origin| {
+            let mut findings = report.findings.iter();
+            findings.any(|finding| matches!(finding.at, At::Checkpoint(_)) && finding.place == origin.as_str())
+        };
+        if none_holds && own().any(|(_, origin, _)| refused(origin)) {
+            let what = "not one of its checkpoints is signed with the key that was given: is that key this gateway's?";
+            report.note(gateway, None, what);
+        }
+    }
 }
 
 /// What a log says of the boot before: its genesis, or a leaf of its own where the collector answered later.

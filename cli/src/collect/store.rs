@@ -54,7 +54,9 @@ impl Store {
         let connection = Connection::open(file).with_context(place)?;
         connection.busy_timeout(Duration::from_secs(5)).with_context(place)?;
         match schema::kind(&connection).with_context(|| format!("{} is no SQLite database", file.display()))? {
-            Kind::Store | Kind::Empty | Kind::OtherVersion(1) => {}
+            Kind::Empty => {}
+            Kind::Store => schema::check(&connection, schema::VERSION).with_context(place)?,
+            Kind::OtherVersion(1) => schema::check(&connection, 1).with_context(place)?,
             Kind::OtherVersion(version) => bail!(
                 "{} has version {version}, this program writes version {}: use the program that made it, or a new file",
                 place(),

@@ -197,7 +197,17 @@ impl Package {
         Manifest::new(Form::Artifact, manifest.build()?)
     }
 
-    fn sbom(&mut self, form: Form, subject: Descriptor, sbom: &Sbom, about: &About) -> anyhow::Result<Manifest> {
+    /// A bill of materials that refers to a manifest.
+    ///
+    /// # Errors
+    /// None that can happen.
+    pub(super) fn sbom(
+        &mut self,
+        form: Form,
+        subject: Descriptor,
+        sbom: &Sbom,
+        about: &About,
+    ) -> anyhow::Result<Manifest> {
         let empty = Blob::new(EMPTY.to_vec());
         let mut manifest = manifest()
             .artifact_type(MediaType::from(CYCLONEDX))

@@ -2,7 +2,8 @@
 
 use super::about::About;
 use super::blob::Blob;
-use super::image::{Package, append_as};
+use super::image::{Form, Package, append_as};
+use super::sbom::Sbom;
 use anyhow::{Context as _, bail, ensure};
 use object::Endianness;
 use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64};
@@ -94,11 +95,11 @@ impl Program {
 }
 
 impl Package {
-    /// An image of a program.
+    /// An image of a program, and its bill of materials.
     ///
     /// # Errors
     /// None that can happen with what was checked.
-    pub fn of_program(program: &Program, about: &About) -> anyhow::Result<Self> {
+    pub fn of_program(program: &Program, about: &About, sbom: Option<&Sbom>) -> anyhow::Result<Self> {
         let mut made = Self { tag: about.tag(), manifests: Vec::new(), blobs: Vec::new() };
         let annotations: HashMap<String, String> = about.annotations().collect();
         let process = ConfigBuilder::default()
@@ -109,8 +110,13 @@ impl Package {
             .labels(annotations.clone())
             .build()?;
         let config = ImageConfigurationBuilder::default().architecture(program.machine.clone()).config(process);
-        let manifest = made.image_of(layer(program, about.seconds())?, config, annotations, about)?;
-        made.manifests.push(manifest);
+        let image = made.image_of(layer(program, about.seconds())?, config, annotations, about)?;
+        let subject = image.blob.manifest_descriptor()?;
+        made.manifests.push(image);
+        if let Some(sbom) = sbom {
+            let manifest = made.sbom(Form::ImageSbom, subject, sbom, about)?;
+            made.manifests.push(manifest);
+        }
         Ok(made)
     }
 }

@@ -44,11 +44,12 @@ impl<'a> Registry<'a> {
         Ok(Self { session: Session::open(target, credentials, authorities).await?, target })
     }
 
-    /// Sends blobs and reads them back, then sends manifests: no tag is set before all that it stands for is there, whole.
-    /// Manifests are read back, too.
+    /// Sends blobs, then manifests under their digests, and reads all of it back; only then sets tags, each of which stood for
+    /// something whole before and does so after.
     ///
     /// # Errors
-    /// A registry that cannot be reached, refuses, or then has something else than what was sent.
+    /// A registry that cannot be reached, refuses, or then has something else than what was sent. Where tags were set by then, the
+    /// error says which.
     pub async fn push(&mut self, package: &Package) -> anyhow::Result<Outcome> {
         let mut outcome = Outcome::default();
         for blob in &package.blobs {
@@ -62,17 +63,35 @@ impl<'a> Registry<'a> {
             self.read_blob(blob).await?;
         }
         for manifest in &package.manifests {
-            self.send_manifest(manifest.form.suffix(), manifest.blob.bytes(), OCI_IMAGE_MEDIA_TYPE).await?;
+            self.send_by_digest(manifest).await?;
+        }
+        for manifest in &package.manifests {
+            let reference = self.target.by_digest(&manifest.blob.digest());
+            self.read_manifest(manifest, &reference).await?;
         }
         for manifest in &package.manifests {
             if let Some(subject) = manifest.form.subject().and_then(|form| package.manifest(form)) {
                 self.refer(&subject.blob.digest(), manifest.descriptor()?).await?;
             }
         }
+        self.set_tags(package).await?;
         for manifest in &package.manifests {
-            self.read_manifest(manifest).await?;
+            let reference = self.target.tagged(manifest.form.suffix());
+            self.read_manifest(manifest, &reference).await?;
         }
         Ok(outcome)
+    }
+
+    /// The tag that was asked for comes last: where it is new, all that go with it are. Nobody runs what the first ones name.
+    async fn set_tags(&mut self, package: &Package) -> anyhow::Result<()> {
+        let tags: Vec<Reference> =
+            package.manifests.iter().map(|manifest| self.target.tagged(manifest.form.suffix())).collect();
+        for (at, (manifest, reference)) in package.manifests.iter().zip(&tags).enumerate().rev() {
+            let what = format!("cannot set the tag {reference}");
+            let set = self.send(&what, reference, manifest.blob.bytes(), OCI_IMAGE_MEDIA_TYPE).await;
+            set.with_context(|| halfway(&tags, at))?;
+        }
+        Ok(())
     }
 
     /// Whether it was not there and was sent.
@@ -87,10 +106,13 @@ impl<'a> Registry<'a> {
         self.session.run(&what, send).await.map(|_| true)
     }
 
-    async fn send_manifest(&mut self, suffix: &str, bytes: &[u8], media_type: &'static str) -> anyhow::Result<()> {
-        let reference = self.target.tagged(suffix);
-        let what = format!("cannot send the manifest {reference}");
-        self.send(&what, &reference, bytes, media_type).await
+    async fn send_by_digest(&mut self, manifest: &Manifest) -> anyhow::Result<()> {
+        let digest = manifest.blob.digest();
+        let what = format!("cannot send the manifest {}", self.target.by_digest(&digest));
+        // The digest in the place of a tag is the same request. Of a reference by digest the client would panic where the registry
+        // does not answer with a location, as one of the large ones does not.
+        let reference = self.target.with_tag(&digest);
+        self.send(&what, &reference, manifest.blob.bytes(), OCI_IMAGE_MEDIA_TYPE).await
     }
 
     async fn send(
@@ -172,11 +194,10 @@ impl<'a> Registry<'a> {
         Ok(())
     }
 
-    async fn read_manifest(&mut self, manifest: &Manifest) -> anyhow::Result<()> {
-        let reference = self.target.tagged(manifest.form.suffix());
+    async fn read_manifest(&mut self, manifest: &Manifest, reference: &Reference) -> anyhow::Result<()> {
         let what = format!("cannot read the manifest {reference} back");
         let read = async |client: &Client, auth: &RegistryAuth| {
-            client.pull_manifest_raw(&reference, auth, &[OCI_IMAGE_MEDIA_TYPE]).await
+            client.pull_manifest_raw(reference, auth, &[OCI_IMAGE_MEDIA_TYPE]).await
         };
         let (bytes, digest) = self.session.run(&what, read).await?;
         ensure!(
@@ -187,6 +208,23 @@ impl<'a> Registry<'a> {
         );
         Ok(())
     }
+}
+
+/// What tags stand for when one of them could not be set. They are set from the last to the first.
+fn halfway(tags: &[Reference], failed: usize) -> String {
+    let names = |some: &[Reference]| match some {
+        [] => "none".to_owned(),
+        _ => some.iter().filter_map(Reference::tag).collect::<Vec<_>>().join(", "),
+    };
+    let (before, rest) = tags.split_at_checked(failed).unwrap_or_default();
+    let (current, set) = rest.split_at_checked(1).unwrap_or_default();
+    format!(
+        "not all tags were set; new: {}; new or as before: {}; as before: {}. What each stands for is whole. Push once more: that sets \
+         all of them",
+        names(set),
+        names(current),
+        names(before)
+    )
 }
 
 /// Whether the registry says that there is no such thing.

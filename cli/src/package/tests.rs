@@ -5,7 +5,7 @@ use super::blob::Blob;
 use super::image::{CONFIG, CONTENT, CYCLONEDX, Form, LAYER, Package};
 use super::layout::Layout;
 use super::module::Module;
-use super::sbom::Sbom;
+use super::sbom::{Sbom, Subject};
 use super::target::Target;
 use serde_json::{Value, json};
 use std::ffi::OsStr;
@@ -57,8 +57,14 @@ fn sbom_text(digest: &str, revision: &str) -> String {
     json!({"bomFormat": "CycloneDX", "specVersion": "1.6", "metadata": {"component": component}}).to_string()
 }
 
+fn checked(text: String, module: &Module) -> anyhow::Result<Sbom> {
+    let about = About::new(module, None).unwrap();
+    let subject = Subject { word: "module", made_by: "cargo xtask wasm", file: module.blob(), about: &about };
+    Sbom::check(text.into_bytes(), subject)
+}
+
 fn sbom(module: &Module) -> Sbom {
-    Sbom::check(sbom_text(module.blob().hex(), COMMIT).into_bytes(), module).unwrap()
+    checked(sbom_text(module.blob().hex(), COMMIT), module).unwrap()
 }
 
 fn package(created: Option<&str>) -> Package {
@@ -217,7 +223,7 @@ fn the_schema_that_is_named_is_the_one_that_policies_are_held_to() {
 #[test]
 fn facts_that_do_not_fit_the_module_are_refused() {
     let module = module();
-    let refused = |text: String| format!("{:#}", Sbom::check(text.into_bytes(), &module).unwrap_err());
+    let refused = |text: String| format!("{:#}", checked(text, &module).unwrap_err());
     assert!(refused(sbom_text(&"0".repeat(64), COMMIT)).contains("it is about another module"));
     assert!(refused("{}".into()).contains("not a CycloneDX document"));
     assert!(refused(sbom_text("", "").replace("CycloneDX", "SPDX")).contains("bomFormat is \"SPDX\""));

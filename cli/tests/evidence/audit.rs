@@ -8,7 +8,7 @@ use std::path::Path;
 /// What `audit verify` says: whether all is well, and its lines.
 fn verify(dir: &Path, more: &[&str]) -> (bool, Vec<String>) {
     let key = key_option();
-    let output = audit(dir, &[&["verify", "--key", &key], more].concat());
+    let output = audit(dir, &[&["verify", "--all", "--key", &key], more].concat());
     let said = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     // These stores are of the past, which is noted by the clock of today.
@@ -213,6 +213,48 @@ fn a_story_signed_by_another_key_does_not_count() {
 }
 
 #[test]
+fn with_the_wrong_key_what_is_alike_is_one_line_and_nothing_else_is_hidden() {
+    let dir = stored();
+    // Among those that only have the wrong key: one that is no checkpoint, and one of another log.
+    sql(dir.path(), "UPDATE checkpoints SET note = CAST('x' AS BLOB) WHERE size = 6");
+    let wrong = format!("{GATEWAY}={}", GatewayKey::from_seed([1; 32]).public_base64());
+    let told = |more: &[&str]| {
+        let output = audit(dir.path(), &[&["verify", "--key", &wrong], more].concat());
+        assert_eq!(output.status.code(), Some(1));
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        (said.lines().map(str::to_owned).collect::<Vec<_>>(), errors.lines().last().unwrap().to_owned())
+    };
+    let log = format!("{GATEWAY}/b1/w0");
+    let note = format!(
+        "note: {GATEWAY}: not one of its checkpoints is signed with the key that was given: is that key this gateway's?"
+    );
+    let (lines, errors) = told(&[]);
+    let [alike, other, .., last] = lines.as_slice() else { panic!("{lines:#?}") };
+    let unknown = "no signature is by a known key";
+    assert_eq!(
+        *alike,
+        format!(
+            "{log}: the checkpoint stored for size 3: {unknown} (and so 3 more, the last of them that for size 13)"
+        )
+    );
+    assert!(other.starts_with(&format!("{log}: the checkpoint stored for size 6: ")), "{other}");
+    assert_eq!(*last, note);
+    let (each, same_errors) = told(&["--all"]);
+    // As many as it counts in both.
+    let findings: Vec<&String> = each.iter().filter(|line| !line.starts_with("note: ")).collect();
+    assert!(errors.contains(&format!("exeat: {} findings in ", findings.len())) && errors == same_errors, "{errors}");
+    assert_eq!(each.len(), lines.len() + 3);
+    for size in [3, 9, 12, 13] {
+        assert!(each.contains(&format!("{log}: the checkpoint stored for size {size}: {unknown}")), "{each:#?}");
+    }
+    assert!(lines.iter().skip(1).all(|line| each.contains(line)), "{lines:#?}");
+    // With the right key it is one finding, and nobody doubts the key.
+    let (ok, lines) = verify(dir.path(), &[]);
+    assert!(!ok && lines.len() == 1 && lines[0].starts_with(other.as_str()), "{lines:#?}");
+}
+
+#[test]
 fn openings_must_open_and_may_be_erased() {
     let dir = stored();
     sql(dir.path(), "UPDATE openings SET line = CAST(replace(line, 'u-1042', 'u-1043') AS BLOB) WHERE position = 3");
@@ -343,16 +385,34 @@ fn forks_are_found_whoever_shows_them() {
         &["w0: a signed checkpoint that the collector refused is of 2025-11-20T00:53:20.030Z and size 4"],
     );
 
-    // One that somebody hides in a second log of the same name.
+    // One that somebody hides in a second log of the same name, which takes more than SQL: it is in the table and not in the index, and so
+    // seen by some questions and not by others.
     let dir = stored();
-    let db = rusqlite::Connection::open(dir.path().join("evidence.db")).unwrap();
-    db.pragma_update(None, "foreign_keys", false).unwrap();
-    db.execute_batch("CREATE TABLE o AS SELECT * FROM logs; DROP TABLE logs; ALTER TABLE o RENAME TO logs").unwrap();
-    drop(db);
+    let schema = |statements: &str| {
+        let db = rusqlite::Connection::open(dir.path().join("evidence.db")).unwrap();
+        db.execute_batch(&format!("PRAGMA writable_schema = on; {statements}")).unwrap();
+    };
+    schema(
+        "CREATE TABLE kept AS SELECT rootpage, (SELECT sql FROM sqlite_schema WHERE name = 'logs') AS sql FROM sqlite_schema
+           WHERE name = 'sqlite_autoindex_logs_1';
+         UPDATE sqlite_schema SET sql = replace(sql, 'UNIQUE', '') WHERE name = 'logs';
+         DELETE FROM sqlite_schema WHERE name = 'sqlite_autoindex_logs_1'",
+    );
     sql(dir.path(), "INSERT INTO logs SELECT 2, origin, gateway, boot FROM logs");
+    schema(
+        "UPDATE sqlite_schema SET sql = (SELECT sql FROM kept) WHERE name = 'logs';
+         INSERT INTO sqlite_schema SELECT 'index', 'sqlite_autoindex_logs_1', 'logs', rootpage, NULL FROM kept;
+         DROP TABLE kept",
+    );
     sql(dir.path(), "INSERT INTO leaves SELECT 2, position, line FROM leaves");
     sql(dir.path(), "INSERT INTO checkpoints SELECT id + 100, 2, size, root, time, note, received FROM checkpoints");
-    assert_found(dir.path(), &["egress-eu-1/b1/w0: stored twice"]);
+    let (ok, lines) = verify(dir.path(), &[]);
+    let contradicts = "the store: the database contradicts itself: row 2 missing from index sqlite_autoindex_logs_1";
+    assert!(!ok && lines.iter().any(|line| line == contradicts), "{lines:#?}");
+    // Nor can it be made anew: the name is there twice.
+    let db = rusqlite::Connection::open(dir.path().join("evidence.db")).unwrap();
+    let error = db.execute_batch("REINDEX logs").unwrap_err();
+    assert!(error.to_string().contains("UNIQUE"), "{error}");
 
     // What was only damaged on the way is none.
     let dir = tempfile::tempdir().unwrap();

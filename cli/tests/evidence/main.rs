@@ -14,6 +14,8 @@ mod collect;
 #[cfg(test)]
 mod erase;
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod ingest;
 #[cfg(test)]
 mod list;

@@ -141,7 +141,7 @@ async fn outside(connection: Arc<Connection>, request: Request<Incoming>) -> Res
     }
 }
 
-fn absolute_target(request: &Request<Incoming>) -> Result<(Scheme, Place), Problem> {
+pub(super) fn absolute_target(request: &Request<Incoming>) -> Result<(Scheme, Place), Problem> {
     let (scheme, place) = absolute(request.uri())?;
     head::check(request.version(), request.headers())?;
     // RFC 9112 section 3.2.2 has the target count. A host that differs was meant for somebody who thinks otherwise.
@@ -165,7 +165,7 @@ async fn inside(connection: Arc<Connection>, place: Place, request: Request<Inco
     }
 }
 
-fn check_inside(place: &Place, request: &Request<Incoming>) -> Result<(), Problem> {
+pub(super) fn check_inside(place: &Place, request: &Request<Incoming>) -> Result<(), Problem> {
     if request.method() == Method::CONNECT {
         return Err(Refusal::ConnectNested.into());
     }

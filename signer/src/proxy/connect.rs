@@ -47,7 +47,7 @@ pub(crate) async fn open(mut exchange: Exchange, mut request: Request<Incoming>)
     Response::new(Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync())
 }
 
-fn read(request: &Request<Incoming>) -> Result<Place, Problem> {
+pub(super) fn read(request: &Request<Incoming>) -> Result<Place, Problem> {
     let place = Place::of_connect(request.uri())?;
     // RFC 9110 section 9.3.6: content has no meaning. What is the tunnel's first byte must not be a matter of opinion.
     let empty = |value: &http::HeaderValue| value.as_bytes() == b"0";

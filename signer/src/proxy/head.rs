@@ -94,10 +94,11 @@ pub(crate) fn towards_gateway(headers: &HeaderMap) -> Result<HeaderMap, Problem>
         kept.insert(TE, HeaderValue::from_static("trailers"));
     }
     // Covered by the signature, line by line joined: one line says the same to everybody.
-    let codings: Vec<&str> = kept.get_all(CONTENT_ENCODING).iter().filter_map(|line| line.to_str().ok()).collect();
-    if codings.len() > 1 {
-        let joined = HeaderValue::from_str(&codings.join(", "))
-            .map_err(|_| Problem::new(Refusal::RequestMalformed, "The content-encoding cannot be read."))?;
+    if kept.get_all(CONTENT_ENCODING).iter().nth(1).is_some() {
+        let unreadable = || Problem::new(Refusal::RequestMalformed, "The content-encoding cannot be read.");
+        let lines = kept.get_all(CONTENT_ENCODING).iter().map(HeaderValue::to_str);
+        let codings: Vec<&str> = lines.collect::<Result<_, _>>().map_err(|_| unreadable())?;
+        let joined = HeaderValue::from_str(&codings.join(", ")).map_err(|_| unreadable())?;
         kept.insert(CONTENT_ENCODING, joined);
     }
     Ok(kept)
@@ -164,6 +165,20 @@ mod tests {
         ]);
         let kept = towards_gateway(&sent).unwrap();
         assert_eq!(kept, map(&[("accept", "*/*"), ("te", "trailers"), ("content-encoding", "gzip, br")]));
+    }
+
+    /// Of two lines of which one cannot be read, the other must not go on as if it were all.
+    #[test]
+    fn codings_are_read_all_or_none() {
+        let coded = |lines: &[&[u8]]| {
+            let line = |value: &&[u8]| (CONTENT_ENCODING, HeaderValue::from_bytes(value).unwrap());
+            towards_gateway(&lines.iter().map(line).collect()).map(|kept| kept.get_all(CONTENT_ENCODING).iter().count())
+        };
+        assert_eq!(coded(&[b"gzip", b"br"]).ok(), Some(1));
+        assert_eq!(coded(&[b"gzip"]).ok(), Some(1));
+        for lines in [[b"gzip".as_slice(), b"\xff"], [b"\xff", b"gzip"], [b"\xff", b"\xfe"]] {
+            assert!(coded(&lines).is_err(), "{lines:?}");
+        }
     }
 
     #[test]

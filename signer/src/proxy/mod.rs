@@ -20,6 +20,8 @@ mod link;
 mod metrics;
 mod peers;
 mod problem;
+#[cfg(fuzzing)]
+pub mod reading;
 mod session;
 mod settings;
 mod spool;

@@ -17,6 +17,7 @@
 
 pub mod artefacts;
 pub mod client;
+pub mod cyclonedx;
 pub mod dns;
 pub mod envoy;
 mod error;

@@ -14,6 +14,8 @@ pub(crate) struct Image {
     layout: PathBuf,
     manifest: Value,
     config: Value,
+    /// The manifest of its bill of materials.
+    sbom: Value,
 }
 
 impl Image {
@@ -24,10 +26,17 @@ impl Image {
 
     fn read(layout: &Path) -> Self {
         let index: Value = serde_json::from_slice(&std::fs::read(layout.join("index.json")).unwrap()).unwrap();
-        assert_eq!(index["manifests"].as_array().unwrap().len(), 1, "{index:#}");
-        let manifest: Value = serde_json::from_slice(&blob(layout, &index["manifests"][0])).unwrap();
+        let entries = index["manifests"].as_array().unwrap();
+        let name =
+            |entry: &Value| entry["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap().to_owned();
+        let version = env!("CARGO_PKG_VERSION");
+        let names: Vec<String> = entries.iter().map(name).collect();
+        assert_eq!(names, [version.to_owned(), format!("{version}-sbom")], "{index:#}");
+        let manifest: Value = serde_json::from_slice(&blob(layout, &entries[0])).unwrap();
+        let sbom: Value = serde_json::from_slice(&blob(layout, &entries[1])).unwrap();
+        assert_eq!(sbom["subject"]["digest"], entries[0]["digest"], "it is not of this image");
         let config = serde_json::from_slice(&blob(layout, &manifest["config"])).unwrap();
-        Self { layout: layout.to_owned(), manifest, config }
+        Self { layout: layout.to_owned(), manifest, config, sbom }
     }
 
     /// `PATH` of its containers.
@@ -39,6 +48,19 @@ impl Image {
     /// User and group of containers that name none.
     fn user(&self) -> &str {
         self.config["config"]["User"].as_str().unwrap()
+    }
+
+    /// Its bill of materials, as it is in the layout.
+    pub(crate) fn sbom(&self) -> Vec<u8> {
+        assert_eq!(self.sbom["artifactType"], "application/vnd.cyclonedx+json");
+        blob(&self.layout, &self.sbom["layers"][0])
+    }
+
+    /// The program in it.
+    pub(crate) fn program(&self) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        self.unpack(folder.path());
+        std::fs::read(folder.path().join("usr/local/bin/exeat")).unwrap()
     }
 
     /// Its files, in a folder that is there or not.
@@ -131,17 +153,28 @@ fn it_packs_itself_to_the_same_bytes_and_pushes() {
         command
     };
     let layout = folder.path().join("layout");
-    let made = package().arg("--output").arg(&layout).output().unwrap();
+    let sbom = folder.path().join("exeat.cdx.json");
+    std::fs::write(&sbom, image.sbom()).unwrap();
+    let made = package().arg("--sbom").arg(&sbom).arg("--output").arg(&layout).output().unwrap();
     assert!(made.status.success(), "{made:?}");
     assert!(files(&layout) == files(&image.layout), "another image came out of the same program");
+    // That of another program does not go along.
+    let mut other: Value = serde_json::from_slice(&image.sbom()).unwrap();
+    other["metadata"]["component"]["hashes"][0]["content"] = "0".repeat(64).into();
+    std::fs::write(folder.path().join("other.cdx.json"), other.to_string()).unwrap();
+    let refused =
+        package().arg("--sbom").arg(folder.path().join("other.cdx.json")).args(["--output", "x"]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && said.contains("it is about another program"), "{said}");
     let registry = Registry::start(&Options::default()).unwrap();
     let place = format!("{}/team/exeat-cli:v1", registry.address());
-    let pushed = package().args(["--push", &place, "--plain-http"]).output().unwrap();
+    let pushed = package().arg("--sbom").arg(&sbom).args(["--push", &place, "--plain-http"]).output().unwrap();
     assert!(pushed.status.success(), "{pushed:?}");
     let report: Value = serde_json::from_slice(&pushed.stdout).unwrap();
     let reference = format!("docker://{}", report["manifests"][0]["reference"].as_str().unwrap());
     let raw = skopeo(&["inspect", "--raw", "--tls-verify=false", &reference]).unwrap().unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&raw).unwrap(), image.manifest);
+    assert_eq!(registry.tags().iter().filter(|tag| !tag.starts_with("sha256-")).collect::<Vec<_>>(), ["v1", "v1-sbom"]);
     assert!(report.get("module").is_none() && report["cli"]["digest"].as_str().unwrap().starts_with("sha256:"));
 }
 

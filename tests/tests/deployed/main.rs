@@ -5,5 +5,6 @@
 
 mod image;
 mod kubernetes;
+mod materials;
 mod place;
 mod systemd;

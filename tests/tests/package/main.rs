@@ -7,6 +7,8 @@ mod fetch;
 #[cfg(test)]
 mod gateway;
 #[cfg(test)]
+mod halfway;
+#[cfg(test)]
 mod layout;
 #[cfg(test)]
 mod materials;
