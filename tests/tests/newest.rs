@@ -457,3 +457,16 @@ fn what_could_not_be_taken_at_once_is_as_old_as_it_is() {
     pass(LONG * 2, &all);
     all.iter().for_each(|worker| before.judges(worker, revision + 1));
 }
+
+/// A process that ends soon after an update does so one worker after the other.
+#[test]
+fn the_end_of_a_worker_puts_nothing_back() {
+    let before = Before::start();
+    let second = worker(before.worker().host());
+    pass(LONG, &[before.worker(), &second]);
+    for worker in [before.worker(), &second] {
+        worker.reconfigure(before.revision(2)).unwrap();
+    }
+    second.shut_down().unwrap();
+    before.judges(before.worker(), 2);
+}
