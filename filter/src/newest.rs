@@ -7,7 +7,7 @@
 //!
 //! | value, for each plugin | |
 //! |---|---|
-//! | `newest/<plugin>` | when Envoy brought the newest last (8), since when a VM writes the next (8), digest and slot of the newest (32, 1) and of what it replaced (32, 1), how many were replaced (2), those (8 of each digest, the last first, 256 at most). All that is looked at again and again |
+//! | `newest/<plugin>` | when Envoy brought the newest last (8), since when a VM writes the next (8), since when it is the newest and how many VMs it came to (8, 2), digest and slot of the newest (32, 1) and of what it replaced (32, 1), how many were replaced (2), those (8 of each digest, the last first, 256 at most). All that is looked at again and again |
 //! | `configuration/<plugin>/<slot>` | as it came, in three slots. Its digest stands for it |
 //!
 //! What is kept is what came last. Its time is later than that of what was kept when it came, whatever the clock does. It is kept at once,
@@ -18,7 +18,7 @@
 //! one that it replaces, or nothing newer comes for a while. Until then that VM judges by what is kept.
 //!
 //! Envoy brings a configuration before it has read the rest of the listener. Where it refuses that for something else, the root context is to go
-//! again at once, and what was replaced is put back.
+//! again at once, and what was replaced is put back: once it is to go from all VMs that it came to, for those of another listener have it, too.
 
 mod kept;
 
@@ -83,25 +83,21 @@ impl Newest {
         &mut self,
         shared: &SharedData,
         plugin: &Plugin,
-        now: Timestamp,
+        (at, now): (Timestamp, Timestamp),
         (digest, bytes): (Digest, Vec<u8>),
     ) -> bool {
         let place = Place::of(shared, &plugin.0);
         let mark = place.kept(shared).ok().flatten().map(|kept| kept.mark());
-        let offered = Offered {
-            at: mark.map_or(now, |mark| now.max(mark.at.plus_millis(1))),
-            digest,
-            bytes,
-            before: self.0.get(plugin).map(|own| own.digest),
-            alone: false,
-        };
+        let last = self.0.get(plugin);
+        let offered = Offered { at, digest, bytes, before: last.map(|own| own.digest), alone: false };
+        let brought = last.and_then(|own| own.brought).filter(|mark| mark.digest == digest);
         let own = Own {
             place,
             digest,
             at: offered.at,
             passed_on: false,
             offered: Some(Offer { offered, since: now, due: Timestamp::default() }),
-            brought: None,
+            brought,
             confirmed: false,
             untakable: None,
             unreadable: false,
@@ -132,6 +128,18 @@ impl Newest {
     pub(crate) fn is_outdated(&self, plugin: &Plugin) -> bool {
         self.0.get(plugin).is_some_and(|own| own.untakable.is_some() || own.unreadable)
     }
+}
+
+/// The place in the order of all that a configuration has which comes now.
+pub(crate) fn order(shared: &SharedData, plugin: &Plugin, now: Timestamp) -> Timestamp {
+    let kept = Place::of(shared, &plugin.0).kept(shared).ok().flatten();
+    kept.map_or(now, |kept| now.max(kept.at.plus_millis(1)))
+}
+
+/// Whether something newer came since to another VM, while it could not be taken into use here.
+pub(crate) fn is_overtaken(shared: &SharedData, plugin: &Plugin, at: Timestamp, digest: Digest) -> bool {
+    let kept = Place::of(shared, &plugin.0).kept(shared).ok().flatten();
+    kept.is_some_and(|kept| kept.overtakes(Mark { at, digest }))
 }
 
 /// Before a request is judged: takes what has come since.
@@ -185,12 +193,13 @@ fn origin(vm: &mut Vm, now: Timestamp) -> Origin {
 impl Own {
     fn offer(&mut self, shared: &SharedData, origin: Origin, now: Timestamp) -> Result<(), SharedError> {
         if self.confirmed {
-            self.brought = self.place.mark_again(shared, Mark { at: now, digest: self.digest })?;
+            let own = Mark { at: now, digest: self.digest };
+            self.brought = self.place.mark_again(shared, own, self.brought)?;
             self.confirmed = false;
         }
         let Some(offer) = self.offered.as_mut().filter(|offer| now >= offer.due) else { return Ok(()) };
         offer.offered.alone = now.millis_since(offer.since) >= CERTAIN;
-        let (keeping, mark) = self.place.offer(shared, &offer.offered, origin, now)?;
+        let (keeping, mark) = self.place.offer(shared, &offer.offered, origin, self.brought, now)?;
         match keeping {
             Keeping::Replace(_) | Keeping::Stays => {
                 self.brought = (mark.digest == offer.offered.digest).then_some(mark);

@@ -131,6 +131,8 @@ struct Offer {
     /// As it came.
     bytes: (Digest, Vec<u8>),
     secrets: Secrets,
+    /// Its place in the order of all that Envoy brought, where it was not taken into use at once.
+    at: Option<Timestamp>,
     /// Whether the operator was told that it is not in use.
     told: bool,
 }
@@ -156,17 +158,24 @@ impl Vm {
     /// Brings a configuration that is valid in itself. Whether it is in use afterwards depends on the state of this VM:
     /// where it is not, the one before stays, and the next [`Vm::settle`] tries again.
     pub(crate) fn offer(&mut self, plugin: Plugin, bytes: (Digest, Vec<u8>), part: Part, secrets: Secrets) {
-        self.offers.insert(plugin, Offer { part, bytes, secrets, told: false });
+        self.offers.insert(plugin, Offer { part, bytes, secrets, at: None, told: false });
     }
 
     /// Takes into use what was offered. Whether there are other VMs to tell of it.
     pub(crate) fn settle(&mut self, now: Timestamp) -> bool {
         let mut news = false;
         for (plugin, mut offer) in std::mem::take(&mut self.offers) {
+            let overtaken = |at: Timestamp| {
+                self.shared().is_some_and(|shared| newest::is_overtaken(&shared, &plugin, at, offer.bytes.0))
+            };
+            if offer.part.role() == Role::Filter && offer.at.is_some_and(overtaken) {
+                continue;
+            }
             let why = match self.accept(&plugin, &offer.part, &offer.secrets, now) {
                 Ok(()) => {
                     if let (Role::Filter, Some(shared)) = (offer.part.role(), self.shared()) {
-                        news |= self.newest_known.came(&shared, &plugin, now, offer.bytes);
+                        let at = offer.at.unwrap_or_else(|| newest::order(&shared, &plugin, now));
+                        news |= self.newest_known.came(&shared, &plugin, (at, now), offer.bytes);
                     }
                     // Guards say nothing that the rendered configuration does not, and there is one for each way out.
                     let level = if offer.part.role() == Role::Guard { LogLevel::Debug } else { LogLevel::Info };
@@ -179,6 +188,7 @@ impl Vm {
                     continue;
                 }
                 Err(NotInUse::Yet(why)) => {
+                    offer.at = Some(self.shared().map_or(now, |shared| newest::order(&shared, &plugin, now)));
                     offer.told = true;
                     self.offers.insert(plugin, offer);
                     format!("{why}; it is tried again")
@@ -431,11 +441,13 @@ impl Vm {
     /// says of itself no longer that it judges by it, or that a guard stands there. `refused`: now, where its listener was refused.
     pub(crate) fn plugin_went(&mut self, plugin: &Plugin, digest: &Digest, refused: Option<Timestamp>) {
         let roots = self.plugins.entry(plugin.clone()).or_default();
-        if let Some(at) = roots.iter().position(|of| of == digest) {
-            roots.swap_remove(at);
+        // Oldest first. What came before something else was not refused: that has come in its place.
+        let last = roots.last() == Some(digest);
+        if let Some(at) = roots.iter().rposition(|of| of == digest) {
+            roots.remove(at);
         }
         let (is_last, others) = (roots.is_empty(), roots.contains(digest));
-        if let Some(now) = refused.filter(|_| !others) {
+        if let Some(now) = refused.filter(|_| last && !others) {
             if self.offers.get(plugin).is_some_and(|offer| offer.bytes.0 == *digest) {
                 self.offers.remove(plugin);
             }

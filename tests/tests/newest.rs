@@ -393,3 +393,80 @@ fn what_serves_is_not_put_back() {
     before.judges(&new, 4);
     before.judges(before.worker(), 4);
 }
+
+/// Not where another listener brought it before: the one refused had a new module, under the policy that is in force.
+#[test]
+fn what_was_in_force_before_a_refused_listener_is_not_put_back() {
+    let before = Before::start();
+    pass(LONG, &[before.worker()]);
+    bring(before.worker(), before.revision(2));
+    for time in [LONG * 2, SOON] {
+        if time == SOON {
+            bring(before.worker(), before.revision(3));
+        }
+        let revision = if time == SOON { 3 } else { 2 };
+        before.judges(before.worker(), revision);
+        pass(time, &[before.worker()]);
+        let plugin = before.plugin().reconfigured(before.revision(revision));
+        let new = worker(&before.0.another_module(&[], plugin).unwrap());
+        new.advance(Duration::from_millis(200)).unwrap();
+        new.retire(new.root()).unwrap();
+        before.judges(before.worker(), revision);
+    }
+}
+
+/// One that cannot be taken into use comes after it, and its listener has drained soon.
+#[test]
+fn what_was_accepted_is_not_put_back_for_what_came_after_it() {
+    let before = Before::start();
+    let new = before.other_module(&[]);
+    pass(LONG, &[before.worker(), &new]);
+    let second = before.worker().reconfigure(before.revision(2)).unwrap();
+    let mut document: Value = serde_json::from_str(&before.revision(3)).unwrap();
+    document["gateway"]["id"] = "another-gateway".into();
+    let id = before.worker().reconfigure(document.to_string());
+    assert!(id.is_ok());
+    pass(Duration::from_secs(2), &[before.worker(), &new]);
+    before.judges(&new, 2);
+    before.worker().retire(second).unwrap();
+    before.judges(&new, 2);
+    before.judges(before.worker(), 2);
+}
+
+/// No room in the log for the record of it, until after what came later to another module.
+#[test]
+fn what_could_not_be_taken_at_once_is_as_old_as_it_is() {
+    let before = Before::start();
+    let second = worker(before.worker().host());
+    let new = before.other_module(&[]);
+    let (full, all) = (before.worker(), [before.worker(), &second, &new]);
+    pass(LONG, &all);
+    before.0.collector_is_up(false);
+    let has_no_room = || full.host().log().iter().any(|entry| entry.message.contains("configuration not in use"));
+    let mut revision = 1;
+    while !has_no_room() {
+        revision += 1;
+        assert!(revision < 2_000);
+        bring(full, before.revision(revision));
+    }
+    bring(&second, before.revision(revision));
+    before.judges(&second, revision);
+    bring(&new, before.revision(revision + 1));
+    before.judges(&second, revision + 1);
+    before.0.collector_is_up(true);
+    pass(LONG * 2, &all);
+    all.iter().for_each(|worker| before.judges(worker, revision + 1));
+}
+
+/// A process that ends soon after an update does so one worker after the other.
+#[test]
+fn the_end_of_a_worker_puts_nothing_back() {
+    let before = Before::start();
+    let second = worker(before.worker().host());
+    pass(LONG, &[before.worker(), &second]);
+    for worker in [before.worker(), &second] {
+        worker.reconfigure(before.revision(2)).unwrap();
+    }
+    second.shut_down().unwrap();
+    before.judges(before.worker(), 2);
+}

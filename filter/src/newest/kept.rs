@@ -1,6 +1,6 @@
 //! What is kept of configurations in shared data, and which of two is the newer one.
 
-use crate::shared::{SharedData, SharedError};
+use crate::shared::{ONLY_IF_ABSENT, SharedData, SharedError};
 use exeat_engine::facts::Timestamp;
 use exeat_engine::hex::hex;
 use proxy_wasm::hostcalls;
@@ -42,6 +42,10 @@ struct Stored {
 pub(super) struct Kept {
     /// When Envoy brought it last.
     pub(super) at: Timestamp,
+    /// Since when it is the newest.
+    since: Timestamp,
+    /// How many VMs Envoy has brought it to since.
+    bringers: u16,
     stored: Stored,
     /// What it replaced, as long as that can be put back.
     former: Option<Stored>,
@@ -53,9 +57,11 @@ pub(super) struct Kept {
 impl Kept {
     fn to_bytes(&self) -> Vec<u8> {
         let former = self.former.unwrap_or(Stored { digest: [0; 32], slot: NOWHERE });
-        let mut value = Vec::with_capacity(self.before.len().saturating_mul(8).saturating_add(84));
+        let mut value = Vec::with_capacity(self.before.len().saturating_mul(8).saturating_add(94));
         value.extend_from_slice(&self.at.millis().to_le_bytes());
         value.extend_from_slice(&self.writing.millis().to_le_bytes());
+        value.extend_from_slice(&self.since.millis().to_le_bytes());
+        value.extend_from_slice(&self.bringers.to_le_bytes());
         for Stored { digest, slot } in [self.stored, former] {
             value.extend_from_slice(&digest);
             value.push(slot);
@@ -69,6 +75,8 @@ impl Kept {
     fn read(value: &[u8]) -> Option<Self> {
         let (at, rest) = value.split_first_chunk::<8>()?;
         let (writing, rest) = rest.split_first_chunk::<8>()?;
+        let (since, rest) = rest.split_first_chunk::<8>()?;
+        let (bringers, rest) = rest.split_first_chunk::<2>()?;
         let (stored, rest) = rest.split_first_chunk::<33>()?;
         let (former, rest) = rest.split_first_chunk::<33>()?;
         let (count, rest) = rest.split_first_chunk::<2>()?;
@@ -77,6 +85,8 @@ impl Kept {
         let read = |[digest @ .., slot]: &[u8; 33]| Stored { digest: *digest, slot: *slot };
         let kept = Self {
             at: time(at),
+            since: time(since),
+            bringers: u16::from_le_bytes(*bringers),
             stored: read(stored),
             former: Some(read(former)).filter(|former| former.slot != NOWHERE),
             writing: time(writing),
@@ -87,6 +97,18 @@ impl Kept {
 
     pub(super) fn mark(&self) -> Mark {
         Mark { at: self.at, digest: self.stored.digest }
+    }
+
+    /// As who is brought it marks it: told apart by when it became the newest from the same before and after.
+    fn reign(&self) -> Mark {
+        Mark { at: self.since, digest: self.stored.digest }
+    }
+
+    /// Whether this came after what is marked so. What was replaced before is older than each time that Envoy brings this one;
+    /// to one that is new a VM which is late, or built anew, takes nothing away by bringing the one before once more.
+    pub(super) fn overtakes(&self, Mark { at, digest }: Mark) -> bool {
+        let since = if self.before.contains(&short(&digest)) { self.at } else { self.since };
+        digest != self.stored.digest && since >= at
     }
 
     /// A slot in which nothing stands that counts.
@@ -141,8 +163,8 @@ pub(super) enum Keeping {
 
 fn keep(kept: Option<&Kept>, offered: &Offered, origin: Origin) -> Keeping {
     let Some(kept) = kept else { return Keeping::Replace(Vec::new()) };
-    let (Mark { at, digest }, before) = (kept.mark(), &kept.before);
-    if digest == offered.digest || at >= offered.at {
+    let (digest, before) = (kept.stored.digest, &kept.before);
+    if digest == offered.digest || kept.overtakes(Mark { at: offered.at, digest: offered.digest }) {
         return Keeping::Stays;
     }
     if before.contains(&short(&offered.digest)) {
@@ -161,7 +183,8 @@ enum Turn {
     /// It is to be written there.
     Write {
         slot: u8,
-        turn: Timestamp,
+        /// What is marked as long as nobody else writes; `None` where nothing stands.
+        turn: Option<Timestamp>,
     },
 }
 
@@ -208,40 +231,54 @@ impl Place {
         })
     }
 
-    /// Keeps it for others, where it is the newest. What is marked afterwards.
+    /// Keeps it for others, where it is the newest. `brought` is how this VM has marked it already; how it has afterwards.
     pub(super) fn offer(
         &self,
         shared: &SharedData,
         offered: &Offered,
         origin: Origin,
+        brought: Option<Mark>,
         now: Timestamp,
     ) -> Result<(Keeping, Mark), SharedError> {
         // Most often another VM was quicker.
-        if let Some(mark) = self.mark_again(shared, Mark { at: offered.at, digest: offered.digest })? {
+        if let Some(mark) = self.mark_again(shared, Mark { at: offered.at, digest: offered.digest }, brought)? {
             return Ok((Keeping::Stays, mark));
         }
         let turn = self.change(shared, |kept| {
-            let Some(kept) = kept else { return Ok((None, Turn::Write { slot: 0, turn: Timestamp::default() })) };
+            let Some(kept) = kept else { return Ok((None, Turn::Write { slot: 0, turn: None })) };
             match keep(Some(&kept), offered, origin) {
                 // One writes at a time, so that each finds there what it wrote.
                 Keeping::Replace(_) if now.millis().abs_diff(kept.writing.millis()) <= PATIENCE => {
                     Err(SharedError::Contended)
                 }
                 Keeping::Replace(_) => {
-                    let turn = Turn::Write { slot: kept.free(), turn: now };
+                    let turn = Turn::Write { slot: kept.free(), turn: Some(now) };
                     Ok((Some(Kept { writing: now, ..kept }), turn))
                 }
-                which => Ok((None, Turn::Done(which, kept.mark()))),
+                which => Ok((None, Turn::Done(which, kept.reign()))),
             }
         })?;
         let (slot, turn) = match turn {
             Turn::Done(keeping, mark) => return Ok((keeping, mark)),
             Turn::Write { slot, turn } => (slot, turn),
         };
-        hostcalls::set_shared_data(&format!("{}{slot}", self.configuration), Some(&offered.bytes), None)
-            .map_err(SharedError::Host)?;
+        let is_over = |kept: Option<&Kept>| kept.map(|kept| kept.writing) != turn;
+        // Who stood still for longer than others wait does not write over what they wrote: nobody would write that again.
+        let name = format!("{}{slot}", self.configuration);
+        let number = match hostcalls::get_shared_data(&name) {
+            Ok((_, number)) => number.unwrap_or(ONLY_IF_ABSENT),
+            Err(Status::NotFound) => ONLY_IF_ABSENT,
+            Err(status) => return Err(SharedError::Host(status)),
+        };
+        if is_over(self.kept(shared)?.as_ref()) {
+            return Err(SharedError::Contended);
+        }
+        hostcalls::set_shared_data(&name, Some(&offered.bytes), Some(number)).map_err(|status| match status {
+            Status::CasMismatch => SharedError::Contended,
+            status => SharedError::Host(status),
+        })?;
         self.change(shared, |kept| {
-            if kept.as_ref().map_or(Timestamp::default(), |kept| kept.writing) != turn {
+            if is_over(kept.as_ref()) {
                 return Err(SharedError::Contended);
             }
             let keeping = keep(kept.as_ref(), offered, origin);
@@ -249,16 +286,18 @@ impl Place {
                 (Keeping::Replace(before), kept) => {
                     let new = Kept {
                         at: offered.at,
+                        since: offered.at,
+                        bringers: 1,
                         stored: Stored { digest: offered.digest, slot },
                         former: kept.map(|kept| kept.stored),
                         writing: Timestamp::default(),
                         before: before.clone(),
                     };
-                    let mark = new.mark();
+                    let mark = new.reign();
                     (Some(new), (keeping, mark))
                 }
                 (_, Some(kept)) => {
-                    let mark = kept.mark();
+                    let mark = kept.reign();
                     (Some(Kept { writing: Timestamp::default(), ..kept }), (keeping, mark))
                 }
                 // INVARIANT: where there is nothing, it is replaced.
@@ -267,24 +306,33 @@ impl Place {
         })
     }
 
-    /// Marks that Envoy has brought once more what is the newest.
-    pub(super) fn mark_again(&self, shared: &SharedData, own: Mark) -> Result<Option<Mark>, SharedError> {
+    /// Marks that Envoy has brought once more what is the newest: to a VM that has marked it so already, if at all.
+    pub(super) fn mark_again(
+        &self,
+        shared: &SharedData,
+        own: Mark,
+        brought: Option<Mark>,
+    ) -> Result<Option<Mark>, SharedError> {
         self.change(shared, |kept| {
             let Some(kept) = kept.filter(|kept| kept.stored.digest == own.digest) else { return Ok((None, None)) };
-            let new = Kept { at: own.at.max(kept.at.plus_millis(1)), ..kept };
-            let mark = new.mark();
+            let again = brought == Some(kept.reign());
+            let bringers = kept.bringers.saturating_add(u16::from(!again));
+            let new = Kept { at: own.at.max(kept.at.plus_millis(1)), bringers, ..kept };
+            let mark = new.reign();
             Ok((Some(new), Some(mark)))
         })
     }
 
-    /// Puts back what the one replaced that is marked so, where nobody has brought it since, and nothing newer.
+    /// The VM that has marked it so has it no longer, for its listener was refused. With the last of those that it was brought to
+    /// what it replaced is put back: one that serves has it by another listener, too.
     pub(super) fn put_back(&self, shared: &SharedData, brought: Mark, now: Timestamp) -> Result<(), SharedError> {
         self.change(shared, |kept| {
-            let back = kept.filter(|kept| kept.mark() == brought).and_then(|kept| {
-                let stored = kept.former?;
-                let at = now.max(brought.at.plus_millis(1));
+            let back = kept.filter(|kept| kept.reign() == brought).map(|kept| {
+                let bringers = kept.bringers.saturating_sub(1);
+                let (0, Some(stored)) = (bringers, kept.former) else { return Kept { bringers, ..kept } };
+                let at = now.max(kept.at.plus_millis(1));
                 let before = kept.before.into_iter().skip(1).collect();
-                Some(Kept { at, stored, former: None, writing: kept.writing, before })
+                Kept { at, since: at, bringers: 0, stored, former: None, writing: kept.writing, before }
             });
             Ok((back, ()))
         })
@@ -306,7 +354,8 @@ mod tests {
             Keeping::Replace(before) => {
                 let stored = Stored { digest: offered.digest, slot: kept.map_or(0, Kept::free) };
                 let former = kept.map(|kept| kept.stored);
-                Ok(Kept { at: offered.at, stored, former, writing: Timestamp::default(), before })
+                let (at, writing) = (offered.at, Timestamp::default());
+                Ok(Kept { at, since: at, bringers: 1, stored, former, writing, before })
             }
             which => Err(which),
         }
@@ -356,10 +405,23 @@ mod tests {
         assert_eq!(after(Some(&second), &alone, Origin::Rebuilt), Err(Keeping::Past));
     }
 
+    /// A VM is late, or was built anew, and brings the one before once more while another waits for its first tick.
+    #[test]
+    fn what_is_brought_once_more_is_not_new() {
+        let first = after(None, &offered(10, b"one", None), Origin::First).unwrap();
+        let again = Kept { at: Timestamp(30), ..first };
+        let second = after(Some(&again), &offered(20, b"two", None), Origin::Unsure).unwrap();
+        // By those that have what replaced another, that one is older.
+        let again = Kept { at: Timestamp(50), ..second };
+        let late = Offered { alone: true, ..offered(40, b"one", None) };
+        assert_eq!(after(Some(&again), &late, Origin::First), Err(Keeping::Stays));
+    }
+
     #[test]
     fn nothing_else_is_read() {
         let stored = |n| Stored { digest: [n; 32], slot: n };
-        let kept = |former, before| Kept { at: Timestamp(7), stored: stored(1), former, writing: Timestamp(9), before };
+        let (at, since, bringers, writing) = (Timestamp(7), Timestamp(5), 3, Timestamp(9));
+        let kept = |former, before| Kept { at, since, bringers, stored: stored(1), former, writing, before };
         for kept in [kept(Some(stored(2)), vec![[1; 8], [2; 8]]), kept(None, Vec::new())] {
             let value = kept.to_bytes();
             for end in 0..value.len() {
