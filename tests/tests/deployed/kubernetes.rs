@@ -157,7 +157,7 @@ fn work_together(cluster: &Cluster) {
     listening(&envoy, gateway);
     // The agents' pod.
     cluster.mount("agent");
-    place.file("agent", "/etc/exeat/key/signer.key", place.gateway.signer.to_jwk(KEYID).to_string());
+    place.file("agent", "/etc/exeat/key/signer.key", place.gateway.signer.to_jwk(KEYID).as_str());
     place.directory("agent", "/run/exeat");
     place.directory("agent", "/var/spool/exeat");
     let rendered = cluster.container("Deployment", "exeat-egress-agent", "signer");
