@@ -54,9 +54,9 @@ pub struct KubernetesArgs {
     /// Gateways. What is counted, nonces and budgets, is exact in each of them, and bounded by their number.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     replicas: u16,
-    /// Public half of the gateway's evidence key, base64: what the collector checks batches by.
-    #[arg(long, value_name = "KEY")]
-    gateway_key: String,
+    /// Public half of the gateway's evidence key, base64: what relays and collector check batches by. Repeat it while the key changes.
+    #[arg(long, value_name = "KEY", required = true)]
+    gateway_key: Vec<String>,
     /// The Secret with the variables that the gateway document names.
     #[arg(long, value_name = "SECRET", default_value = "exeat-gateway")]
     secret: Name,
@@ -168,16 +168,26 @@ impl KubernetesArgs {
         }
         let mut says = vec![self.deliver(&listener)?];
         let mut objects = network::policies(self, accepted);
-        objects.extend(gateway::objects(self, accepted, &bootstrap, &listener));
-        objects.extend(collector::objects(self));
+        let keys = self.keys(accepted);
+        objects.extend(gateway::objects(self, accepted, &bootstrap, &listener, &keys));
+        objects.extend(collector::objects(self, &keys));
         objects.extend(agents::objects(self, accepted));
         says.extend(check_sizes(&objects)?);
         Ok((objects, says))
     }
 
+    /// The file of public keys by which relays and collector check batches.
+    fn keys(&self, accepted: &Accepted) -> String {
+        let keys = match self.gateway_key.as_slice() {
+            [key] => json!(key),
+            keys => json!(keys),
+        };
+        json!({accepted.configuration.gateway().id(): keys}).to_string()
+    }
+
     fn check(&self, accepted: &Accepted) -> anyhow::Result<()> {
         let id = accepted.configuration.gateway().id();
-        CheckpointKey::parse(id, &self.gateway_key).context("--gateway-key")?;
+        self.gateway_key.iter().try_for_each(|key| CheckpointKey::parse(id, key).map(drop)).context("--gateway-key")?;
         self.name.check_gateway(NAME)?;
         check_agents(self.agents.namespaces(), &[self.namespace.as_str()])?;
         check_port(self.port, &[gateway::ADMIN, gateway::METRICS, pod::COLLECTOR])?;

@@ -256,6 +256,28 @@ fn a_signing_key_says_its_own_name() {
     refused("kubernetes", &agent, "--keyid signer-eu-3: no signer of the policy has a key of this id");
 }
 
+/// While a gateway's key changes, evidence of both is on its way. Relays and collector read the keys at their start.
+#[test]
+fn another_evidence_key_comes_with_new_pods() {
+    let old = "Kd4hcRKJhXXGNTmRTnHQmf6nyCeTVwrs7XcQhBXSVoE=";
+    let with = |more: &[&str]| taken("kubernetes", &[&AGENT[..], more].concat());
+    let (before, after) = (with(&[]), with(&["--gateway-key", old]));
+    let keys = |all: &[Value]| {
+        let map = of_kind(all, "ConfigMap").into_iter().find(|map| map["data"]["keys.json"].is_string()).unwrap();
+        serde_json::from_str::<Value>(map["data"]["keys.json"].as_str().unwrap()).unwrap()
+    };
+    let (one, both) = (keys(&before), keys(&after));
+    let (gateway, key) = one.as_object().unwrap().iter().next().unwrap();
+    assert_eq!(both, json!({gateway: [key, old]}));
+    let says = |all: &[Value]| -> Vec<Value> {
+        let pods = of_kind(all, "StatefulSet").into_iter();
+        pods.map(|set| set["spec"]["template"]["metadata"]["annotations"]["exeat/keys-sha256"].clone()).collect()
+    };
+    let (before, after) = (says(&before), says(&after));
+    assert_eq!(before.len(), 2);
+    assert!(before.iter().zip(&after).all(|(before, after)| before.is_string() && before != after), "{after:?}");
+}
+
 /// A policy of its own, compiled, with what is made of it.
 fn policy(folder: &Path, change: impl FnOnce(&mut Value)) -> String {
     let file = crate::large::policy(folder, 0, 0);

@@ -11,7 +11,7 @@ pub(super) const ENDING: &str = "collector";
 const TLS: &str = "/etc/exeat/tls";
 
 /// Account, pod and address.
-pub(super) fn objects(args: &KubernetesArgs) -> Vec<Value> {
+pub(super) fn objects(args: &KubernetesArgs, keys: &str) -> Vec<Value> {
     let (name, labels) = (args.named(ENDING), args.labels(Some(ENDING)));
     let metadata = args.metadata(&name, Some(ENDING));
     let (volumes, mut mounts) = pod::split(vec![
@@ -30,7 +30,7 @@ pub(super) fn objects(args: &KubernetesArgs) -> Vec<Value> {
             "serviceName": name,
             "selector": {"matchLabels": labels},
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": {"labels": labels, "annotations": {pod::KEYS_DIGEST: pod::digest(keys)}},
                 "spec": {
                     "serviceAccountName": name,
                     "automountServiceAccountToken": false,

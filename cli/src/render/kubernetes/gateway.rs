@@ -3,9 +3,7 @@
 use super::KubernetesArgs;
 use super::pod::{self, Mount, User};
 use crate::render::common::Accepted;
-use exeat_engine::hex::hex;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 /// Where the listener is mounted, which Envoy reads again whenever it changes.
 pub(super) const LISTENER: &str = "/etc/exeat/listener";
@@ -42,16 +40,25 @@ const DRAIN: u32 = 10;
 const LEAVE: &str = r#"exec 3<>/dev/tcp/127.0.0.1/15000 && printf 'POST /drain_listeners?graceful HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n' >&3 && cat <&3 && sleep 15"#;
 
 /// Configuration, pods, and their address.
-pub(super) fn objects(args: &KubernetesArgs, accepted: &Accepted, bootstrap: &str, listener: &str) -> Vec<Value> {
-    let digest = hex(&Sha256::digest(bootstrap.as_bytes()));
+pub(super) fn objects(
+    args: &KubernetesArgs,
+    accepted: &Accepted,
+    bootstrap: &str,
+    listener: &str,
+    keys: &str,
+) -> Vec<Value> {
     let map = |ending: &str, file: &str, text: &str| map(args, ending, file, text);
-    let keys = json!({accepted.configuration.gateway().id(): args.gateway_key}).to_string();
     let metadata = args.metadata(args.name.as_str(), None);
-    let mut objects = vec![map("keys", "keys.json", &keys), map("bootstrap", "envoy.yaml", bootstrap)];
+    let mut objects = vec![map("keys", "keys.json", keys), map("bootstrap", "envoy.yaml", bootstrap)];
     if args.policy_image.is_none() {
         objects.push(map("listener", LISTENER_FILE, listener));
     }
-    objects.extend([pod::account(&metadata), stateful_set(args, accepted, &digest), service(args), headless(args)]);
+    objects.extend([
+        pod::account(&metadata),
+        stateful_set(args, accepted, [bootstrap, keys]),
+        service(args),
+        headless(args),
+    ]);
     objects.push(json!({
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
@@ -71,7 +78,8 @@ pub(super) fn map(args: &KubernetesArgs, ending: &str, file: &str, text: &str) -
     })
 }
 
-fn stateful_set(args: &KubernetesArgs, accepted: &Accepted, digest: &str) -> Value {
+fn stateful_set(args: &KubernetesArgs, accepted: &Accepted, [bootstrap, keys]: [&str; 2]) -> Value {
+    let digest = pod::digest(bootstrap);
     let (volumes, mounts) = pod::split(mounts(args));
     let (more, relay_mounts) = pod::split(vec![
         Mount::config_map("keys", pod::KEYS, args.named("keys")),
@@ -90,7 +98,7 @@ fn stateful_set(args: &KubernetesArgs, accepted: &Accepted, digest: &str) -> Val
             "updateStrategy": {"type": "RollingUpdate"},
             "selector": {"matchLabels": labels},
             "template": {
-                "metadata": {"labels": labels, "annotations": {"exeat/bootstrap-sha256": digest}},
+                "metadata": {"labels": labels, "annotations": {"exeat/bootstrap-sha256": digest, pod::KEYS_DIGEST: pod::digest(keys)}},
                 "spec": {
                     "serviceAccountName": args.name,
                     "automountServiceAccountToken": false,

@@ -1,7 +1,9 @@
 //! What pods have in common: no privilege, no token of the cluster, files that are mounted.
 
 use super::KubernetesArgs;
+use exeat_engine::hex::hex;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 /// Port of collector and relay.
 pub(super) const COLLECTOR: u16 = 9470;
@@ -11,6 +13,13 @@ pub(super) const CA: &str = "/etc/exeat/ca";
 
 /// Where the collector's token is mounted, in `token`.
 pub(super) const TOKEN: &str = "/etc/exeat/token";
+
+/// Says which keys a pod has read: other ones are read by new pods.
+pub(super) const KEYS_DIGEST: &str = "exeat/keys-sha256";
+
+pub(super) fn digest(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
+}
 
 /// Where the gateways' public keys are mounted, in `keys.json`.
 pub(super) const KEYS: &str = "/etc/exeat/keys";
