@@ -20,7 +20,7 @@ mod link;
 mod metrics;
 mod peers;
 mod problem;
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzzing")]
 pub mod reading;
 mod session;
 mod settings;
